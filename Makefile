@@ -1,0 +1,47 @@
+# demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
+# test   every test                      lint   ruff
+# bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.demo
+	$(RUN) train.py toy
+	$(RUN) analyze.py runs/toy
+
+test: $(VENV)/.dev
+	$(RUN) -m pytest
+
+lint: $(VENV)/.dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: $(VENV)/.bench
+	$(RUN) benchmarks/train_step.py
+	$(RUN) benchmarks/data.py
+	$(RUN) benchmarks/head_metrics.py
+
+$(VENV)/.demo: requirements.txt requirements-demo.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	"error: %s is Python %d.%d; use 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)" % ("$(PYTHON)", *v))'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.txt and requirements-demo.txt into $(VENV) (about 250 MB)"
+	$(PIP) -r requirements.txt -r requirements-demo.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
+	@echo "installing requirements-dev.txt into $(VENV)"
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.demo requirements-bench.txt
+	@echo "installing requirements-bench.txt into $(VENV) (PyTorch)"
+	$(PIP) -r requirements-bench.txt
+	$(PIP) --no-deps s3prl==0.4.18
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache

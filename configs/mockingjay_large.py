@@ -1,0 +1,13 @@
+"""Mockingjay LARGE: 12 layers of 12 heads, linear target; --objective.c-num 3, 6, 9 (M3, M6, M9)."""
+
+from sat_jax.config import Batches, Config, Features, Loop, Model, Objective, Optim
+
+CONFIG = Config(
+    name="mockingjay_large",
+    features=Features(deltas=1, target="linear", target_n_fft=2048),
+    model=Model(layers=12, stack=3),
+    objective=Objective(c_num=3),
+    optim=Optim(),
+    batches=Batches(size=6, max_frames=1500),
+    loop=Loop(steps=500_000),
+)

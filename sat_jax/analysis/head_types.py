@@ -1,0 +1,100 @@
+"""Per-utterance measures in; means, ranks, categories and their bootstrap intervals out.
+
+Source: arXiv:2006.03265, section 4 (categories by rank); bootstrap over utterances is ours.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Best rank wins; on a tie the larger gap to the median, then this order.
+CATEGORY_OF = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
+RANKED = (*CATEGORY_OF, "weight")
+
+
+class HeadSummary(NamedTuple):
+    """What is known about every head of one model on one corpus; arrays are (L, H)."""
+
+    metrics: dict[str, np.ndarray]
+    """Mean over utterances."""
+    low: dict[str, np.ndarray]
+    """2.5th percentile of the bootstrap means."""
+    high: dict[str, np.ndarray]
+    """97.5th percentile."""
+    ranks: dict[str, np.ndarray]
+    """1 is the highest value; for globalness, verticality, diagonality and weight."""
+    rank_low: dict[str, np.ndarray]
+    rank_high: dict[str, np.ndarray]
+    category: np.ndarray
+    """global, vertical or diagonal."""
+    category_share: np.ndarray
+    """Share of bootstrap draws with the same category."""
+
+
+def ranks(values: jax.Array) -> jax.Array:
+    """Rank of each of the last axis' values, 1 for the highest; equal values in order of index."""
+    order = jnp.argsort(-values, axis=-1, stable=True)
+    return jnp.argsort(order, axis=-1) + 1
+
+
+def categories(values: jax.Array) -> jax.Array:
+    """Index into `CATEGORY_OF` per head, (..., heads), from its three means (3, ..., heads).
+
+    A head belongs to the metric in whose list its rank is best. A tie goes to the larger gap to
+    that metric's median, relative to the median's size, then to the order of `CATEGORY_OF`.
+    """
+    rank = ranks(values)
+    median = jnp.median(values, axis=-1, keepdims=True)
+    gap = (values - median) / jnp.maximum(jnp.abs(median), jnp.finfo(jnp.float32).tiny)
+    tied = rank == rank.min(0)
+    return jnp.argmax(jnp.where(tied, gap, -jnp.inf), axis=0)
+
+
+def bootstrap_weights(key: jax.Array, utterances: int, draws: int) -> jax.Array:
+    """How often each utterance is drawn, as shares (draws, utterances) that sum to 1."""
+    picks = jax.random.randint(key, (draws, utterances), 0, utterances)
+    rows = jnp.arange(draws)[:, None]
+    return jnp.zeros((draws, utterances)).at[rows, picks].add(1.0 / utterances)
+
+
+def summarise(
+    per_utterance: dict[str, np.ndarray], draws: int = 1000, seed: int = 0
+) -> HeadSummary:
+    """Means over utterances with 95 % bootstrap intervals of `per_utterance`, name to (U, L, H).
+
+    Each draw picks as many utterances as there are, with replacement, the same for every measure,
+    rank and category.
+    """
+    names = list(per_utterance)
+    stacked = jnp.stack([jnp.asarray(per_utterance[name], jnp.float32) for name in names])
+    _, utterances, layers, heads = stacked.shape
+    flat = stacked.reshape(len(names), utterances, layers * heads)
+    weights = bootstrap_weights(jax.random.key(seed), utterances, draws)
+    drawn = jnp.einsum("gu,muh->mgh", weights, flat, precision="highest")
+    means = flat.mean(1)
+
+    def table(values: jax.Array) -> np.ndarray:
+        return np.asarray(values).reshape(layers, heads)
+
+    def interval(values: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        low, high = jnp.percentile(values.astype(jnp.float32), jnp.array([2.5, 97.5]), axis=0)
+        return table(low), table(high)
+
+    bounds = {name: interval(drawn[i]) for i, name in enumerate(names)}
+    ranked = {name: names.index(name) for name in RANKED}
+    rank_bounds = {name: interval(ranks(drawn[i])) for name, i in ranked.items()}
+    decisive = jnp.array([ranked[name] for name in CATEGORY_OF])
+    category, drawn_category = categories(means[decisive]), categories(drawn[decisive])
+    labels = np.array(list(CATEGORY_OF.values()))
+    return HeadSummary(
+        metrics={name: table(means[i]) for i, name in enumerate(names)},
+        low={name: low for name, (low, _) in bounds.items()},
+        high={name: high for name, (_, high) in bounds.items()},
+        ranks={name: table(ranks(means[i])) for name, i in ranked.items()},
+        rank_low={name: np.rint(low).astype(int) for name, (low, _) in rank_bounds.items()},
+        rank_high={name: np.rint(high).astype(int) for name, (_, high) in rank_bounds.items()},
+        category=labels[table(category)],
+        category_share=table((drawn_category == category).mean(0)),
+    )

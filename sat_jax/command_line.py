@@ -1,0 +1,67 @@
+"""Command line in, a checked dataclass out; every mistake ends in one line. Imports no jax."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from sat_jax.errors import InputError
+
+T = TypeVar("T")
+
+# A box drawn around a message, or a rule inside of it.
+_FRAME = re.compile(r"[\u2500-\u257f]+")
+
+
+def parse(run: Callable[[], T]) -> T:
+    """The result of a tyro call, its boxed error turned into one line on stderr and status 2."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return run()
+    except SystemExit as stop:
+        if stop.code:
+            print(f"error: {one_line(said.getvalue())}", file=sys.stderr)
+        else:
+            sys.stderr.write(said.getvalue())
+        raise
+
+
+def one_line(boxed: str) -> str:
+    """The message of a tyro error box as one line, with its suggestions and without its help."""
+    lines = [_FRAME.sub(" ", line).strip() for line in boxed.splitlines()[1:]]
+    message, suggestions = [], []
+    for line in filter(None, lines):
+        if line.startswith(("For full helptext", "Argument helptext")):
+            break
+        if line.startswith("Perhaps you meant") or suggestions:
+            suggestions.append(line)
+        else:
+            message.append(line)
+    text = " ".join(message).rstrip(".")
+    options = dict.fromkeys(re.findall(r"^--[\w.-]+", "\n".join(suggestions), re.M))
+    return text + (f"; did you mean {' or '.join(options)}?" if options else "; see --help")
+
+
+def stop(message: str, status: int = 2) -> NoReturn:
+    """Print one line on stderr and leave at once.
+
+    Waits for no thread and no other process: after a failure in a multi-process run, a normal exit
+    would sit in a barrier that the others never reach.
+    """
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def guarded(main: Callable[[], None]) -> None:
+    """Run a script's `main`; what the user can mend ends in one line and not in a traceback."""
+    try:
+        main()
+    except InputError as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop("interrupted; the same command goes on from the last checkpoint", 130)

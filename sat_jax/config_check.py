@@ -1,0 +1,163 @@
+"""A config in, nothing out: impossible values end in one line, before anything is compiled."""
+
+from sat_jax.config import Config
+from sat_jax.errors import InputError
+from sat_jax.shapes import position_count
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InputError(message)` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_share(value: float, name: str) -> None:
+    """A proportion that has to lie strictly between 0 and 1."""
+    require(0.0 < value < 1.0, f"{name} is {value}: give a proportion strictly between 0 and 1")
+
+
+def require_at_least(value: float, minimum: float, name: str) -> None:
+    """A number with a smallest sensible value."""
+    require(value >= minimum, f"{name} is {value}: give at least {minimum}")
+
+
+def check(config: Config) -> None:
+    """Raise `InputError` for the first value that cannot work, naming the field and the cure."""
+    _check_corpus(config)
+    _check_features(config)
+    _check_model(config)
+    _check_objective(config)
+    _check_optim(config)
+    _check_loop(config)
+
+
+def _check_corpus(config: Config) -> None:
+    corpus = config.corpus
+    require_share(corpus.valid_share, "corpus.valid-share")
+    require_share(corpus.test_share, "corpus.test-share")
+    require(
+        corpus.valid_share + corpus.test_share < 1.0,
+        f"corpus.valid-share + corpus.test-share is {corpus.valid_share + corpus.test_share}: "
+        "leave something to train on (a sum below 1)",
+    )
+    require_at_least(corpus.talker.speakers, 1, "corpus.talker.speakers")
+    require_at_least(corpus.talker.utterances, 1, "corpus.talker.utterances")
+    require_at_least(corpus.workers, 0, "corpus.workers")
+
+
+def _check_features(config: Config) -> None:
+    features = config.features
+    require_at_least(features.hop, 1, "features.hop")
+    require_at_least(features.window, 2, "features.window")
+    for name, n_fft in (("n-fft", features.n_fft), ("target-n-fft", features.target_n_fft)):
+        require(
+            n_fft >= features.window,
+            f"features.{name} is {n_fft}: give at least features.window = {features.window}",
+        )
+    require_at_least(features.mels, 1, "features.mels")
+    require(
+        1 <= features.mfccs <= features.mels,
+        f"features.mfccs is {features.mfccs}: give 1 to features.mels = {features.mels}",
+    )
+    require(features.deltas in (0, 1, 2), f"features.deltas is {features.deltas}: give 0, 1 or 2")
+
+
+def _check_model(config: Config) -> None:
+    model = config.model
+    for name in ("layers", "heads", "width", "ffn", "stack"):
+        require_at_least(getattr(model, name), 1, f"model.{name}")
+    divisors = [h for h in range(1, model.width + 1) if model.width % h == 0]
+    near = sorted(sorted(divisors, key=lambda h: abs(h - model.heads))[:3])
+    require(
+        model.width % model.heads == 0,
+        f"model.heads is {model.heads}, which does not divide model.width = {model.width}: "
+        f"give one of {near} or another width",
+    )
+    require(model.width % 2 == 0, f"model.width is {model.width}: give an even number (sin, cos)")
+    require(0.0 <= model.dropout < 1.0, f"model.dropout is {model.dropout}: give 0 <= p < 1")
+    require(model.layer_norm_eps > 0, "model.layer-norm-eps must be positive")
+    require(model.position_base > 1, f"model.position-base is {model.position_base}: give over 1")
+    for name in ("init_std", "input_init_std"):
+        value = getattr(model, name)
+        dashed = name.replace("_", "-")
+        require(value is None or value > 0, f"model.{dashed} is {value}: give a positive number")
+    for name in ("residual_init_scale", "query_key_init_scale"):
+        value = getattr(model, name)
+        require(value > 0, f"model.{name.replace('_', '-')} is {value}: give a positive number")
+    require(
+        config.batches.max_frames >= model.stack,
+        f"batches.max-frames is {config.batches.max_frames}: give at least one position, "
+        f"model.stack = {model.stack} frames",
+    )
+    positions = position_count(config.batches.max_frames, model.stack)
+    needed = positions + config.objective.position_offset
+    require(
+        needed <= model.max_positions,
+        f"batches.max-frames / model.stack + objective.position-offset is {needed} positions, over "
+        f"the position table: raise model.max-positions from {model.max_positions} or lower them",
+    )
+
+
+def _check_objective(config: Config) -> None:
+    objective, stack = config.objective, config.model.stack
+    require_share(objective.mask_share, "objective.mask-share")
+    require_at_least(objective.c_num, 1, "objective.c-num")
+    require(
+        objective.c_num % stack == 0,
+        f"objective.c-num is {objective.c_num} frames, which is not a whole number of positions: "
+        f"give a multiple of model.stack = {stack}",
+    )
+    for name in ("zero_share", "replace_share"):
+        value = getattr(objective, name)
+        dashed = name.replace("_", "-")
+        require(0 <= value <= 1, f"objective.{dashed} is {value}: give a probability from 0 to 1")
+    require(
+        objective.zero_share + objective.replace_share <= 1.0 + 1e-9,
+        "objective.zero-share + objective.replace-share is over 1: lower one of them",
+    )
+    require_at_least(objective.position_offset, 0, "objective.position-offset")
+
+
+def _check_optim(config: Config) -> None:
+    optim = config.optim
+    require(optim.peak_lr > 0, f"optim.peak-lr is {optim.peak_lr}: give a positive number")
+    require(
+        0 <= optim.warmup_share < 1,
+        f"optim.warmup-share is {optim.warmup_share}: give a share from 0 to below 1",
+    )
+    require(
+        0 <= optim.final_lr_share <= 1,
+        f"optim.final-lr-share is {optim.final_lr_share}: give a share from 0 to 1",
+    )
+    for name in ("beta1", "beta2"):
+        value = getattr(optim, name)
+        require(0 <= value < 1, f"optim.{name} is {value}: give 0 <= beta < 1")
+    require_at_least(optim.weight_decay, 0, "optim.weight-decay")
+    require(optim.clip_norm > 0, f"optim.clip-norm is {optim.clip_norm}: give a positive number")
+
+
+def _check_loop(config: Config) -> None:
+    for name in ("size", "buckets", "threads"):
+        require_at_least(getattr(config.batches, name), 1, f"batches.{name}")
+    loop = config.loop
+    for name in ("steps", "log_every", "valid_every", "valid_batches", "checkpoint_every", "keep"):
+        require_at_least(getattr(loop, name), 1, f"loop.{name.replace('_', '-')}")
+    mesh = config.mesh
+    require_at_least(mesh.data, 0, "mesh.data")
+    require_at_least(mesh.fsdp, 1, "mesh.fsdp")
+    require_at_least(mesh.model, 1, "mesh.model")
+    require(
+        config.model.heads % mesh.model == 0,
+        f"mesh.model is {mesh.model}: give a divisor of model.heads = {config.model.heads}",
+    )
+    cluster = config.distributed
+    require_at_least(cluster.processes, 1, "distributed.processes")
+    require(
+        0 <= cluster.process < cluster.processes,
+        f"distributed.process is {cluster.process}: "
+        f"give 0 to distributed.processes - 1 = {cluster.processes - 1}",
+    )
+    require(
+        cluster.processes == 1 or bool(cluster.coordinator),
+        "distributed.processes is over 1: give distributed.coordinator = host:port of process 0",
+    )

@@ -1,0 +1,124 @@
+"""Configs to JSON and back, strictly: `config.json` in, the same frozen dataclasses out."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sat_jax.config import Config
+from sat_jax.errors import InputError
+
+C = TypeVar("C")
+
+# Fields that may differ when a run goes on: where it runs and what it says, never what it learns.
+RESUME_MAY_CHANGE = (
+    "run_dir",
+    "mesh",
+    "distributed",
+    "batches.threads",
+    "corpus.data_dir",
+    "corpus.workers",
+    "loop.log_every",
+    "loop.checkpoint_every",
+    "loop.keep",
+)
+
+
+def encode(value: Any) -> Any:
+    """A config (or a part of one) as plain JSON values; paths become strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def decode(kind: type[C], values: Any, where: str = "") -> C:
+    """The dataclass `kind` from JSON values; raises `InputError` for unknown keys and wrong types.
+
+    Fields that the file lacks take their defaults, so that runs of older versions open.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where or 'config'}: expected an object, found {values!r}")
+    known = {f.name for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise InputError(f"{_join(where, key)}: unknown key; {hint}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{k: _decode_field(hints[k], v, _join(where, k)) for k, v in values.items()})
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _decode_field(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return decode(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise InputError(f"{where} is {value!r}: give one of {', '.join(map(str, choices))}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        (hint,) = (h for h in typing.get_args(hint) if h is not type(None))
+        return _decode_field(hint, value, where)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is not hint:
+        raise InputError(f"{where} is {value!r}: give a value of type {hint.__name__}")
+    return value
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write `config.json`, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(encode(config), indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read_config(path: Path) -> Config:
+    """Read a run's `config.json`; errors name the file and the key."""
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not found; give a run directory that train.py made, such as runs/toy"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}); restore it or start a new run") from None
+    try:
+        return decode(Config, values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Fields in which two configs would learn differently, as `field: old -> new`."""
+    left, right = _flat(encode(old)), _flat(encode(new))
+    return [
+        f"{key}: {left[key]} -> {right[key]}"
+        for key in left
+        if left[key] != right[key]
+        and not any(key == name or key.startswith(name + ".") for name in RESUME_MAY_CHANGE)
+    ]
+
+
+def _flat(values: dict[str, Any], where: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, _join(where, key)))
+        else:
+            flat[_join(where, key)] = value
+    return flat

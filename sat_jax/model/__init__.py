@@ -1,0 +1,1 @@
+"""Features in, predictions and (through `sow`) attention maps and hidden states out."""

@@ -1,0 +1,1 @@
+"""Features and a model in, a trained state out."""

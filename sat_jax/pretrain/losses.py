@@ -1,0 +1,102 @@
+"""A model, clean features and a key in, a loss and its companions out."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from sat_jax.config import Config
+from sat_jax.errors import InputError
+from sat_jax.model.mockingjay import stack_frames, unstack_frames
+from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
+
+
+class Losses(NamedTuple):
+    """Scalars of one batch, float32."""
+
+    loss: jax.Array
+    """What is minimised."""
+    mean_frame: jax.Array
+    """The same loss for predicting each utterance's mean frame: the least a model has to beat."""
+    interpolation: jax.Array
+    """The same loss for straight lines across the masked gaps: the number to beat."""
+
+
+class Features(NamedTuple):
+    """What the front end gives for a batch: see `features.frontend.featurise`."""
+
+    inputs: jax.Array
+    """(B, T, F), padding 0."""
+    targets: jax.Array
+    """(B, T, F2), padding 0."""
+    frames: jax.Array
+    """(B,) int32 valid frames."""
+
+
+Objective = Callable[[nn.Module, Config, Any, Features, jax.Array, bool], Losses]
+
+
+def masked_l1(prediction: jax.Array, target: jax.Array, chosen: jax.Array) -> jax.Array:
+    """Mean |prediction - target| over the chosen frames of the whole batch; 0 if none is chosen.
+
+    prediction, target (B, T, F); chosen (B, T) bool.
+    """
+    error = jnp.abs(prediction - target).sum(-1)
+    count = chosen.sum() * target.shape[-1]
+    return jnp.where(chosen, error, 0.0).sum() / jnp.maximum(count, 1)
+
+
+def mean_frame(target: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean over valid frames (B, 1, F) of `target` (B, T, F)."""
+    total = jnp.where(valid[:, :, None], target, 0.0).sum(1, keepdims=True)
+    return total / jnp.maximum(valid.sum(1), 1)[:, None, None]
+
+
+def masked_reconstruction(
+    model: nn.Module,
+    config: Config,
+    params: Any,
+    features: Features,
+    key: jax.Array,
+    train: bool,
+) -> Losses:
+    """L1 between prediction and clean target on masked frames (Mockingjay, section 2.2).
+
+    Masks, replacements, position offsets and dropout all follow from `key`; without `train` there
+    is neither dropout nor offset. Padded and unmasked frames carry no loss.
+    """
+    stack, objective = config.model.stack, config.objective
+    span_key, corrupt_key, offset_key, dropout_key = jax.random.split(key, 4)
+    inputs, valid = stack_frames(features.inputs, features.frames, stack)
+    targets, _ = stack_frames(features.targets, features.frames, stack)
+    chosen = choose_spans(span_key, valid, objective.mask_share, objective.c_num // stack)
+    corrupted = corrupt(
+        corrupt_key, inputs, valid, chosen, objective.zero_share, objective.replace_share
+    )
+    offset = None
+    if train and objective.position_offset:
+        shape = (inputs.shape[0],)
+        offset = jax.random.randint(offset_key, shape, 0, objective.position_offset + 1)
+    prediction = model.apply(
+        {"params": params}, corrupted, valid, offset=offset, key=dropout_key if train else None
+    )
+    frames = unstack_frames(targets, stack)
+    frame_valid, frame_chosen = (jnp.repeat(a, stack, axis=1) for a in (valid, chosen))
+    drawn = interpolate(frames, frame_chosen, frame_valid)
+    return Losses(
+        loss=masked_l1(prediction, targets, chosen),
+        mean_frame=masked_l1(mean_frame(frames, frame_valid), frames, frame_chosen),
+        interpolation=masked_l1(drawn, frames, frame_chosen),
+    )
+
+
+def objective_of(name: str) -> Objective:
+    """The objective of a config; raises `InputError` with the known names for any other."""
+    if name not in OBJECTIVES:
+        raise InputError(f"objective.kind is {name!r}: give one of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name]
+
+
+OBJECTIVES: dict[str, Objective] = {"masked_reconstruction": masked_reconstruction}

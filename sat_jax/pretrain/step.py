@@ -1,0 +1,122 @@
+"""State and batch in, state and numbers out: what runs on the devices, once per step."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh as DeviceMesh
+
+from sat_jax.config import Config
+from sat_jax.mesh import replicated, state_shardings
+from sat_jax.model.mockingjay import init_params
+from sat_jax.pretrain.losses import Features, Losses, objective_of
+from sat_jax.shapes import SAMPLE_RATE
+
+Featurise = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+
+SMOOTHING = 0.98
+
+
+class TrainState(NamedTuple):
+    """Everything that changes in training; with the config and the data it is the whole run."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    smooth: jax.Array
+    """(2,) running means of loss and mean-frame loss; here, so that a resumed run has them too."""
+
+
+class StepMetrics(NamedTuple):
+    """Scalars of one training step."""
+
+    loss: jax.Array
+    smooth: jax.Array
+    """(2,) running means of loss and mean-frame loss."""
+    grad_norm: jax.Array
+    seconds: jax.Array
+    """Seconds of speech in the batch."""
+    finite: jax.Array
+    """Whether loss and gradients were."""
+
+
+def init_state(
+    config: Config, model: nn.Module, input_width: int, tx: optax.GradientTransformation
+) -> Callable[[], TrainState]:
+    """A function of nothing that makes the start state; trace it for shapes, jit it for arrays."""
+
+    def init() -> TrainState:
+        params = init_params(jax.random.key(config.seed), model, input_width)
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), jnp.zeros(2))
+
+    return init
+
+
+def sharded_state(
+    init: Callable[[], TrainState], mesh: DeviceMesh
+) -> tuple[TrainState, Callable[[], TrainState]]:
+    """The abstract state with shardings, and a jitted init that never holds it on one device."""
+    shapes = jax.eval_shape(init)
+    shardings = state_shardings(shapes, mesh)
+    abstract = jax.tree.map(
+        lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes, shardings
+    )
+    return abstract, jax.jit(init, out_shardings=shardings)
+
+
+def train_step(
+    config: Config,
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    featurise: Featurise,
+    mesh: DeviceMesh,
+    shardings: TrainState,
+) -> Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepMetrics]]:
+    """The jitted step: audio (B, N) int16 and lengths (B,) in samples to the next state.
+
+    Randomness is `fold_in(key(seed), step)` and nothing else, so that a resumed run repeats it.
+    """
+    objective = objective_of(config.objective.kind)
+
+    def step(
+        state: TrainState, audio: jax.Array, lengths: jax.Array
+    ) -> tuple[TrainState, StepMetrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
+        features = Features(*featurise(audio, lengths))
+
+        def loss_of(params: Any) -> tuple[jax.Array, Losses]:
+            losses = objective(model, config, params, features, key, True)
+            return losses.loss, losses
+
+        (_, losses), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        now = jnp.stack([losses.loss, losses.mean_frame])
+        smooth = jnp.where(state.step == 0, now, SMOOTHING * state.smooth + (1 - SMOOTHING) * now)
+        seconds = features.frames.sum() * (config.features.hop / SAMPLE_RATE)
+        metrics = StepMetrics(losses.loss, smooth, norm, seconds, finite)
+        return TrainState(state.step + 1, params, opt_state, smooth), metrics
+
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
+
+
+def valid_step(
+    config: Config, model: nn.Module, featurise: Featurise, mesh: DeviceMesh
+) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Losses]:
+    """The jitted evaluation: params, audio, lengths and the batch's number to its losses.
+
+    The same batch number draws the same masks at every evaluation of every run with this seed.
+    """
+    objective = objective_of(config.objective.kind)
+
+    def step(params: Any, audio: jax.Array, lengths: jax.Array, number: jax.Array) -> Losses:
+        key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
+        features = Features(*featurise(audio, lengths))
+        return objective(model, config, params, features, key, False)
+
+    return jax.jit(step, out_shardings=replicated(mesh))

@@ -1,0 +1,1 @@
+"""A model and batches in; attention maps and hidden states, or what was reduced from them, out."""
