@@ -1,0 +1,257 @@
+"""Spectra against librosa, normalisation and derivatives against numpy, and what padding may do."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+
+from sat_jax.config import Features
+from sat_jax.errors import InputError
+from sat_jax.features.frontend import feature_width, featurise, target_width
+from sat_jax.features.normalize import cmvn
+from sat_jax.features.spectral import deltas, linear, log_mel, mel_filters, mfcc, power_spectrum
+from sat_jax.shapes import frame_count
+
+DEFAULT = Features()
+KINDS = {
+    "default": DEFAULT,
+    "paper": replace(DEFAULT, n_fft=512, target="linear", target_n_fft=2048),
+    "mfcc": replace(DEFAULT, input="mfcc", deltas=2, target="linear"),
+    "deltas": replace(DEFAULT, deltas=1),
+    "raw": replace(DEFAULT, normalize=False, deltas=2),
+    "uneven": replace(DEFAULT, window=399, hop=157, mels=40, target="linear"),
+}
+featurised = jax.jit(featurise, static_argnums=(2, 3))
+
+
+def speech(samples: int, seed: int = 0) -> np.ndarray:
+    """Int16 audio with what speech has: a gliding harmonic tone, noise, and a pause."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16_000
+    pitch = 2 * np.pi * (120 * time + 30 * time**2)
+    tone = sum(np.sin(k * pitch) / k for k in range(1, 30))
+    tone *= np.where((time * 4).astype(int) % 3 == 2, 0, 1)
+    return (3000 * tone + 100 * rng.standard_normal(samples)).astype(np.int16)
+
+
+def padded(signals: list[np.ndarray], samples: int, fill: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    audio = np.full((len(signals), samples), fill, dtype=np.int16)
+    for row, signal in enumerate(signals):
+        audio[row, : len(signal)] = signal
+    return audio, np.array([len(signal) for signal in signals], dtype=np.int32)
+
+
+def librosa_power(audio: np.ndarray, features: Features, n_fft: int) -> np.ndarray:
+    """Power spectrum `(n_fft // 2 + 1, T)` in float64, the window put at the start of the FFT."""
+    # librosa pads a short window on both sides and reads n_fft samples per frame: shift the audio
+    # so that its centred window falls on our frames (the phase changes, the power does not).
+    before = (n_fft - features.window) // 2
+    after = n_fft - features.window - before
+    signal = np.pad(audio.astype(np.float64) / 32768, (before, after))
+    spectrum = librosa.stft(
+        signal,
+        n_fft=n_fft,
+        hop_length=features.hop,
+        win_length=features.window,
+        window="hann",
+        center=False,
+        dtype=np.complex128,
+    )
+    return np.abs(spectrum) ** 2
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "mels"), [(400, 160, 80), (512, 160, 80), (1024, 100, 40)]
+)
+def test_spectra_equal_librosa(n_fft, hop, mels):
+    features = replace(DEFAULT, n_fft=n_fft, hop=hop, mels=mels)
+    audio = speech(16_000)
+    expected_power = librosa_power(audio, features, n_fft)
+    filters = librosa.filters.mel(sr=16_000, n_fft=n_fft, n_mels=mels)
+    expected_mel = np.log(filters @ expected_power + 1e-7)
+    expected_mfcc = librosa.feature.mfcc(S=expected_mel, n_mfcc=13)
+
+    power = power_spectrum(jnp.asarray(audio[None]), window=400, hop=hop, n_fft=n_fft)
+    mel = log_mel(power, mels)
+    assert power.shape == (1, frame_count(16_000, 400, hop), n_fft // 2 + 1)
+    assert mel.dtype == linear(power).dtype == jnp.float32
+    np.testing.assert_allclose(linear(power)[0].T, np.log(expected_power + 1e-7), atol=1e-4)
+    np.testing.assert_allclose(mel[0].T, expected_mel, atol=1e-4)
+    np.testing.assert_allclose(mfcc(mel, 13)[0].T, expected_mfcc, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_fft", "mels"), [(400, 80), (512, 40), (2048, 128)])
+def test_mel_filters_equal_librosa(n_fft, mels):
+    expected = librosa.filters.mel(sr=16_000, n_fft=n_fft, n_mels=mels).T
+    np.testing.assert_allclose(mel_filters(n_fft, mels), expected, atol=1e-7)
+
+
+def test_a_cosine_has_the_power_of_its_amplitude():
+    # Hann window of sum W/2, cosine of amplitude a at a bin: |a * W/4|^2 there, a quarter beside.
+    time = np.arange(400) / 16_000
+    audio = jnp.asarray(0.5 * np.cos(2 * np.pi * 1000 * time), jnp.float32)[None]
+    power = np.asarray(power_spectrum(audio, window=400, hop=160, n_fft=400))[0, 0]
+    np.testing.assert_allclose(power[[24, 25, 26]], np.array([625, 2500, 625]), rtol=1e-5)
+    assert power[:23].max() < 1e-6
+    assert power[28:].max() < 1e-6
+
+
+@pytest.mark.parametrize("n_fft", [400, 401, 512, 2048])
+def test_matmul_equals_rfft(n_fft):
+    audio = jnp.asarray(speech(8000)[None])
+    spectrum = partial(power_spectrum, audio, window=400, hop=160, n_fft=n_fft)
+    np.testing.assert_allclose(
+        linear(spectrum(method="matmul")), linear(spectrum(method="rfft")), atol=2e-4
+    )
+    np.testing.assert_allclose(
+        log_mel(spectrum(method="matmul"), 40), log_mel(spectrum(method="rfft"), 40), atol=1e-4
+    )
+
+
+def test_int16_and_float_audio_are_the_same():
+    audio = speech(4000)[None]
+    spectrum = partial(power_spectrum, window=400, hop=160, n_fft=400)
+    floats = (audio / 32768).astype(np.float32)
+    np.testing.assert_array_equal(spectrum(jnp.asarray(audio)), spectrum(jnp.asarray(floats)))
+
+
+def test_deltas_equal_librosa_over_valid_frames_only():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((3, 40, 5)).astype(np.float32)
+    frames = np.array([40, 12, 3])
+    valid = np.arange(40) < frames[:, None]
+    slope = np.asarray(deltas(jnp.asarray(features), jnp.asarray(valid)))
+    for row, count in enumerate(frames):
+        # librosa wants at least 9 frames: repeat the last one, which is what "nearest" means.
+        real = np.pad(features[row, :count], ((0, 9), (0, 0)), mode="edge")
+        expected = librosa.feature.delta(real, width=9, axis=0, mode="nearest")[:count]
+        np.testing.assert_allclose(slope[row, :count], expected, atol=1e-5)
+        assert (slope[row, count:] == 0).all()
+
+
+def test_deltas_of_a_ramp_are_its_slope():
+    ramp = 3.0 * jnp.arange(30.0)[None, :, None]
+    slope = deltas(ramp, jnp.ones((1, 30), bool))
+    np.testing.assert_allclose(slope[0, 4:-4, 0], 3.0, rtol=1e-6)
+
+
+def test_cmvn_equals_numpy():
+    rng = np.random.default_rng(0)
+    features = (50 + 0.1 * rng.standard_normal((2, 60, 4))).astype(np.float32)
+    valid = np.arange(60) < np.array([60, 17])[:, None]
+    result = np.asarray(cmvn(jnp.asarray(features), jnp.asarray(valid)))
+    for row in range(2):
+        real = features[row, valid[row]].astype(np.float64)
+        expected = (real - real.mean(axis=0)) / real.std(axis=0)
+        np.testing.assert_allclose(result[row, valid[row]], expected, atol=2e-4)
+    assert (result[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("constant", [0.0, -16.118095, 1e4, 1e-20])
+def test_cmvn_makes_a_constant_bin_zero_whatever_its_value(constant):
+    features = np.full((1, 3001, 1), constant, dtype=np.float32)
+    result = cmvn(jnp.asarray(features), jnp.ones((1, 3001), bool))
+    assert (np.asarray(result) == 0).all()
+
+
+def test_cmvn_ignores_even_nan_in_padding():
+    features = np.random.default_rng(0).standard_normal((1, 20, 3)).astype(np.float32)
+    valid = np.arange(20)[None] < 15
+    poisoned = np.where(valid[:, :, None], features, np.nan)
+    np.testing.assert_array_equal(
+        cmvn(jnp.asarray(poisoned), jnp.asarray(valid)),
+        cmvn(jnp.asarray(features), jnp.asarray(valid)),
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_widths_are_those_of_the_arrays(name):
+    features = KINDS[name]
+    audio, lengths = padded([speech(4000)], 4000)
+    inputs, targets, frames = featurised(audio, lengths, features, "rfft")
+    total = frame_count(4000, features.window, features.hop)
+    assert inputs.shape == (1, total, feature_width(features))
+    assert targets.shape == (1, total, target_width(features))
+    assert inputs.dtype == targets.dtype == jnp.float32
+    assert frames.dtype == jnp.int32
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_batch_equals_its_utterances_one_by_one(name):
+    """Neither silence nor noise behind an utterance, nor its neighbours, changes a valid frame."""
+    features = KINDS[name]
+    signals = [speech(8000, 1), speech(5111, 2), speech(features.window, 3), speech(100, 4)]
+    audio, lengths = padded(signals, 9000)
+    noisy, _ = padded(signals, 9000, fill=12345)
+    together = featurised(audio, lengths, features, "rfft")
+    for ours, theirs in zip(together, featurised(noisy, lengths, features, "rfft"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    expected = [frame_count(n, features.window, features.hop) for n in lengths]
+    np.testing.assert_array_equal(together[2], expected)
+    assert expected[2:] == [1, 0]
+    for row, signal in enumerate(signals[:3]):
+        alone = featurised(signal[None], lengths[row : row + 1], features, "rfft")
+        for batched, single in zip(together[:2], alone[:2], strict=True):
+            np.testing.assert_allclose(batched[row, : expected[row]], single[0], atol=2e-5)
+            assert (np.asarray(batched)[row, expected[row] :] == 0).all()
+
+
+def test_inputs_and_targets_are_what_the_config_names():
+    audio, lengths = padded([speech(8000, 1), speech(5111, 2)], 8000)
+    features = KINDS["paper"]
+    inputs, targets, frames = featurise(jnp.asarray(audio), jnp.asarray(lengths), features)
+    valid = jnp.arange(inputs.shape[1]) < frames[:, None]
+    spectrum = partial(power_spectrum, jnp.asarray(audio), window=400, hop=160)
+    expected_inputs = cmvn(log_mel(spectrum(n_fft=512), 80), valid)
+    expected_targets = cmvn(linear(spectrum(n_fft=2048)), valid)
+    np.testing.assert_allclose(inputs, expected_inputs, atol=1e-5)
+    np.testing.assert_allclose(targets, expected_targets, atol=1e-5)
+
+
+def test_one_computation_serves_input_and_target():
+    audio, lengths = padded([speech(8000)], 8000)
+    inputs, targets, _ = featurise(jnp.asarray(audio), jnp.asarray(lengths), KINDS["deltas"])
+    np.testing.assert_array_equal(inputs[..., :80], targets)
+
+    def products(features: Features) -> int:
+        jaxpr = str(jax.make_jaxpr(lambda a, n: featurise(a, n, features))(audio, lengths))
+        return jaxpr.count("dot_general")
+
+    assert products(DEFAULT) == 1
+    assert products(replace(DEFAULT, target_n_fft=512)) == 2
+
+
+def test_digital_silence_becomes_zero_and_never_nan():
+    audio, lengths = np.zeros((1, 4000), np.int16), np.array([4000], np.int32)
+    for features in KINDS.values():
+        inputs, targets, _ = featurised(audio, lengths, features, "rfft")
+        assert np.isfinite(inputs).all()
+        assert np.isfinite(targets).all()
+    inputs, targets, _ = featurised(audio, lengths, DEFAULT, "rfft")
+    assert not np.asarray(inputs).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"input": "fbank"}, "features.input"),
+        ({"target": "mfcc"}, "features.target"),
+        ({"n_fft": 256}, "features.n-fft"),
+        ({"mels": 200}, "features.mels"),
+        ({"input": "mfcc", "mfccs": 81}, "features.mfccs"),
+    ],
+)
+def test_impossible_features_name_the_field_in_one_line(change, field):
+    audio, lengths = padded([speech(4000)], 4000)
+    with pytest.raises(InputError, match=field) as caught:
+        featurise(jnp.asarray(audio), jnp.asarray(lengths), replace(DEFAULT, **change))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_dft_method_lists_the_known_ones():
+    with pytest.raises(InputError, match="rfft, matmul"):
+        power_spectrum(jnp.zeros((1, 800)), window=400, hop=160, n_fft=400, method="fft")
