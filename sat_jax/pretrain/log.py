@@ -60,12 +60,6 @@ def write_metrics(sinks: Sinks, step: int, values: dict[str, float]) -> None:
         sinks.events.add_scalar(name, value, step)
 
 
-def close_sinks(sinks: Sinks) -> None:
-    """Flush and close both logs."""
-    sinks.jsonl.close()
-    sinks.events.close()
-
-
 def make_directory(directory: Path) -> None:
     """Make a run directory; raises `InputError` where that is impossible."""
     try:
@@ -97,12 +91,44 @@ def write_manifest(directory: Path, data: dict[str, Any], devices: list[str]) ->
     temporary.replace(path)
 
 
+class Window(NamedTuple):
+    """What happened since the last line of the log."""
+
+    began: float
+    first: int
+    """Steps done when the window began."""
+    waited: float = 0.0
+    """Seconds that the loop stood still because no batch was ready."""
+    speech: float = 0.0
+    """Seconds of speech, padding not counted."""
+
+    def add(self, waited: float, speech: float) -> "Window":
+        """The window with one more step."""
+        return self._replace(waited=self.waited + waited, speech=self.speech + float(speech))
+
+    def numbers(self, done: int, metrics: Any, rate: float) -> dict[str, float]:
+        """One record of `metrics.jsonl` from the latest step's `StepMetrics`."""
+        seconds = max(time.perf_counter() - self.began, 1e-9)
+        return {
+            "loss": float(metrics.loss),
+            "smooth_loss": float(metrics.smooth[0]),
+            "mean_frame": float(metrics.smooth[1]),
+            "grad_norm": float(metrics.grad_norm),
+            "learning_rate": rate,
+            "steps_per_second": (done - self.first) / seconds,
+            "hours_per_hour": self.speech / seconds,
+            "wait_share": self.waited / seconds,
+        }
+
+
 class Bar(NamedTuple):
     """A progress bar on a terminal; on anything else, now and then a line."""
 
     progress: Progress
     task: Any
-    lines_every: int
+    total: int
+    first: int
+    began: float
 
 
 def open_bar(total: int, done: int) -> Bar:
@@ -120,16 +146,20 @@ def open_bar(total: int, done: int) -> Bar:
     )
     progress.start()
     task = progress.add_task("pretrain", total=total, completed=done, status="")
-    return Bar(progress, task, max(total // 20, 1))
+    return Bar(progress, task, total, done, time.perf_counter())
 
 
-def show(bar: Bar, step: int, status: str, seconds_left: float) -> None:
-    """Move the bar to `step`, or print the same numbers as a line if there is no terminal."""
+def show(bar: Bar, before: int, step: int, numbers: dict[str, float]) -> None:
+    """Move the bar from `before` to `step`; without a terminal, print about twenty lines in all."""
+    status = (
+        f"{numbers['steps_per_second']:.1f} steps/s  {numbers['hours_per_hour']:.0f} h/h  "
+        f"loss {numbers['smooth_loss']:.4f}"
+    )
     bar.progress.update(bar.task, completed=step, status=status)
-    total = int(bar.progress.tasks[0].total or 0)
-    if bar.progress.disable and (step % bar.lines_every == 0 or step == total):
-        left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
-        print(f"step {step}/{total}  {status}  ETA {left}", flush=True)
+    if bar.progress.disable and 20 * step // bar.total > 20 * before // bar.total:
+        pace = (time.perf_counter() - bar.began) / max(step - bar.first, 1)
+        left = time.strftime("%H:%M:%S", time.gmtime(pace * (bar.total - step)))
+        print(f"step {step}/{bar.total}  {status}  ETA {left}", flush=True)
 
 
 def say(bar: Bar | None, message: str) -> None:
@@ -138,3 +168,10 @@ def say(bar: Bar | None, message: str) -> None:
         bar.progress.console.print(message, highlight=False, markup=False)
     else:
         print(message, flush=True)
+
+
+def close(sinks: Sinks, bar: Bar) -> None:
+    """Flush and close the logs, and stop the bar."""
+    bar.progress.stop()
+    sinks.jsonl.close()
+    sinks.events.close()

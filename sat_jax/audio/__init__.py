@@ -1,0 +1,1 @@
+"""Sound in, one record per utterance out: readers, alignments, the talker, prepared datasets."""

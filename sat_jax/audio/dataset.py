@@ -1,0 +1,293 @@
+"""A corpus in, a prepared directory out, once; and its splits as random-access sources.
+
+A prepared directory holds a TFDS dataset (array_record), `index.npz` (lengths, speakers, splits:
+read without decoding audio) and `corpus.json`. It appears whole, by one rename, or not at all.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
+from sat_jax.audio.phones import PHONES, SILENCE
+from sat_jax.audio.progress import preparation_bar
+from sat_jax.audio.splits import SPLITS, assign, check_possible
+from sat_jax.audio.utterance import Utterance
+from sat_jax.config import Corpus
+from sat_jax.errors import InputError
+from sat_jax.shapes import SAMPLE_RATE
+
+# Raised when the talker, a reader or the layout on disk changes what a corpus contains.
+FORMAT = 1
+
+
+def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
+    """The prepared directory of a corpus, made on the first call and found on the next.
+
+    Killed half-way, it goes on where it was. Two processes may call it at once. Raises `InputError`
+    for bad input (the first bad utterance, unless `corpus.skip_bad`) and for a full or unwritable
+    `corpus.data_dir`.
+    """
+    try:
+        return _prepare(corpus, say)
+    except OSError as error:
+        raise _unwritable(corpus.data_dir, error) from error
+
+
+def directory_of(corpus: Corpus) -> Path:
+    """Where a corpus is prepared: its kind and a digest of every field that changes its content."""
+    fields = asdict(corpus)
+    for name in ("data_dir", "workers"):
+        del fields[name]
+    if corpus.kind != "talker":
+        del fields["talker"]
+    for name in ("path", "alignments", "speakers"):
+        fields[name] = str(fields[name].resolve()) if fields[name] is not None else None
+    if corpus.speakers is not None and corpus.speakers.is_file():
+        fields["speakers_content"] = hashlib.sha256(corpus.speakers.read_bytes()).hexdigest()
+    text = json.dumps([FORMAT, fields], sort_keys=True)
+    return corpus.data_dir / f"{corpus.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
+    if corpus.kind in CORPORA and _is_ready(directory := directory_of(corpus)):
+        say(_one_line(directory))
+        return directory
+    items = list_items(corpus)
+    directory = directory_of(corpus)
+    check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
+    corpus.data_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(corpus.data_dir / f".{directory.name}.lock", say) as alone:
+        if not _is_ready(directory):
+            try:
+                _make(items, corpus, directory, alone, say)
+            except FileNotFoundError:
+                # Where files cannot be locked, another process may have finished first and
+                # deleted the parts that both were reading.
+                if not _is_ready(directory):
+                    raise
+    say(_one_line(directory))
+    return directory
+
+
+def _make(
+    items: list, corpus: Corpus, directory: Path, alone: bool, say: Callable[[str], None]
+) -> None:
+    parts = directory.with_name(f".{directory.name}.parts-{_listing_digest(items)}")
+    if alone:
+        for old in directory.parent.glob(f".{directory.name}.*-*"):
+            if old != parts:
+                shutil.rmtree(old)
+    parts.mkdir(exist_ok=True)
+    with preparation_bar(len(items), directory.name) as report:
+        whole = merge(write_parts(items, corpus, parts, report))
+    _tell(whole, say)
+    if not whole.ids:
+        raise InputError(
+            f"corpus.skip-bad: all {len(items)} utterances of {corpus.path} are bad, "
+            f"first: {_first_example(whole)}"
+        )
+    content = _content(whole, corpus)
+    splits = assign(whole.ids, whole.speakers, whole.subsets, corpus)
+    position = {name: i for i, name in enumerate(content["speakers"])}
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
+    try:
+        # Imported late: it takes seconds, and a prepared corpus that is only listed needs none.
+        from sat_jax.audio.container import write_dataset
+
+        files = [part_path(parts, i) for i in range(-(-len(items) // CHUNK))]
+        write_dataset(temporary, files, whole.lengths, content["phone_names"], content)
+        np.savez(
+            temporary / "index.npz",
+            lengths=np.array(whole.lengths, np.int32),
+            speakers=np.array([position[s] for s in whole.speakers], np.int32),
+            splits=splits,
+        )
+        text = json.dumps(content | {"ids": whole.ids, "config": asdict(corpus)}, default=str)
+        (temporary / "corpus.json").write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+        os.rename(temporary, directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _is_ready(directory):
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(parts)
+
+
+def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
+    names: list[str] = []
+    if whole.aligned:
+        names = list(PHONES)
+        if corpus.phone_set == "as-is":
+            names = sorted(whole.labels, key=lambda label: (label != SILENCE, label))
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "phone_names": names,
+        "phone_source": CORPORA[corpus.kind].phone_source if whole.aligned else "",
+        "speakers": sorted(set(whole.speakers)),
+        "fingerprint": hashlib.sha256("\n".join(whole.digests).encode()).hexdigest(),
+        "notes": whole.notes,
+        "skipped": whole.skipped,
+        "samples": sum(whole.lengths),
+    }
+
+
+def _tell(whole: Summary, say: Callable[[str], None]) -> None:
+    for note, count in whole.notes.items():
+        say(f"{count} recordings were {note}" if count > 1 else f"1 recording: {note}")
+    for reason, entry in whole.skipped.items():
+        say(f"skipped {entry['count']}: {reason} (first: {entry['examples'][0]})")
+
+
+def _first_example(whole: Summary) -> str:
+    return next(entry["examples"][0] for entry in whole.skipped.values())
+
+
+def _listing_digest(items: list) -> str:
+    """Changes with every item and with the size and time of every file that an item names."""
+    digest = hashlib.sha256(f"{FORMAT} {CHUNK}".encode())
+    for item in items:
+        digest.update(repr(item).encode("utf-8", "surrogateescape"))
+        for path in item:
+            if isinstance(path, Path) and path.exists():
+                state = path.stat()
+                digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _alone(path: Path, say: Callable[[str], None]) -> Iterator[bool]:
+    """Hold a lock file; False where the file system has no locks. A killed holder lets go."""
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process is preparing {path.parent}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            yield False
+            return
+        yield True
+
+
+def _is_ready(directory: Path) -> bool:
+    return (directory / "corpus.json").is_file()
+
+
+def _one_line(directory: Path) -> str:
+    content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
+    hours = content["samples"] / SAMPLE_RATE / 3600
+    return (
+        f"corpus {directory}: {len(content['ids'])} utterances, {hours:.2f} h, "
+        f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names"
+    )
+
+
+def _unwritable(data_dir: Path, error: OSError) -> InputError:
+    reasons = {
+        errno.ENOSPC: ("the disk is full", "free some space"),
+        errno.EDQUOT: ("the quota is used up", "free some space"),
+        errno.EFBIG: ("a file may not grow any more", "raise the limit on file sizes"),
+        errno.EACCES: ("permission denied", "make it writable"),
+        errno.EPERM: ("permission denied", "make it writable"),
+        errno.EROFS: ("the file system is read-only", "make it writable"),
+        errno.ENOTDIR: ("a part of this path is a file", "name a directory"),
+        errno.EEXIST: ("this path is a file", "name a directory"),
+    }
+    what, cure = reasons.get(error.errno, (error.strerror or str(error), "check it"))
+    where = error.filename or data_dir
+    return InputError(
+        f"corpus.data-dir {data_dir}: {what} ({where}); {cure}, or give another --corpus.data-dir"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Random access to the utterances of one split, sorted by id; picklable, opened on first use.
+
+    `lengths` (samples, int32) and `speakers` (int32 indices into `speaker_names`) are `(B,)` and
+    known without decoding. `phone_names` is empty where the corpus has no phones.
+    """
+
+    directory: Path
+    name: str
+    rows: np.ndarray
+    ids: list[str]
+    lengths: np.ndarray
+    speakers: np.ndarray
+    speaker_names: list[str]
+    phone_names: list[str]
+    phone_source: str
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Utterance:
+        source, decode = self._reader
+        return decode(source[int(self.rows[i])])
+
+    def __getitems__(self, keys: list[int]) -> list[Utterance]:
+        """Several utterances in one read."""
+        source, decode = self._reader
+        return [decode(record) for record in source.__getitems__([int(self.rows[k]) for k in keys])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_reader"}
+
+    @cached_property
+    def _reader(self) -> tuple[Any, Callable[[bytes], Utterance]]:
+        from sat_jax.audio.container import decode_example, open_dataset
+
+        return open_dataset(self.directory), decode_example
+
+
+def open_split(directory: Path, split: str) -> Split:
+    """The split `train`, `valid`, `test` or `all` of a prepared directory.
+
+    Raises `InputError` for a directory that is not prepared, another name, or an empty split.
+    """
+    directory = Path(directory)
+    if not _is_ready(directory):
+        raise InputError(f"{directory} is not a prepared corpus: prepare it with train.py")
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"split {split!r} is unknown: give one of {', '.join(SPLITS)}, all")
+    content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
+    index = np.load(directory / "index.npz")
+    rows = np.arange(len(index["lengths"]))
+    if split != "all":
+        rows = rows[index["splits"] == SPLITS.index(split)]
+    if not len(rows):
+        raise InputError(
+            f"{directory}: the {split} split is empty ({len(index['lengths'])} utterances in all, "
+            f"corpus.split {content['config']['split']}): take split all, more utterances, "
+            "or another --corpus.split"
+        )
+    return Split(
+        directory=directory,
+        name=split,
+        rows=rows,
+        ids=[content["ids"][row] for row in rows],
+        lengths=index["lengths"][rows],
+        speakers=index["speakers"][rows],
+        speaker_names=content["speakers"],
+        phone_names=content["phone_names"],
+        phone_source=content["phone_source"],
+        fingerprint=content["fingerprint"],
+    )

@@ -1,0 +1,16 @@
+"""A fault of one utterance in, an error out that can be raised, or counted and left out."""
+
+from sat_jax.errors import InputError
+
+
+class BadItem(InputError):
+    """One utterance cannot be used; `reason` is what a summary counts it under.
+
+    The message is one line, `subject: detail; cure`. With `--corpus.skip-bad` it is stored beside
+    the prepared corpus instead of ending the run.
+    """
+
+    def __init__(self, subject: object, reason: str, detail: str, cure: str):
+        """Name the file (`subject`), the kind of fault, what was found, and what to do about it."""
+        super().__init__(f"{subject}: {detail}; {cure}")
+        self.reason = reason

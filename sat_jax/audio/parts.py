@@ -1,0 +1,220 @@
+"""Listed items in, finished part files out: decoding in a pool, resumable after a hard kill.
+
+A part holds the utterances of one chunk of items, one after the other, so that a worker holds one
+utterance at a time. A part counts once its summary lies beside it; the summary is renamed into
+place last.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sat_jax.audio.corpora import CORPORA
+from sat_jax.audio.faults import BadItem
+from sat_jax.audio.utterance import Decoded, phone_rows
+from sat_jax.config import Corpus
+from sat_jax.errors import InputError
+
+CHUNK = 64
+"""Items per part."""
+
+_EXAMPLES = 5  # messages that are kept per kind of fault
+
+
+@dataclass
+class Summary:
+    """What is known about a part, or a whole corpus, without reading its audio."""
+
+    ids: list[str] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)
+    subsets: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    aligned: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def write_parts(
+    items: list, corpus: Corpus, directory: Path, report: Callable[[int, Summary], None]
+) -> list[Summary]:
+    """Decode every item that no finished part holds; one summary per part, in order.
+
+    `report(items, summary)` is called as each part is finished or found. Raises the first fault,
+    unless `corpus.skip_bad`; finished parts stay for the next attempt.
+    """
+    chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
+    summaries: dict[int, Summary] = {}
+    for i, chunk in enumerate(chunks):
+        if summary_path(directory, i).exists():
+            summaries[i] = read_summary(directory, i)
+            report(len(chunk), summaries[i])
+    missing = [i for i in range(len(chunks)) if i not in summaries]
+    workers = min(corpus.workers or os.cpu_count() or 1, len(missing))
+    if workers <= 1:
+        for i in missing:
+            summaries[i] = write_part(chunks[i], corpus, directory, i)
+            report(len(chunks[i]), summaries[i])
+    else:
+        _write_in_pool(chunks, missing, corpus, directory, workers, summaries, report)
+    return [summaries[i] for i in range(len(chunks))]
+
+
+def _write_in_pool(
+    chunks: list[list],
+    missing: list[int],
+    corpus: Corpus,
+    directory: Path,
+    workers: int,
+    summaries: dict[int, Summary],
+    report: Callable[[int, Summary], None],
+) -> None:
+    # Spawned, because a fork of a process that runs jax can deadlock.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running = {}
+        queue = iter(missing)
+        try:
+            while True:
+                # A short queue: pickled items of a large corpus are not all in flight at once.
+                while len(running) < 2 * workers and (i := next(queue, None)) is not None:
+                    running[pool.submit(write_part, chunks[i], corpus, directory, i)] = i
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=running.get):
+                    i = running.pop(future)
+                    summaries[i] = future.result()
+                    report(len(chunks[i]), summaries[i])
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process that reads audio died (killed for memory?): "
+                "run again with --corpus.workers 1; what is finished is kept"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Summary:
+    """Decode a chunk of items into one part file and its summary, both whole or absent.
+
+    Raises the first `BadItem` unless `corpus.skip_bad`.
+    """
+    read = CORPORA[corpus.kind].read
+    summary, notes, labels = Summary(), Counter(), set()
+    temporary = directory / f"{number:05d}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as out:
+        for item in items:
+            try:
+                decoded = read(item, corpus)
+            except BadItem as fault:
+                if not corpus.skip_bad:
+                    raise InputError(
+                        f"{fault} (or leave such utterances out: --corpus.skip-bad)"
+                    ) from fault
+                entry = summary.skipped.setdefault(fault.reason, {"count": 0, "examples": []})
+                entry["count"] += 1
+                if len(entry["examples"]) < _EXAMPLES:
+                    entry["examples"].append(str(fault))
+                continue
+            digest, names = _append(out, decoded)
+            summary.ids.append(decoded.id)
+            summary.speakers.append(decoded.speaker)
+            summary.subsets.append(decoded.subset)
+            summary.lengths.append(len(decoded.audio))
+            summary.digests.append(digest)
+            summary.aligned += decoded.segments is not None
+            labels.update(names)
+            notes.update(decoded.notes)
+    summary.notes, summary.labels = dict(notes), sorted(labels)
+    os.replace(temporary, part_path(directory, number))
+    temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
+    os.replace(temporary, summary_path(directory, number))
+    return summary
+
+
+def _append(out, decoded: Decoded) -> tuple[str, list[str]]:
+    segments = decoded.segments or []
+    names = sorted({segment.label for segment in segments})
+    audio = np.ascontiguousarray(decoded.audio, "<i2").tobytes()
+    phones = phone_rows(segments, names).astype("<i4").tobytes()
+    head = json.dumps(
+        {
+            "id": decoded.id,
+            "speaker": decoded.speaker,
+            "text": decoded.text,
+            "labels": names,
+            "audio": len(audio),
+            "phones": len(phones),
+        }
+    ).encode()
+    out.write(struct.pack("<I", len(head)) + head + audio + phones)
+    identity = json.dumps([decoded.id, names]).encode()
+    digest = hashlib.sha256(struct.pack("<I", len(identity)) + identity + audio + phones)
+    return digest.hexdigest(), names
+
+
+def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The utterances of a part, with labels as indices into the corpus's phone `names`."""
+    index = {name: i for i, name in enumerate(names)}
+    with open(path, "rb") as part:
+        while size := part.read(4):
+            head = json.loads(part.read(struct.unpack("<I", size)[0]))
+            audio = np.frombuffer(part.read(head["audio"]), "<i2").astype(np.int16, copy=False)
+            phones = np.frombuffer(part.read(head["phones"]), "<i4").reshape(-1, 3)
+            phones = phones.astype(np.int32)
+            lookup = np.array([index[label] for label in head["labels"]], np.int32)
+            if len(phones):
+                phones[:, 2] = lookup[phones[:, 2]]
+            yield {
+                "id": head["id"],
+                "speaker": head["speaker"],
+                "text": head["text"],
+                "audio": audio,
+                "phones": phones,
+            }
+
+
+def merge(summaries: list[Summary]) -> Summary:
+    """Summary of the whole corpus."""
+    whole = Summary()
+    notes, labels = Counter(), set()
+    for part in summaries:
+        for name in ("ids", "speakers", "subsets", "lengths", "digests"):
+            getattr(whole, name).extend(getattr(part, name))
+        whole.aligned += part.aligned
+        labels.update(part.labels)
+        notes.update(part.notes)
+        for reason, entry in part.skipped.items():
+            total = whole.skipped.setdefault(reason, {"count": 0, "examples": []})
+            total["count"] += entry["count"]
+            room = _EXAMPLES - len(total["examples"])
+            total["examples"].extend(entry["examples"][:room])
+    whole.notes, whole.labels = dict(sorted(notes.items())), sorted(labels)
+    return whole
+
+
+def part_path(directory: Path, number: int) -> Path:
+    """Audio and phones of part `number`."""
+    return directory / f"{number:05d}.part"
+
+
+def summary_path(directory: Path, number: int) -> Path:
+    """The summary whose presence says that part `number` is finished."""
+    return directory / f"{number:05d}.json"
+
+
+def read_summary(directory: Path, number: int) -> Summary:
+    """Summary of a finished part."""
+    return Summary(**json.loads(summary_path(directory, number).read_text(encoding="utf-8")))

@@ -1,0 +1,1 @@
+"""From waveforms to what a model reads: spectra, normalisation, batches."""

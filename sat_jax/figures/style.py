@@ -1,0 +1,169 @@
+"""How every figure looks and how it is saved: a `Figure` in, a PNG and a PDF out.
+
+Sizes are inches and points on paper: `COLUMN` and `PAGE` are the widths of one and of two columns,
+so a figure goes into a paper unscaled. Positions are measured from the top left corner.
+"""
+
+import io
+import os
+import secrets
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+
+from sat_jax.errors import InputError
+
+COLUMN = 3.5
+PAGE = 7.2
+SMALL = (
+    5.5  # points; nothing that has to be read is smaller, except labels of single heads and phones
+)
+
+CATEGORIES = ("global", "vertical", "diagonal")
+# Blue, orange and wine keep a CIE76 distance of 37 or more from each other under protanopia,
+# deuteranopia and tritanopia, and differ in lightness (46, 71, 32), so they survive grey printing.
+COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
+MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
+MAP_COLOURS = "magma"
+
+METRIC_LABELS = {
+    "globalness": "globalness G (nats)",
+    "verticality": "verticality V (nats)",
+    "diagonality": "diagonality D (share of T)",
+    "weight": "weight W (probability)",
+}
+METRIC_SYMBOLS = {"globalness": "G", "verticality": "V", "diagonality": "D", "weight": "W"}
+METRIC_CATEGORY = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
+
+_RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib and holds the IPA
+    "font.size": 7.0,
+    "axes.titlesize": 7.0,
+    "axes.labelsize": 7.0,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#444444",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 6.0,
+    "ytick.labelsize": 6.0,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.parse_math": False,  # utterance ids and run names may hold a dollar sign
+    "pdf.fonttype": 42,
+    "pdf.compression": 9,
+    "image.composite_image": False,
+    "path.simplify": True,
+}
+
+
+def applied() -> AbstractContextManager:
+    """Context in which figures are made and saved; rc parameters are as before after it."""
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    return matplotlib.rc_context({**defaults, **_RC})
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """New axes whose box is `width` x `height` inches, its corner at (`left`, `top`)."""
+    w, h = figure.get_size_inches()
+    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+
+def write(figure: Figure, left: float, top: float, text: str, **kwargs) -> None:
+    """Put `text` on the figure at inches from its top left corner."""
+    w, h = figure.get_size_inches()
+    figure.text(left / w, 1 - top / h, text, **kwargs)
+
+
+def text_width(text: str, points: float, weight: str = "normal") -> float:
+    """Width of `text` in inches when set in `points` in the font of all figures."""
+    font = FontProperties(family="DejaVu Sans", size=points, weight=weight)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.04 * width / 72  # at low resolution glyphs are rounded up to whole pixels
+
+
+def fitted(text: str, inches: float, points: float, weight: str = "normal") -> str:
+    """`text`, cut with an ellipsis where it is wider than `inches`."""
+    if text_width(text, points, weight) <= inches:
+        return text
+    while text and text_width(text + "…", points, weight) > inches:
+        text = text[:-1]
+    return text + "…"
+
+
+def signed(value: float, digits: int) -> str:
+    """`value` with `digits` decimals and a minus sign of full width."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def category_handles(open_marker: str = "") -> list[Line2D]:
+    """Legend entries of the categories; `open_marker`, if any, says what hollow markers are."""
+    look = {"linestyle": "none", "markersize": 4}
+    handles = [
+        Line2D([], [], marker=MARKERS[name], color=COLOURS[name], label=name, **look)
+        for name in CATEGORIES
+    ]
+    if open_marker:
+        handles.append(
+            Line2D([], [], marker="o", color="#555555", mfc="white", label=open_marker, **look)
+        )
+    return handles
+
+
+def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, Path]:
+    """Write `stem`.png (200 dpi) and `stem`.pdf (vector, TrueType fonts embedded) into `directory`.
+
+    The same figure gives the same bytes: no date goes into the metadata. Each file appears whole or
+    not at all. Raises InputError where the directory cannot be written. Returns both paths.
+    """
+    FigureCanvasAgg(figure)
+    paths = []
+    with applied():
+        # Raster parts of a PDF (the maps) are written at 300 dpi.
+        for suffix, dpi, metadata in (
+            ("png", 200, {"Software": None}),
+            ("pdf", 300, {"CreationDate": None, "ModDate": None}),
+        ):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata)
+            paths.append(write_whole(Path(directory) / f"{stem}.{suffix}", buffer.getvalue()))
+    return paths[0], paths[1]
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write `content` under a temporary name beside `path`, then rename it; makes the directory.
+
+    Raises InputError where the disk is full or the directory cannot be written; `path` is then as
+    it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another directory"
+        ) from error
+    return path

@@ -1,0 +1,259 @@
+"""Pretrain one model: parse, mesh, data, state, restore, step, loop, save.
+
+python train.py toy
+python train.py mockingjay_base --corpus.kind librispeech --corpus.path LibriSpeech
+
+The same command again goes on from the last checkpoint, to the same numbers.
+"""
+
+import collections
+import functools
+import os
+import signal
+import time
+
+from configs import experiments
+from sat_jax.command_line import guarded, parse, stop
+from sat_jax.config import Config
+from sat_jax.config_check import check
+from sat_jax.errors import InputError
+from sat_jax.launch import relaunch
+
+# Steps that the host may be ahead of the devices: enough to hide its work, few enough to notice a
+# broken step at once.
+AHEAD = 2
+
+
+def parse_config() -> Config:
+    """The experiment that the command line asks for, checked."""
+    import tyro
+
+    choices = experiments()
+    config = parse(lambda: tyro.extras.overridable_config_cli(choices, description=__doc__))
+    check(config)
+    return config
+
+
+def main() -> None:
+    """Train, from the first part to the last."""
+    config = parse_config()
+    if config.deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    from sat_jax import checkpoint, config_json, mesh
+    from sat_jax.audio import dataset
+    from sat_jax.features import batches, frontend
+    from sat_jax.model.mockingjay import build_model
+    from sat_jax.pretrain import log, optim, step
+    from sat_jax.shapes import SAMPLE_RATE, sample_count
+
+    # --- Mesh: the same program on every process, all devices in one grid -----------------------
+    mesh.join_cluster(config.distributed)
+    devices = mesh.build_mesh(config.mesh, config.batches.size)
+    process, processes = jax.process_index(), jax.process_count()
+    leader = process == 0
+    run_dir, loop, features = config.directory, config.loop, config.features
+    bar = None
+
+    def say(message: str) -> None:
+        if leader:
+            log.say(bar, message)
+
+    # --- Run directory: a new one, or that of the same experiment -------------------------------
+    stored = run_dir / "config.json"
+    if stored.exists():
+        changed = config_json.differences(config_json.read_config(stored), config)
+        if changed:
+            raise InputError(
+                f"{run_dir} holds another experiment ({'; '.join(changed[:3])}): give another "
+                "--run-dir, or the same values to go on with it"
+            )
+    if leader:
+        log.make_directory(run_dir)
+        config_json.write_config(stored, config)
+
+    # --- Data: prepared once; after that one integer says where a run is in it ------------------
+    if leader:
+        dataset.prepare(config.corpus, say)
+    multihost_utils.sync_global_devices("data")
+    prepared = dataset.prepare(config.corpus, say)
+    train_split, valid_split = (dataset.open_split(prepared, name) for name in ("train", "valid"))
+    hours = train_split.lengths.sum() / SAMPLE_RATE / 3600
+    say(f"data: {prepared}: {len(train_split)} training utterances, {hours:.2f} h")
+    stream_of = functools.partial(
+        batches.train_batches,
+        batches=config.batches,
+        features=features,
+        stack=config.model.stack,
+        seed=config.seed,
+        process=process,
+        processes=processes,
+        skip_short=config.corpus.skip_bad,
+    )
+    plan = batches.train_plan(
+        train_split,
+        config.batches,
+        features,
+        config.model.stack,
+        config.seed,
+        config.corpus.skip_bad,
+        say,
+    )
+
+    # --- State: shapes first, then arrays that no single device ever holds whole ----------------
+    model, input_width = build_model(
+        config, frontend.feature_width(features), frontend.target_width(features)
+    )
+    tx = optim.optimizer(config.optim, loop.steps)
+    abstract, make_state = step.sharded_state(
+        step.init_state(config, model, input_width, tx), devices
+    )
+
+    # --- Restore: the latest checkpoint, or step 0, which is kept for the untrained model -------
+    manager = checkpoint.open_checkpoints(run_dir / "ckpt", loop.keep)
+    start = manager.latest_step()
+    if start is None:
+        state, start = make_state(), 0
+        checkpoint.save(manager, 0, state.params, state._replace(params=None))
+    elif start >= loop.steps:
+        say(f"{run_dir} has all of its {loop.steps} steps: nothing to do")
+        return
+    else:
+        params, rest = checkpoint.restore(
+            manager, start, abstract.params, abstract._replace(params=None)
+        )
+        state = rest._replace(params=params)
+        say(f"going on from step {start} of {loop.steps}")
+    sinks = None
+    if leader:
+        sinks = log.open_sinks(run_dir, start)
+        data = {"directory": str(prepared), "fingerprint": train_split.fingerprint}
+        log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat])
+
+    # --- Step: compiled for every bucket before the first one -----------------------------------
+    featurise = functools.partial(frontend.featurise, features=features)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    train_step = step.train_step(config, model, tx, featurise, devices, shardings)
+    valid_step = step.valid_step(config, model, featurise, devices)
+    say(mesh.device_table(devices))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
+    held = mesh.bytes_per_device(abstract, shardings) / 2**20
+    say(f"model: {parameters:,} parameters; {held:,.0f} MiB of state per device")
+    compiled = {}
+    for frames in plan.edges:
+        began = time.perf_counter()
+        samples = sample_count(frames, features.window, features.hop)
+        shapes = mesh.batch_shapes(config.batches.size, samples, devices)
+        compiled[samples] = train_step.lower(abstract, *shapes).compile()
+        needed = held + compiled[samples].memory_analysis().temp_size_in_bytes / 2**20
+        say(
+            f"bucket {len(compiled)} of {len(plan.edges)}: {frames} frames, compiled in "
+            f"{time.perf_counter() - began:.1f} s, a step needs {needed:,.0f} MiB per device"
+        )
+
+    def evaluate(params) -> dict[str, float]:
+        stream = stream_of(valid_split, start_step=0, edges=plan.edges)
+        losses = []
+        for number in range(loop.valid_batches):
+            batch = next(stream)
+            placed = mesh.place_batch((batch.audio, batch.lengths), devices)
+            losses.append(valid_step(params, *placed, np.int32(number)))
+        stream.close()
+        mean = jax.tree.map(lambda *values: float(np.mean(values)), *losses)
+        return {f"valid_{name}": value for name, value in mean._asdict().items()}
+
+    def settle(pending: collections.deque, keep: int) -> step.StepMetrics | None:
+        """Wait for all but `keep` steps; stops the run at the first that was not finite."""
+        metrics = None
+        while len(pending) > keep:
+            number, index, metrics = pending.popleft()
+            if not bool(metrics.finite):
+                ids = ", ".join(train_split.ids[i] for i in index)
+                raise InputError(
+                    f"step {number}: loss {float(metrics.loss)}, gradient norm "
+                    f"{float(metrics.grad_norm)}; utterances {ids}: listen to them, or lower "
+                    "optim.peak-lr; the last checkpoint is from before"
+                )
+        return metrics
+
+    if start == 0:
+        first = evaluate(state.params)
+        say(
+            f"untrained loss {first['valid_loss']:.3f}; mean frame {first['valid_mean_frame']:.3f}"
+            f"; the number to beat, linear interpolation: {first['valid_interpolation']:.3f}"
+        )
+        if leader:
+            log.write_metrics(sinks, 0, first)
+
+    # --- Loop -----------------------------------------------------------------------------------
+    terminated = []
+    if processes == 1:
+        signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
+    rate = optim.learning_rate(config.optim, loop.steps)
+    warm = round(config.optim.warmup_share * loop.steps) + loop.log_every
+    alarmed = False
+    stream = stream_of(train_split, start_step=start, edges=plan.edges)
+    pending, window = collections.deque(), log.Window(time.perf_counter(), start)
+    waited_in_all, began = 0.0, time.perf_counter()
+    if leader:
+        bar = log.open_bar(loop.steps, start)
+    for done in range(start + 1, loop.steps + 1):
+        asked = time.perf_counter()
+        batch = next(stream)
+        waited = time.perf_counter() - asked
+        placed = mesh.place_batch((batch.audio, batch.lengths), devices)
+        state, metrics = compiled[batch.audio.shape[1]](state, *placed)
+        pending.append((done, batch.index[batch.index >= 0], metrics))
+        window = window.add(waited, batch.lengths.sum() * processes / SAMPLE_RATE)
+        waited_in_all += waited
+        settle(pending, AHEAD)
+        last = done == loop.steps
+        if processes == 1:
+            leaving = bool(terminated)
+        else:
+            leaving = multihost_utils.reached_preemption_sync_point(done)
+
+        if done % loop.log_every == 0 or last:
+            metrics = settle(pending, 0)
+            numbers = window.numbers(done, metrics, float(rate(done - 1)))
+            before, window = window.first, log.Window(time.perf_counter(), done)
+            if not alarmed and done >= warm and numbers["smooth_loss"] >= numbers["mean_frame"]:
+                alarmed = True
+                say(
+                    f"ALARM at step {done}: loss {numbers['smooth_loss']:.3f} is no better than "
+                    f"predicting the mean frame ({numbers['mean_frame']:.3f}) after the warm-up; "
+                    "try another optim.peak-lr, model.position-base or model.tied-query-key"
+                )
+            if leader:
+                log.write_metrics(sinks, done, numbers)
+                log.show(bar, before, done, numbers)
+        if done % loop.valid_every == 0 or last:
+            found = evaluate(state.params)
+            say(f"step {done}: valid loss {found['valid_loss']:.4f}")
+            if leader:
+                log.write_metrics(sinks, done, found)
+        if done % loop.checkpoint_every == 0 or last or leaving:
+            settle(pending, 0)
+            checkpoint.save(manager, done, state.params, state._replace(params=None))
+        if leaving and not last:
+            checkpoint.finish(manager)
+            stop(f"SIGTERM: saved step {done} in {run_dir}; the same command goes on", 143)
+
+    # --- Save -----------------------------------------------------------------------------------
+    stream.close()
+    checkpoint.finish(manager)
+    if leader:
+        log.close(sinks, bar)
+    share = waited_in_all / max(time.perf_counter() - began, 1e-9)
+    say(f"done: {loop.steps} steps; waited for data {share:.1%} of the time")
+    say(f"next: python analyze.py {run_dir}")
+
+
+if __name__ == "__main__":
+    relaunch()
+    guarded(main)
