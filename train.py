@@ -81,7 +81,7 @@ def main() -> None:
     if leader:
         dataset.prepare(config.corpus, say)
     multihost_utils.sync_global_devices("data")
-    prepared = dataset.prepare(config.corpus, say)
+    prepared = dataset.directory_of(config.corpus)
     train_split, valid_split = (dataset.open_split(prepared, name) for name in ("train", "valid"))
     hours = train_split.lengths.sum() / SAMPLE_RATE / 3600
     say(f"data: {prepared}: {len(train_split)} training utterances, {hours:.2f} h")

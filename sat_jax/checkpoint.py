@@ -27,9 +27,12 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
         create=True,
     )
     with _readable_errors(directory):
-        return ocp.CheckpointManager(
-            directory.absolute(), options=options, item_names=("params", "optimizer")
-        )
+        return _manager(directory, options)
+
+
+def _manager(directory: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
+    handlers = {name: ocp.StandardCheckpointHandler() for name in ("params", "optimizer")}
+    return ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
 
 
 def save(manager: ocp.CheckpointManager, step: int, params: Any, optimizer: Any) -> None:
@@ -67,10 +70,7 @@ def restore_params(directory: Path, step: int | None, params: Any) -> tuple[int,
     """(step, params) of one checkpoint, by default the latest, on the shardings of `params`."""
     if not directory.is_dir():
         raise InputError(f"{directory}: no checkpoints here; give a run that train.py made")
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    with ocp.CheckpointManager(
-        directory.absolute(), options=options, item_names=("params", "optimizer")
-    ) as manager:
+    with _manager(directory, ocp.CheckpointManagerOptions(create=False)) as manager:
         steps = sorted(manager.all_steps())
         if not steps:
             raise InputError(f"{directory}: no finished checkpoint; let train.py reach one")

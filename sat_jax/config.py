@@ -247,3 +247,30 @@ class Config:
     def directory(self) -> Path:
         """The run's working directory."""
         return self.run_dir if self.run_dir is not None else Path("runs") / self.name
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `analyze.py` does with a run."""
+
+    split: Literal["train", "valid", "test", "all"] = "test"
+    """Part of the corpus that is analysed; all for a corpus that was not trained on."""
+    corpus: Corpus = field(default_factory=lambda: Corpus(kind=""))
+    """Another corpus than the run's own: give --corpus.kind and --corpus.path."""
+    out: Path | None = None
+    """Where results go; the run itself, or RUN/on-NAME for another corpus."""
+    step: int | None = None
+    """Checkpoint; the latest by default."""
+    utterance: str = ""
+    """Id of the utterance whose maps are drawn; one of about three seconds by default."""
+    max_utterances: int = 0
+    """Analyse only so many utterances, evenly spread over the split; 0 is all."""
+    batch_size: int = 16
+    """Utterances at a time over all devices."""
+    buckets: int = 4
+    """Most static lengths (and so compilations) that utterances are padded to."""
+    draws: int = 1000
+    """Bootstrap draws behind every interval."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    distributed: Distributed = field(default_factory=Distributed)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.proto.tf_example_pb2 import Example
+from tensorflow_datasets.proto import tf_example_pb2
 
 from sat_jax.audio.parts import read_part
 from sat_jax.audio.utterance import Utterance
@@ -131,7 +131,7 @@ def open_dataset(directory: Path) -> Any:
 
 def decode_example(record: bytes) -> Utterance:
     """An utterance out of a serialized example; twice as fast as TFDS's feature by feature."""
-    feature = Example.FromString(record).features.feature
+    feature = tf_example_pb2.Example.FromString(record).features.feature
     fields = {name: feature[name].bytes_list.value[0] for name in Utterance._fields}
     return Utterance(
         id=fields["id"].decode(),

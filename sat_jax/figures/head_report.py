@@ -1,0 +1,78 @@
+"""Where the head figures lie in, the report's sections about heads out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sat_jax.figures import captions
+from sat_jax.figures.heads import HeadTable
+from sat_jax.figures.report import Clip, Picture, Section
+
+
+def sections(
+    out: Path, tables: Sequence[HeadTable], summary: str, audio: np.ndarray
+) -> list[Section]:
+    """Sections for a trained and an untrained model, from the figures that lie in `out`/figures.
+
+    `tables` are their head tables, `summary` says what was trained and analysed, `audio` is the
+    utterance that is drawn. Raises what `write_report` raises where a figure is missing.
+    """
+    trained, untrained = tables
+    figures, analysis = out / "figures", out / "analysis"
+
+    def pair(stem: str, caption: str, what: str) -> list[Picture]:
+        return [
+            Picture(figures / f"{stem}.png", caption, f"{what} of {trained.name}"),
+            Picture(
+                figures / f"{stem}_untrained.png",
+                "The same for the untrained model.",
+                f"{what} of {untrained.name}",
+            ),
+        ]
+
+    names = f"{trained.name} and {untrained.name}"
+    return [
+        Section(
+            "The model and what it was measured on",
+            summary,
+            clips=[Clip("The utterance that is drawn below.", audio)],
+            files=[
+                ("heads.csv", analysis / "heads.csv"),
+                ("heads_untrained.csv", analysis / "heads_untrained.csv"),
+            ],
+        ),
+        Section("How heads are measured", f"{captions.METRICS}\n\n{captions.CATEGORIES}"),
+        Section(
+            "The top heads of each kind",
+            pictures=pair("gallery", captions.GALLERY, "Attention maps of the top heads"),
+        ),
+        Section(
+            "Every head at a glance",
+            pictures=pair("all_heads", captions.ALL_HEADS, "Attention maps of all heads"),
+        ),
+        Section(
+            "Heads across layers",
+            pictures=[
+                Picture(
+                    figures / "head_distribution.png",
+                    captions.HEAD_DISTRIBUTION,
+                    f"Categories and metrics of heads by layer, {names}",
+                )
+            ],
+        ),
+        Section(
+            "Metrics against each other",
+            pictures=[
+                Picture(
+                    figures / "head_scatter.png",
+                    captions.HEAD_SCATTER,
+                    f"Globalness, verticality and diagonality of every head, {names}",
+                )
+            ],
+        ),
+        Section(
+            "How certain the ranks are",
+            pictures=pair("rank_intervals", captions.RANK_INTERVALS, "Ranks of all heads"),
+        ),
+    ]
