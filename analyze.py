@@ -62,7 +62,9 @@ def analyse(run: Path, analysis: Analysis) -> None:
     from sat_jax import mesh
     from sat_jax.config_json import read_config
     from sat_jax.figures import head_report, heads, maps, report, style, tables
-    from sat_jax.trace import store
+    from sat_jax.figures.utterance import example_of
+    from sat_jax.pretrain.log import read_metrics
+    from sat_jax.trace import example, store
 
     # --- Load: the config, the trained and the untrained checkpoint, the corpus -----------------
     config = read_config(run / "config.json")
@@ -71,61 +73,54 @@ def analyse(run: Path, analysis: Analysis) -> None:
     devices = mesh.build_mesh(Mesh(), analysis.batch_size)
     leader = jax.process_index() == 0
     say = print if leader else lambda *_: None
-    models = [load_model(run, config, step, devices) for step in (analysis.step, 0)]
+    models = [load(run, config, step, devices) for step in (analysis.step, 0)]
     split, out = open_corpus(run, config, analysis, say)
 
     # --- Trace and measure: maps are reduced on the devices, one number per head is kept --------
     tables_of = [measure(model, config, split, analysis, devices, say) for model in models]
-    shown = pick_utterance(split, analysis.utterance)
-    samples = [trace_utterance(model, config, split, shown, devices) for model in models]
+    shown = example.pick_utterance(split, analysis.utterance)
+    samples = [trace_shown(model, config, split[shown], devices) for model in models]
     if not leader:
         return
 
     # --- Draw: every figure of the trained model beside that of the untrained one ---------------
     for end, table, sample in zip(("", "_untrained"), tables_of, samples, strict=True):
-        example = example_of(sample, config, split.phone_names)
+        drawn = example_of(*sample, split.phone_names, config.features.hop, config.model.stack)
         store.save_sample(out / "trace" / f"{sample.id.replace('/', '_')}{end}.npz", sample)
         tables.write_heads(out / "analysis" / f"heads{end}.csv", table)
-        style.save(maps.gallery(example, table), out / "figures", f"gallery{end}")
-        style.save(maps.all_heads(example, table), out / "figures", f"all_heads{end}")
+        style.save(maps.gallery(drawn, table), out / "figures", f"gallery{end}")
+        style.save(maps.all_heads(drawn, table), out / "figures", f"all_heads{end}")
         style.save(heads.rank_intervals(table), out / "figures", f"rank_intervals{end}")
     style.save(heads.head_distribution(tables_of), out / "figures", "head_distribution")
     style.save(heads.head_scatter(tables_of), out / "figures", "head_scatter")
 
     # --- Report ---------------------------------------------------------------------------------
+    trained = head_report.training_summary(read_metrics(run / "metrics.jsonl"))
+    summary = f"{describe(config, split)}\n\n{trained}"
+    sections = head_report.sections(out, tables_of, summary, samples[0].audio)
     manifest = json.loads((run / "manifest.json").read_text())
-    sections = head_report.sections(out, tables_of, describe(run, config, split), samples[0].audio)
-    report.write_report(
-        out / "report.html", f"Heads of {config.name}", sections, tables_of[0], manifest
-    )
+    title = f"Heads of {config.name}"
+    report.write_report(out / "report.html", title, sections, tables_of[0], manifest)
     say(f"report: {out / 'report.html'}")
 
 
-def load_model(run: Path, config: Config, step: int | None, devices: Any) -> Model:
-    """The checkpoint of `step` (None: the latest), whole on every device, layers unrolled."""
-    import jax
-
-    from sat_jax import checkpoint, mesh
+def load(run: Path, config: Config, step: int | None, devices: Any) -> Model:
+    """The checkpoint of `step` (None: the latest) with a name for its figures."""
     from sat_jax.features.frontend import feature_width, target_width
-    from sat_jax.model.mockingjay import build_model, init_params
-    from sat_jax.trace.capture import traceable
+    from sat_jax.model.mockingjay import build_model
+    from sat_jax.trace.load import load_model
 
-    module, width = build_model(
-        config, feature_width(config.features), target_width(config.features)
-    )
-    shapes = jax.eval_shape(lambda key: init_params(key, module, width), jax.random.key(0))
-    whole = mesh.replicated(devices)
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes
-    )
-    found, params = checkpoint.restore_params(run / "ckpt", step, abstract)
+    features = config.features
+    module, width = build_model(config, feature_width(features), target_width(features))
+    found, module, params = load_model(run / "ckpt", step, module, width, devices)
     name = f"{config.name} (step {found})" if found else f"{config.name} untrained"
-    return Model(name, *traceable(module, params))
+    return Model(name, module, params)
 
 
 def open_corpus(run: Path, config: Config, analysis: Analysis, say: Any) -> tuple[Any, Path]:
     """The split that is analysed and the directory for its results."""
     import jax
+    import numpy as np
     from jax.experimental import multihost_utils
 
     from sat_jax.audio import dataset
@@ -144,7 +139,12 @@ def open_corpus(run: Path, config: Config, analysis: Analysis, say: Any) -> tupl
     if jax.process_index() == 0:
         dataset.prepare(corpus, say)
     multihost_utils.sync_global_devices("data")
-    return dataset.open_split(dataset.directory_of(corpus), analysis.split), out
+    split = dataset.open_split(dataset.directory_of(corpus), analysis.split)
+    if 0 < analysis.max_utterances < len(split):
+        spread = np.linspace(0, len(split) - 1, analysis.max_utterances).round().astype(int)
+        split = dataset.take(split, spread)
+    say(f"{run}: the {split.name} split, {len(split)} utterances")
+    return split, out
 
 
 def longest_frames(config: Config) -> int:
@@ -207,109 +207,42 @@ def measure(
     return HeadTable(name=model.name, utterances=len(index), **summary._asdict())
 
 
-def pick_utterance(split: Any, wanted: str) -> int:
-    """Index of the utterance to draw: the one asked for, or the one closest to three seconds."""
-    import numpy as np
-
-    from sat_jax.shapes import SAMPLE_RATE
-
-    if wanted:
-        if wanted not in split.ids:
-            near = ", ".join(split.ids[:3])
-            raise InputError(f"utterance {wanted} is not in the {split.name} split: try {near}")
-        return split.ids.index(wanted)
-    return int(np.argmin(np.abs(split.lengths - 3 * SAMPLE_RATE)))
-
-
-def trace_utterance(model: Model, config: Config, split: Any, index: int, devices: Any) -> Any:
-    """The raw maps of one utterance, without padding, and what there is to hear and see of it."""
-    import jax
-    import numpy as np
-
-    from sat_jax import mesh
-    from sat_jax.features.frontend import featurise
-    from sat_jax.model.mockingjay import stack_frames
+def trace_shown(model: Model, config: Config, utterance: Any, devices: Any) -> Any:
+    """The raw maps of the utterance that is drawn, cut to what training's positions cover."""
+    from sat_jax.features import frontend
     from sat_jax.shapes import frame_count, sample_count
-    from sat_jax.trace.capture import capture
-    from sat_jax.trace.store import Sample
+    from sat_jax.trace.example import trace_utterance
 
     features, stack = config.features, config.model.stack
-    utterance = split[index]
-    frames = min(
-        frame_count(len(utterance.audio), features.window, features.hop), longest_frames(config)
-    )
-    frames -= frames % stack
-    audio = utterance.audio[: sample_count(frames, features.window, features.hop)]
+    frames = frame_count(len(utterance.audio), features.window, features.hop)
+    frames = min(frames - frames % stack, longest_frames(config))
+    samples = sample_count(frames, features.window, features.hop)
     strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
-
-    @functools.partial(jax.jit, out_shardings=mesh.replicated(devices))
-    def run(params: Any, audio: jax.Array, lengths: jax.Array) -> tuple[Any, jax.Array]:
-        inputs, _, counts = featurise(audio, lengths, features)
-        trace = capture(model.module, params, *stack_frames(inputs, counts, stack))
-        return [probs[0] for probs in trace.probs], featurise(audio, lengths, strip)[0][0]
-
-    # One copy per device, as rows are split over devices.
-    copies = len(devices.local_devices)
-    batch = (np.tile(audio, (copies, 1)), np.full(copies, len(audio), np.int32))
-    probs, spectrogram = run(model.params, *mesh.place_batch(batch, devices))
-    return Sample(
-        id=utterance.id,
-        maps=np.stack([np.asarray(layer) for layer in probs]).astype(np.float16),
-        spectrogram=np.asarray(spectrogram),
-        audio=audio,
-        phones=utterance.phones,
+    featurise = functools.partial(frontend.featurise, features=features)
+    return trace_utterance(
+        model.module,
+        model.params,
+        utterance,
+        samples,
+        featurise,
+        lambda audio, lengths: frontend.featurise(audio, lengths, strip)[0],
+        devices,
     )
 
 
-def example_of(sample: Any, config: Config, phone_names: list[str]) -> Any:
-    """A traced utterance as the figures want it: labels by name, times in seconds."""
-    import numpy as np
-
-    from sat_jax.figures.utterance import Example
+def describe(config: Config, split: Any) -> str:
+    """What was trained, and what it was analysed on, for the head of the report."""
     from sat_jax.shapes import SAMPLE_RATE
 
-    features, stack = config.features, config.model.stack
-    phones = [
-        (start / SAMPLE_RATE, min(end, len(sample.audio)) / SAMPLE_RATE, phone_names[label])
-        for start, end, label in sample.phones.tolist()
-        if start < len(sample.audio)
-    ]
-    return Example(
-        id=sample.id,
-        maps=sample.maps.astype(np.float32),
-        spectrogram=sample.spectrogram,
-        audio=sample.audio,
-        phones=phones,
-        seconds_per_position=stack * features.hop / SAMPLE_RATE,
-        start_seconds=((stack - 1) * features.hop + features.window) / 2 / SAMPLE_RATE,
-    )
-
-
-def describe(run: Path, config: Config, split: Any) -> str:
-    """What was trained on what, and how far it got, for the head of the report."""
-    from sat_jax.pretrain.log import read_metrics
-    from sat_jax.shapes import SAMPLE_RATE
-
-    model, objective = config.model, config.objective
-    records = [r for r in read_metrics(run / "metrics.jsonl") if "valid_loss" in r]
+    model = config.model
     hours = split.lengths.sum() / SAMPLE_RATE / 3600
-    text = (
+    phones = f"; phones: {split.phone_source}" if split.phone_source else ""
+    return (
         f"{config.name}: {model.layers} layers of {model.heads} heads, width {model.width}, "
-        f"{model.stack} frames per position, spans of {objective.c_num} frames masked. "
+        f"{model.stack} frames per position, spans of {config.objective.c_num} frames masked. "
         f"Analysed on {len(split)} utterances ({hours:.2f} h) of the {split.name} split of "
-        f"{split.directory.name}"
+        f"{split.directory.name}{phones}."
     )
-    if split.phone_source:
-        text += f"; phones: {split.phone_source}"
-    if records:
-        last = records[-1]
-        text += (
-            f".\n\nMasked L1 on the validation split after {last['step']} steps: "
-            f"{last['valid_loss']:.3f}; untrained {records[0]['valid_loss']:.3f}, mean frame "
-            f"{last['valid_mean_frame']:.3f}, linear interpolation across the masked gaps "
-            f"{last['valid_interpolation']:.3f}"
-        )
-    return text + "."
 
 
 if __name__ == "__main__":

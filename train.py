@@ -19,10 +19,6 @@ from sat_jax.config_check import check
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
-# Steps that the host may be ahead of the devices: enough to hide its work, few enough to notice a
-# broken step at once.
-AHEAD = 2
-
 
 def parse_config() -> Config:
     """The experiment that the command line asks for, checked."""
@@ -49,7 +45,7 @@ def main() -> None:
     from sat_jax.audio import dataset
     from sat_jax.features import batches, frontend
     from sat_jax.model.mockingjay import build_model
-    from sat_jax.pretrain import log, optim, step
+    from sat_jax.pretrain import log, optim, step, watch
     from sat_jax.shapes import SAMPLE_RATE, sample_count
 
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
@@ -167,20 +163,6 @@ def main() -> None:
         mean = jax.tree.map(lambda *values: float(np.mean(values)), *losses)
         return {f"valid_{name}": value for name, value in mean._asdict().items()}
 
-    def settle(pending: collections.deque, keep: int) -> step.StepMetrics | None:
-        """Wait for all but `keep` steps; stops the run at the first that was not finite."""
-        metrics = None
-        while len(pending) > keep:
-            number, index, metrics = pending.popleft()
-            if not bool(metrics.finite):
-                ids = ", ".join(train_split.ids[i] for i in index)
-                raise InputError(
-                    f"step {number}: loss {float(metrics.loss)}, gradient norm "
-                    f"{float(metrics.grad_norm)}; utterances {ids}: listen to them, or lower "
-                    "optim.peak-lr; the last checkpoint is from before"
-                )
-        return metrics
-
     if start == 0:
         first = evaluate(state.params)
         say(
@@ -196,7 +178,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
     rate = optim.learning_rate(config.optim, loop.steps)
     warm = round(config.optim.warmup_share * loop.steps) + loop.log_every
-    alarmed = False
+    alarm = ""
     stream = stream_of(train_split, start_step=start, edges=plan.edges)
     pending, window = collections.deque(), log.Window(time.perf_counter(), start)
     waited_in_all, began = 0.0, time.perf_counter()
@@ -208,10 +190,10 @@ def main() -> None:
         waited = time.perf_counter() - asked
         placed = mesh.place_batch((batch.audio, batch.lengths), devices)
         state, metrics = compiled[batch.audio.shape[1]](state, *placed)
-        pending.append((done, batch.index[batch.index >= 0], metrics))
+        pending.append((done, batch.index, metrics))
         window = window.add(waited, batch.lengths.sum() * processes / SAMPLE_RATE)
         waited_in_all += waited
-        settle(pending, AHEAD)
+        watch.settle(pending, watch.AHEAD, train_split.ids)
         last = done == loop.steps
         if processes == 1:
             leaving = bool(terminated)
@@ -219,16 +201,13 @@ def main() -> None:
             leaving = multihost_utils.reached_preemption_sync_point(done)
 
         if done % loop.log_every == 0 or last:
-            metrics = settle(pending, 0)
+            metrics = watch.settle(pending, 0, train_split.ids)
             numbers = window.numbers(done, metrics, float(rate(done - 1)))
             before, window = window.first, log.Window(time.perf_counter(), done)
-            if not alarmed and done >= warm and numbers["smooth_loss"] >= numbers["mean_frame"]:
-                alarmed = True
-                say(
-                    f"ALARM at step {done}: loss {numbers['smooth_loss']:.3f} is no better than "
-                    f"predicting the mean frame ({numbers['mean_frame']:.3f}) after the warm-up; "
-                    "try another optim.peak-lr, model.position-base or model.tied-query-key"
-                )
+            if done >= warm and not alarm:
+                alarm = watch.no_better_than_mean(done, numbers)
+                if alarm:
+                    say(alarm)
             if leader:
                 log.write_metrics(sinks, done, numbers)
                 log.show(bar, before, done, numbers)
@@ -238,7 +217,7 @@ def main() -> None:
             if leader:
                 log.write_metrics(sinks, done, found)
         if done % loop.checkpoint_every == 0 or last or leaving:
-            settle(pending, 0)
+            watch.settle(pending, 0, train_split.ids)
             checkpoint.save(manager, done, state.params, state._replace(params=None))
         if leaving and not last:
             checkpoint.finish(manager)

@@ -23,6 +23,7 @@ def require_at_least(value: float, minimum: float, name: str) -> None:
 
 def check(config: Config) -> None:
     """Raise `InputError` for the first value that cannot work, naming the field and the cure."""
+    require_at_least(config.seed, 0, "seed")
     _check_corpus(config)
     _check_features(config)
     _check_model(config)
@@ -43,6 +44,7 @@ def _check_corpus(config: Config) -> None:
     require_at_least(corpus.talker.speakers, 1, "corpus.talker.speakers")
     require_at_least(corpus.talker.utterances, 1, "corpus.talker.utterances")
     require_at_least(corpus.workers, 0, "corpus.workers")
+    require_at_least(corpus.seed, 0, "corpus.seed")
 
 
 def _check_features(config: Config) -> None:

@@ -11,8 +11,14 @@ import pytest
 
 from sat_jax.config import Batches, Features
 from sat_jax.errors import InputError
-from sat_jax.features.batches import eval_batches, frame_labels, train_batches, train_plan
-from sat_jax.features.buckets import bucket_edges, bucket_of
+from sat_jax.features.batches import (
+    eval_batches,
+    frame_labels,
+    load_batch,
+    train_batches,
+    train_plan,
+)
+from sat_jax.features.buckets import Step, bucket_edges, bucket_of
 from sat_jax.shapes import frame_count, sample_count
 
 FEATURES = Features()
@@ -247,6 +253,14 @@ def test_evaluation_carries_the_labels_of_its_frames():
                 # Phones of the test split are 1000 samples long, with labels 0, 1, 2, 0, ...
                 np.testing.assert_array_equal(batch.labels[row, :frames], centres // 1000 % 3)
                 assert (batch.labels[row, frames:] == -1).all()
+
+
+def test_the_labels_of_a_crop_move_with_it():
+    step = Step(20, np.array([3], np.int32), np.array([10], np.int32))
+    split = Recordings([10, 10, 10, 40])
+    batch = load_batch(split, step, slice(0, 1), FEATURES, with_labels=True)
+    centres = (np.arange(20) + 10) * 160 + 200
+    np.testing.assert_array_equal(batch.labels[0], centres // 1000 % 3)
 
 
 def test_without_phones_there_are_no_labels():

@@ -5,10 +5,12 @@ of `Pcm16` is stored in every dataset: do not move it.
 """
 
 import contextlib
+import errno
 import io
 import itertools
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,14 @@ class SatSpeech(tfds.core.GeneratorBasedBuilder):
         *,
         parts: list[Path],
         lengths: list[int],
-        phone_names: list[str],
         metadata: dict[str, Any],
+        report: Callable[[int, int], None],
         **options: Any,
     ):
         self._parts = parts
         self._lengths = lengths
-        self._phone_names = phone_names
         self._metadata = metadata
+        self._report = report
         super().__init__(**options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -75,7 +77,7 @@ class SatSpeech(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager
         records = itertools.chain.from_iterable(
-            read_part(path, self._phone_names) for path in self._parts
+            read_part(path, self._metadata["phone_names"]) for path in self._parts
         )
         return {
             f"block{number:05d}": self._generate_examples(records, count)
@@ -83,7 +85,9 @@ class SatSpeech(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, records: Iterator, count: int) -> Iterator:
-        yield from enumerate(itertools.islice(records, count))
+        for number, record in enumerate(itertools.islice(records, count)):
+            self._report(1, len(record["audio"]))
+            yield number, record
 
 
 def block_sizes(lengths: list[int], most: int) -> list[int]:
@@ -103,23 +107,38 @@ def write_dataset(
     directory: Path,
     parts: list[Path],
     lengths: list[int],
-    phone_names: list[str],
     metadata: dict[str, Any],
+    report: Callable[[int, int], None],
 ) -> None:
-    """Write the TFDS dataset into `directory`, which has to be new."""
+    """Write the TFDS dataset of `parts` into `directory`, which has to be new.
+
+    `metadata["phone_names"]` are what the phones of the dataset count in.
+    """
     tfds.disable_progress_bar()
     builder = SatSpeech(
         parts=parts,
         lengths=lengths,
-        phone_names=phone_names,
         metadata=metadata,
+        report=report,
         data_dir=directory,
         file_format="array_record",
     )
     # TFDS announces the temporary directory, which nobody will see.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _os_errors(directory):
         builder.download_and_prepare()
     shutil.rmtree(directory / "downloads")
+
+
+@contextlib.contextmanager
+def _os_errors(directory: Path) -> Iterator[None]:
+    """The shard writer tells the operating system's errors only by their text."""
+    try:
+        yield
+    except RuntimeError as error:
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), os.fspath(directory)) from error
+        raise
 
 
 def open_dataset(directory: Path) -> Any:

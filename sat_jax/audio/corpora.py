@@ -7,18 +7,19 @@ process. A new kind of corpus is one line in `CORPORA`.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sat_jax.audio import talker
+from sat_jax.audio import talker, trees
 from sat_jax.audio.utterance import Decoded
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
 
 class Reader(NamedTuple):
-    """How a kind of corpus is listed and read, and where its phones come from."""
+    """How a kind of corpus is listed and read, where its phones come from, and its own fields."""
 
     items: Callable[[Corpus], list[Any]]
     read: Callable[[Any, Corpus], Decoded]
     phone_source: str
+    fields: tuple[str, ...]
 
 
 def list_items(corpus: Corpus) -> list[Any]:
@@ -39,17 +40,12 @@ def list_items(corpus: Corpus) -> list[Any]:
 
 def _check_fields(corpus: Corpus) -> None:
     """A field that the kind does not read is a mistake about the kind."""
-    reads = {
-        "talker": (),
-        "librispeech": ("path", "alignments"),
-        "timit": ("path",),
-        "folder": ("path", "alignments", "speakers"),
-    }[corpus.kind]
+    reads = CORPORA[corpus.kind].fields
     for name in ("path", "alignments", "speakers"):
         if getattr(corpus, name) is not None and name not in reads:
             raise InputError(
                 f"corpus.{name} is {getattr(corpus, name)}, which corpus.kind {corpus.kind} does "
-                f"not read: leave it out, or give --corpus.kind folder"
+                "not read: leave it out, or give another --corpus.kind"
             )
     if "path" in reads and corpus.path is None:
         raise InputError(f"corpus.kind {corpus.kind} needs the root of a tree: give --corpus.path")
@@ -62,11 +58,18 @@ def _list_talker(corpus: Corpus) -> list[talker.Line]:
 def _read_talker(line: talker.Line, corpus: Corpus) -> Decoded:
     del corpus  # the talker's labels are the 39 classes in either phone set
     take = talker.perform(line)
-    return Decoded(
-        line.id, line.speaker, line.text, line.subset, take.audio, take.segments, ()
-    )
+    return Decoded(line.id, line.speaker, line.text, line.subset, take.audio, take.segments, ())
 
+
+_TEXTGRIDS = "TextGrid tier phones"
 
 CORPORA: dict[str, Reader] = {
-    "talker": Reader(_list_talker, _read_talker, "eSpeak NG phoneme events"),
+    "talker": Reader(_list_talker, _read_talker, "eSpeak NG phoneme events", ()),
+    "librispeech": Reader(
+        trees.list_librispeech, trees.read_item, _TEXTGRIDS, ("path", "alignments")
+    ),
+    "timit": Reader(trees.list_timit, trees.read_item, "TIMIT .PHN", ("path",)),
+    "folder": Reader(
+        trees.list_folder, trees.read_item, _TEXTGRIDS, ("path", "alignments", "speakers")
+    ),
 }

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from sat_jax.audio.corpora import CORPORA, list_items
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
 from sat_jax.audio.phones import PHONES, SILENCE
-from sat_jax.audio.progress import preparation_bar
+from sat_jax.audio.progress import progress_bar
 from sat_jax.audio.splits import SPLITS, assign, check_possible
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Corpus
@@ -44,6 +44,8 @@ def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
     try:
         return _prepare(corpus, say)
     except OSError as error:
+        if error.errno not in _WRITE_ERRORS:
+            raise
         raise _unwritable(corpus.data_dir, error) from error
 
 
@@ -92,7 +94,7 @@ def _make(
             if old != parts:
                 shutil.rmtree(old)
     parts.mkdir(exist_ok=True)
-    with preparation_bar(len(items), directory.name) as report:
+    with progress_bar("reading", directory.name, len(items)) as report:
         whole = merge(write_parts(items, corpus, parts, report))
     _tell(whole, say)
     if not whole.ids:
@@ -109,7 +111,8 @@ def _make(
         from sat_jax.audio.container import write_dataset
 
         files = [part_path(parts, i) for i in range(-(-len(items) // CHUNK))]
-        write_dataset(temporary, files, whole.lengths, content["phone_names"], content)
+        with progress_bar("writing", directory.name, len(whole.ids)) as report:
+            write_dataset(temporary, files, whole.lengths, content, report)
         np.savez(
             temporary / "index.npz",
             lengths=np.array(whole.lengths, np.int32),
@@ -199,21 +202,24 @@ def _one_line(directory: Path) -> str:
     )
 
 
+_WRITE_ERRORS = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the quota is used up", "free some space"),
+    errno.EFBIG: ("a file may not grow any more", "raise the limit on file sizes"),
+    errno.EACCES: ("permission denied", "make it writable"),
+    errno.EPERM: ("permission denied", "make it writable"),
+    errno.EROFS: ("the file system is read-only", "make it writable"),
+    errno.ENOTDIR: ("a part of this path is a file", "name a directory"),
+    errno.EEXIST: ("this path is a file", "name a directory"),
+    errno.ENOENT: ("it cannot be made", "name a directory"),
+}
+
+
 def _unwritable(data_dir: Path, error: OSError) -> InputError:
-    reasons = {
-        errno.ENOSPC: ("the disk is full", "free some space"),
-        errno.EDQUOT: ("the quota is used up", "free some space"),
-        errno.EFBIG: ("a file may not grow any more", "raise the limit on file sizes"),
-        errno.EACCES: ("permission denied", "make it writable"),
-        errno.EPERM: ("permission denied", "make it writable"),
-        errno.EROFS: ("the file system is read-only", "make it writable"),
-        errno.ENOTDIR: ("a part of this path is a file", "name a directory"),
-        errno.EEXIST: ("this path is a file", "name a directory"),
-    }
-    what, cure = reasons.get(error.errno, (error.strerror or str(error), "check it"))
-    where = error.filename or data_dir
+    what, cure = _WRITE_ERRORS[error.errno]
     return InputError(
-        f"corpus.data-dir {data_dir}: {what} ({where}); {cure}, or give another --corpus.data-dir"
+        f"corpus.data-dir {data_dir}: {what} ({error.filename or data_dir}); {cure}, "
+        "or give another --corpus.data-dir"
     )
 
 
@@ -244,9 +250,8 @@ class Split:
         return decode(source[int(self.rows[i])])
 
     def __getitems__(self, keys: list[int]) -> list[Utterance]:
-        """Several utterances in one read."""
-        source, decode = self._reader
-        return [decode(record) for record in source.__getitems__([int(self.rows[k]) for k in keys])]
+        """Several utterances; one by one, which takes less time than a batched read."""
+        return [self[key] for key in keys]
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_reader"}
@@ -290,4 +295,15 @@ def open_split(directory: Path, split: str) -> Split:
         phone_names=content["phone_names"],
         phone_source=content["phone_source"],
         fingerprint=content["fingerprint"],
+    )
+
+
+def take(split: Split, index: np.ndarray) -> Split:
+    """The utterances of a split at `index` `(n,)`, in that order."""
+    return replace(
+        split,
+        rows=split.rows[index],
+        ids=[split.ids[i] for i in index],
+        lengths=split.lengths[index],
+        speakers=split.speakers[index],
     )

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,11 +48,11 @@ class Summary:
 
 
 def write_parts(
-    items: list, corpus: Corpus, directory: Path, report: Callable[[int, Summary], None]
+    items: list, corpus: Corpus, directory: Path, report: Callable[[int, int], None]
 ) -> list[Summary]:
     """Decode every item that no finished part holds; one summary per part, in order.
 
-    `report(items, summary)` is called as each part is finished or found. Raises the first fault,
+    `report(items, samples)` is called as each part is finished or found. Raises the first fault,
     unless `corpus.skip_bad`; finished parts stay for the next attempt.
     """
     chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
@@ -60,13 +60,13 @@ def write_parts(
     for i, chunk in enumerate(chunks):
         if summary_path(directory, i).exists():
             summaries[i] = read_summary(directory, i)
-            report(len(chunk), summaries[i])
+            report(len(chunk), sum(summaries[i].lengths))
     missing = [i for i in range(len(chunks)) if i not in summaries]
     workers = min(corpus.workers or os.cpu_count() or 1, len(missing))
     if workers <= 1:
         for i in missing:
             summaries[i] = write_part(chunks[i], corpus, directory, i)
-            report(len(chunks[i]), summaries[i])
+            report(len(chunks[i]), sum(summaries[i].lengths))
     else:
         _write_in_pool(chunks, missing, corpus, directory, workers, summaries, report)
     return [summaries[i] for i in range(len(chunks))]
@@ -79,7 +79,7 @@ def _write_in_pool(
     directory: Path,
     workers: int,
     summaries: dict[int, Summary],
-    report: Callable[[int, Summary], None],
+    report: Callable[[int, int], None],
 ) -> None:
     # Spawned, because a fork of a process that runs jax can deadlock.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
@@ -96,11 +96,11 @@ def _write_in_pool(
                 for future in sorted(done, key=running.get):
                     i = running.pop(future)
                     summaries[i] = future.result()
-                    report(len(chunks[i]), summaries[i])
+                    report(len(chunks[i]), sum(summaries[i].lengths))
         except BrokenProcessPool as error:
             raise InputError(
-                "a process that reads audio died (killed for memory?): "
-                "run again with --corpus.workers 1; what is finished is kept"
+                "a process that reads audio died (out of memory, or a script without "
+                'if __name__ == "__main__"): give --corpus.workers 1; what is finished is kept'
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -111,40 +111,47 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
 
     Raises the first `BadItem` unless `corpus.skip_bad`.
     """
-    read = CORPORA[corpus.kind].read
-    summary, notes, labels = Summary(), Counter(), set()
     temporary = directory / f"{number:05d}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as out:
-        for item in items:
-            try:
-                decoded = read(item, corpus)
-            except BadItem as fault:
-                if not corpus.skip_bad:
-                    raise InputError(
-                        f"{fault} (or leave such utterances out: --corpus.skip-bad)"
-                    ) from fault
-                entry = summary.skipped.setdefault(fault.reason, {"count": 0, "examples": []})
-                entry["count"] += 1
-                if len(entry["examples"]) < _EXAMPLES:
-                    entry["examples"].append(str(fault))
-                continue
-            digest, names = _append(out, decoded)
-            summary.ids.append(decoded.id)
-            summary.speakers.append(decoded.speaker)
-            summary.subsets.append(decoded.subset)
-            summary.lengths.append(len(decoded.audio))
-            summary.digests.append(digest)
-            summary.aligned += decoded.segments is not None
-            labels.update(names)
-            notes.update(decoded.notes)
-    summary.notes, summary.labels = dict(notes), sorted(labels)
-    os.replace(temporary, part_path(directory, number))
-    temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
-    os.replace(temporary, summary_path(directory, number))
+    try:
+        with open(temporary, "wb") as out:
+            summary = _write_items(out, items, corpus)
+        os.replace(temporary, part_path(directory, number))
+        temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
+        os.replace(temporary, summary_path(directory, number))
+    finally:
+        temporary.unlink(missing_ok=True)
     return summary
 
 
-def _append(out, decoded: Decoded) -> tuple[str, list[str]]:
+def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
+    read = CORPORA[corpus.kind].read
+    summary, notes, labels = Summary(), Counter(), set()
+    for item in items:
+        try:
+            decoded = read(item, corpus)
+        except BadItem as fault:
+            if not corpus.skip_bad:
+                message = f"{fault} (or leave such utterances out: --corpus.skip-bad)"
+                raise InputError(message) from fault
+            entry = summary.skipped.setdefault(fault.reason, {"count": 0, "examples": []})
+            entry["count"] += 1
+            if len(entry["examples"]) < _EXAMPLES:
+                entry["examples"].append(str(fault))
+            continue
+        digest, names = _append(out, decoded)
+        summary.ids.append(decoded.id)
+        summary.speakers.append(decoded.speaker)
+        summary.subsets.append(decoded.subset)
+        summary.lengths.append(len(decoded.audio))
+        summary.digests.append(digest)
+        summary.aligned += decoded.segments is not None
+        labels.update(names)
+        notes.update(decoded.notes)
+    summary.notes, summary.labels = dict(notes), sorted(labels)
+    return summary
+
+
+def _append(out: BinaryIO, decoded: Decoded) -> tuple[str, list[str]]:
     segments = decoded.segments or []
     names = sorted({segment.label for segment in segments})
     audio = np.ascontiguousarray(decoded.audio, "<i2").tobytes()

@@ -8,55 +8,57 @@ import numpy as np
 
 from sat_jax.errors import InputError
 
-_WORDS = {
-    "det": "the a this that every another our their my your his her".split(),
+_GRAMMAR = {
+    "det": "the a this that every another our their my your his her",
     "adj": (
         "quiet yellow hungry gentle purple frozen clever broken narrow heavy foolish golden young "
         "ancient cheerful thirsty wooden pleasant curious royal tiny shining noisy bitter careful "
         "modern polite rusty shallow thick usual vague wild southern jealous early loud round "
         "smooth brown fair good green huge new old poor pure rare sharp thin white"
-    ).split(),
+    ),
     "person": (
         "teacher farmer doctor singer neighbour judge sailor painter writer child brother mother "
         "father uncle baker pilot engineer nurse lawyer driver princess giant shepherd youth woman "
         "cook boy girl queen king visitor soldier"
-    ).split(),
+    ),
     "thing": (
         "garden river bottle window letter mountain candle kitchen basket engine village bridge "
         "measure journey kettle blanket ladder piano mirror pocket treasure feather hammer island "
         "jacket lemon machine needle orange paper puzzle ribbon saddle tower umbrella vase wagon "
         "anchor boat book cloud coin cup door fire house jar mouth path ship shoe stone tooth watch"
-    ).split(),
+    ),
     "place": (
         "harbour forest market station valley library church beach office orchard theatre desert "
         "cottage museum square cave farm field school lake road"
-    ).split(),
+    ),
     "verb": (
         "carried followed painted measured admired borrowed counted dropped examined fetched "
         "guarded imagined joined kicked lifted mentioned noticed offered polished questioned "
         "repaired shook touched understood visited washed heard bought chose found gave hid kept "
         "left made pushed saw sold threw took used watched"
-    ).split(),
+    ),
     "gone": (
         "walked travelled wandered hurried returned jumped marched ran sailed moved rode "
         "went climbed danced"
-    ).split(),
+    ),
     "adverb": (
         "slowly quickly gladly rarely usually carefully suddenly together often never always "
         "nearly calmly loudly soon"
-    ).split(),
-    "prep": "behind beyond under above near across through toward around beside past".split(),
+    ),
+    "prep": "behind beyond under above near across through toward around beside past",
     "time": (
-        "yesterday|on thursday|last night|before noon|in the morning|after the storm|at dawn|"
-        "during the voyage|this year|three hours ago|at half past eight|in july|on a cold evening"
-    ).split("|"),
-    "number": "two three four five six seven eight nine ten twelve fifteen twenty forty".split(),
+        "yesterday on_thursday last_night before_noon in_the_morning after_the_storm at_dawn "
+        "during_the_voyage this_year three_hours_ago at_half_past_eight in_july on_a_cold_evening"
+    ),
+    "number": "two three four five six seven eight nine ten twelve fifteen twenty forty",
     "plural": (
         "horses oranges boxes judges clouds shoes teeth leaves voices bridges dishes coins "
         "watches mice pictures stories thumbs bells cages eggs potatoes sparrows weeks"
-    ).split(),
-    "say": "said|thought|knew|hoped|believed|whispered|was sure|dreamed|feared".split("|"),
+    ),
+    "say": "said thought knew hoped believed whispered was_sure dreamed feared",
 }
+# One entry may be several words: "in_july".
+_WORDS = {slot: text.split() for slot, text in _GRAMMAR.items()}
 
 _TEMPLATES = tuple(
     template.split()
@@ -97,15 +99,17 @@ def sentences(count: int, seed: int) -> list[str]:
 def vocabulary() -> list[str]:
     """Every word that a sentence can hold, sorted."""
     fixed = {word for template in _TEMPLATES for word in template if word not in _WORDS}
-    chosen = {word for words in _WORDS.values() for entry in words for word in entry.split()}
+    chosen = {word for words in _WORDS.values() for entry in words for word in entry.split("_")}
     return sorted(fixed | chosen)
 
 
 def _sentence(rng: np.random.Generator) -> str:
     template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
-    words = [_WORDS[slot][rng.integers(len(_WORDS[slot]))] if slot in _WORDS else slot
-             for slot in template]
-    spoken = " ".join(words).split()
+    words = [
+        _WORDS[slot][rng.integers(len(_WORDS[slot]))] if slot in _WORDS else slot
+        for slot in template
+    ]
+    spoken = " ".join(words).replace("_", " ").split()
     for i in range(len(spoken) - 1):
         if spoken[i] == "a" and spoken[i + 1][0] in "aeiou" and spoken[i + 1] != "usual":
             spoken[i] = "an"

@@ -10,9 +10,7 @@ from sat_jax.errors import InputError
 SPLITS = ("train", "valid", "test")
 
 
-def assign(
-    ids: list[str], speakers: list[str], subsets: list[str], corpus: Corpus
-) -> np.ndarray:
+def assign(ids: list[str], speakers: list[str], subsets: list[str], corpus: Corpus) -> np.ndarray:
     """Split of each utterance, int8 `(B,)` index into `SPLITS`; the order of the input is nothing.
 
     utterance: every speaker with three utterances or more is in all splits, others are in train.
@@ -60,7 +58,9 @@ def _official(speakers: list[str], subsets: list[str], corpus: Corpus) -> np.nda
     chosen = np.array([SPLITS.index(subset) if subset else 0 for subset in subsets], np.int8)
     train = sorted({s for s, split in zip(speakers, chosen, strict=True) if split == 0})
     if "valid" not in subsets and len(train) >= 2:
-        held = set(_ordered(train, corpus.seed)[: _held(len(train) * corpus.valid_share, len(train) - 1)])
+        held = set(
+            _ordered(train, corpus.seed)[: _held(len(train) * corpus.valid_share, len(train) - 1)]
+        )
         for i, speaker in enumerate(speakers):
             if chosen[i] == 0 and speaker in held:
                 chosen[i] = 1

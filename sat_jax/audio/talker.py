@@ -11,19 +11,21 @@ import numpy as np
 import soxr
 
 from sat_jax.audio import espeak
+from sat_jax.audio.ipa import ipa_classes
 from sat_jax.audio.phones import SILENCE, Segment, join_silences
 from sat_jax.audio.sentences import sentences
 from sat_jax.errors import InputError
 from sat_jax.shapes import SAMPLE_RATE
 
 # Voices that sound like people; the package's robots, whispers and demons are left out.
-VARIANTS = tuple(
-    "Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario "
-    "Michael Mike Nguyen Reed adam anika antonio aunty belinda benjamin boris caleb david ed "
-    "edward edward2 f1 f2 f3 f4 f5 grandma grandpa gustave ian iven iven2 iven3 iven4 john "
-    "kaukovalta linda m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel mike2 norbert pablo paul "
-    "pedro quincy rob robert sandro shelby steph steph2 steph3 travis victor zac".split()
-)
+_NAMES = """
+Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario
+Michael Mike Nguyen Reed adam anika antonio aunty belinda benjamin boris caleb david ed edward
+edward2 f1 f2 f3 f4 f5 grandma grandpa gustave ian iven iven2 iven3 iven4 john kaukovalta linda
+m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel mike2 norbert pablo paul pedro quincy rob
+robert sandro shelby steph steph2 steph3 travis victor zac
+"""
+VARIANTS = tuple(_NAMES.split())
 ACCENTS = ("en-us", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc")
 
 # Independent streams of random numbers; 1 is the sentences'.
@@ -31,53 +33,6 @@ _VOICES, _CAST, _TAKES = 2, 3, 4
 
 # Share of a unit's time that its vowel gets where one name stands for two classes (near, fire).
 _FIRST_SHARE = 0.6
-
-# eSpeak NG's names without stress marks, for the four accents, to Lee & Hon's classes.
-_IPA = {
-    "": (SILENCE,),
-    **{name: (name,) for name in ("b", "d", "f", "k", "l", "m", "n", "p", "r", "s", "t", "v")},
-    **{name: (name,) for name in ("w", "z")},
-    **dict.fromkeys(("i", "iː"), ("iy",)),
-    **dict.fromkeys(("ɪ", "ᵻ"), ("ih",)),
-    **dict.fromkeys(("ɛ", "e"), ("eh",)),
-    **dict.fromkeys(("æ", "a", "ɛə"), ("ae",)),  # ɛə is New York's raised vowel of "half"
-    **dict.fromkeys(("ɑː", "ɒ", "ɔ", "ɔː", "aː", "a:"), ("aa",)),
-    **dict.fromkeys(("ʌ", "ə", "ɐ"), ("ah",)),
-    **dict.fromkeys(("uː", "ʉ", "ʉː"), ("uw",)),
-    **dict.fromkeys(("ɚ", "ɜ", "ɜː", "ʌɹ", "əɹ", "əɪ"), ("er",)),  # əɪ is New York's "nurse"
-    **dict.fromkeys(("eɪ", "eː"), ("ey",)),
-    **dict.fromkeys(("oʊ", "oː", "o", "əʊ"), ("ow",)),
-    **dict.fromkeys(("aʊ", "ʌʉ"), ("aw",)),
-    **dict.fromkeys(("j", "ʲ"), ("y",)),
-    **dict.fromkeys(("ʃ", "ʒ"), ("sh",)),
-    "ʊ": ("uh",),
-    "aɪ": ("ay",),
-    "ɔɪ": ("oy",),
-    "ɹ": ("r",),
-    "ʍ": ("w",),
-    "əl": ("l",),
-    "n̩": ("n",),
-    "ŋ": ("ng",),
-    "tʃ": ("ch",),
-    "dʒ": ("jh",),
-    "θ": ("th",),
-    "ð": ("dh",),
-    "h": ("hh",),
-    "ʔ": ("t",),
-    "ɾ": ("dx",),
-    "ɡ": ("g",),
-    "iə": ("iy", "ah"),
-    "eə": ("eh", "ah"),
-    "ʊə": ("uh", "ah"),
-    "aɪə": ("ay", "ah"),
-    "aɪɚ": ("ay", "er"),
-    "ɪɹ": ("ih", "r"),
-    "ɛɹ": ("eh", "r"),
-    "ʊɹ": ("uh", "r"),
-    "ʉɹ": ("uw", "r"),
-    "ɑːɹ": ("aa", "r"),
-    "ɔːɹ": ("aa", "r"),
-}
 
 
 class Line(NamedTuple):
@@ -117,8 +72,8 @@ def script(speakers: int, utterances: int, seed: int) -> list[Line]:
 def cast(speaker: int, seed: int) -> espeak.Voice:
     """The voice of a speaker; the first 4 x 75 speakers differ in variant or accent."""
     order = np.random.default_rng([seed, _CAST]).permutation(len(VARIANTS))
-    variant = VARIANTS[order[speaker % len(VARIANTS)]]
-    accent = ACCENTS[(speaker + speaker // len(VARIANTS)) % len(ACCENTS)]
+    round_, turn = divmod(speaker, len(VARIANTS))
+    variant, accent = VARIANTS[order[turn]], ACCENTS[(turn + round_) % len(ACCENTS)]
     rng = np.random.default_rng([seed, _VOICES, speaker])
     return espeak.Voice(
         name=f"{accent}+{variant}",
@@ -153,14 +108,6 @@ def perform(line: Line) -> Take:
     return Take(samples, _segments(spoken, lead, len(samples)))
 
 
-def classes(name: str) -> tuple[str, ...]:
-    """Lee & Hon's one or two classes of an eSpeak NG phone name. Raises `KeyError` if unknown."""
-    bare = name.replace("ˈ", "").replace("ˌ", "")
-    if bare not in _IPA:
-        raise KeyError(f"eSpeak NG's phone {name!r} has no class: add it to talker._IPA")
-    return _IPA[bare]
-
-
 def _segments(spoken: espeak.Speech, lead: int, samples: int) -> list[Segment]:
     times = [
         min(lead + round(sample * SAMPLE_RATE / espeak.RATE), samples)
@@ -168,7 +115,7 @@ def _segments(spoken: espeak.Speech, lead: int, samples: int) -> list[Segment]:
     ] + [samples]
     segments = [Segment(0, times[0], SILENCE)]
     for (_, name), start, end in zip(spoken.events, times[:-1], times[1:], strict=True):
-        units = classes(name)
+        units = ipa_classes(name)
         middle = start + round(_FIRST_SHARE * (end - start)) if len(units) == 2 else end
         segments.append(Segment(start, middle, units[0]))
         segments.append(Segment(middle, end, units[-1]))

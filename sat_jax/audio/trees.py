@@ -61,12 +61,10 @@ def read_item(item: Item, corpus: Corpus) -> Decoded:
                 raise BadItem(
                     item.alignment, "unknown phone", str(error), "or correct the label"
                 ) from error
-    text = item.text
-    if item.text_file is not None:
-        text = _read_text(item.text_file)
-    return Decoded(
-        item.id, item.speaker, text, item.subset, recording.audio, segments, notes
-    )
+    text = item.text if item.text_file is None else _read_text(item.text_file)
+    if corpus.kind == "timit":
+        text = re.sub(r"^\d+\s+\d+\s+", "", text)  # first and last sample
+    return Decoded(item.id, item.speaker, text, item.subset, recording.audio, segments, notes)
 
 
 def list_librispeech(corpus: Corpus) -> list[Item]:
@@ -111,17 +109,18 @@ def list_timit(corpus: Corpus) -> list[Item]:
     if not found:
         raise _empty(root, "TRAIN|TEST/DR?/SPEAKER/SENTENCE.WAV")
     beside = _by_name(_walk(root, (".phn", ".txt")))
-    phones = {file: beside.get(_key(file, ".phn")) for file, _, _ in found}
+    stems = {file: file.parent / file.name.split(".")[0] for file, _, _ in found}
+    phones = {file: beside.get(f"{stem}.phn") for file, stem in stems.items()}
     aligned = any(phones.values())
     return _unique(
         Item(
-            id=f"{speaker}_{file.name.split('.')[0].upper()}",
+            id=f"{speaker}_{stems[file].name.upper()}",
             speaker=speaker,
             subset=subset,
             audio=file,
-            alignment=(phones[file] or file.with_suffix(".PHN")) if aligned else None,
+            alignment=(phones[file] or Path(f"{stems[file]}.PHN")) if aligned else None,
             text="",
-            text_file=beside.get(_key(file, ".txt")),
+            text_file=beside.get(f"{stems[file]}.txt"),
         )
         for file, subset, speaker in found
     )
@@ -137,7 +136,7 @@ def list_folder(corpus: Corpus) -> list[Item]:
     audio = _walk(root, SUFFIXES)
     if not audio:
         raise _empty(root, "*.wav, *.flac or *.ogg")
-    texts = _by_name(_walk(root, (".txt",)))
+    beside = _by_name(_walk(root, (".txt",)))
     grids = _find_alignments(corpus, root, audio)
     ids = {file: file.relative_to(root).with_suffix("").as_posix() for file in audio}
     speakers = {file: file.parent.name or root.resolve().name for file in audio}
@@ -151,7 +150,15 @@ def list_folder(corpus: Corpus) -> list[Item]:
             )
         speakers = {file: known[name] for file, name in ids.items()}
     return _unique(
-        Item(ids[file], speakers[file], "", file, grids.get(file), "", texts.get(_key(file, ".txt")))
+        Item(
+            id=ids[file],
+            speaker=speakers[file],
+            subset="",
+            audio=file,
+            alignment=grids.get(file),
+            text="",
+            text_file=beside.get(_key(file, ".txt")),
+        )
         for file in audio
     )
 
@@ -197,7 +204,7 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _key(file: Path, suffix: str) -> str:
-    """Path of a companion file, blind to the case of its suffix; `a.WAV.wav` belongs to `a`."""
+    """Path of a companion file whose suffix may be written in any case."""
     return f"{file.parent / file.stem}{suffix}"
 
 
@@ -220,7 +227,7 @@ def _find_alignments(corpus: Corpus, root: Path, audio: list[Path]) -> dict[Path
     for file in audio:
         relative = file.relative_to(root)
         places = [mirror / relative, mirror / root.name / relative]
-        if len(relative.parts) > 1:
+        if corpus.kind == "librispeech" and len(relative.parts) > 1:
             places.append(mirror.joinpath(*relative.parts[1:]))
         keys = (_key(place, _TEXTGRID[0]) for place in places)
         found[file] = next((grids[key] for key in keys if key in grids), None)
@@ -276,7 +283,7 @@ def _read_speakers(path: Path) -> dict[str, str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
+        return path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadItem(
             path, "unreadable transcript", f"cannot be read ({error})", "save it as UTF-8 text"

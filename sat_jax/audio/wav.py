@@ -47,20 +47,15 @@ def read_audio(path: Path) -> Recording:
     """
     path = Path(path)
     _check_container(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels, promised = file.samplerate, file.channels, file.frames
-            if promised > _LONGEST * max(1, rate // SAMPLE_RATE):
-                raise _too_long(path)
-            exact = file.subtype == _EXACT and rate == SAMPLE_RATE and channels == 1
+    with _open(path) as file:
+        rate, channels, promised = file.samplerate, file.channels, file.frames
+        if promised > _LONGEST * max(1, rate // SAMPLE_RATE):
+            raise _too_long(path)
+        exact = file.subtype == _EXACT and rate == SAMPLE_RATE and channels == 1
+        try:
             samples = file.read(dtype="int16" if exact else "float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadItem(
-            path,
-            "unreadable audio",
-            f"libsndfile cannot read it ({error.error_string.strip()})",
-            "convert it to wav or flac (shortened SPHERE: sph2pipe -f wav)",
-        ) from error
+        except soundfile.LibsndfileError as error:
+            raise _truncated(path, f"libsndfile stops ({error.error_string.strip()})") from error
     if len(samples) < promised:
         raise _truncated(path, f"its header promises {promised} samples and {len(samples)} follow")
     if not len(samples):
@@ -76,6 +71,18 @@ def read_audio(path: Path) -> Recording:
     return Recording(audio, rate, _notes(rate, channels))
 
 
+def _open(path: Path) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        raise BadItem(
+            path,
+            "unreadable audio",
+            f"libsndfile cannot read it ({error.error_string.strip()})",
+            "convert it to wav or flac (shortened SPHERE: sph2pipe -f wav)",
+        ) from error
+
+
 def _to_int16(path: Path, samples: np.ndarray, rate: int) -> np.ndarray:
     finite = np.isfinite(samples).all(axis=1)
     if not finite.all():
@@ -83,7 +90,7 @@ def _to_int16(path: Path, samples: np.ndarray, rate: int) -> np.ndarray:
         raise BadItem(
             path,
             "NaN or Inf samples",
-            f"{np.count_nonzero(~finite)} samples are NaN or Inf, the first at {first / rate:.3f} s",
+            f"{(~finite).sum()} samples are NaN or Inf, the first at {first / rate:.3f} s",
             "export it again",
         )
     peak = float(np.abs(samples).max())
@@ -129,10 +136,14 @@ def _check_container(path: Path) -> None:
     elif head[:7] == b"NIST_1A":
         _check_sphere(path, head, size)
     elif head[:4] == b"OggS":
-        # The last page of a stream carries flag 4.
-        last = tail.rfind(b"OggS")
-        if last < 0 or len(tail) < last + 6 or not tail[last + 5] & 4:
-            raise _truncated(path, "its stream has no last page")
+        _check_ogg(path, tail)
+
+
+def _check_ogg(path: Path, tail: bytes) -> None:
+    """The last page is whole and says that it is the last (flag 4); no page is over 64 KiB."""
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27:][: page[26]]):
+        raise _truncated(path, "its last page is missing or not whole")
 
 
 def _check_riff(path: Path, size: int) -> None:
@@ -167,7 +178,9 @@ def _check_sphere(path: Path, head: bytes, size: int) -> None:
 
 
 def _truncated(path: Path, detail: str) -> BadItem:
-    return BadItem(path, "truncated audio", f"it is truncated: {detail}", "copy it again")
+    return BadItem(
+        path, "truncated audio", f"it is truncated or damaged: {detail}", "copy it again"
+    )
 
 
 def _too_long(path: Path) -> BadItem:

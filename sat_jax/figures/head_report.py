@@ -10,6 +10,20 @@ from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.report import Clip, Picture, Section
 
 
+def training_summary(records: Sequence[dict[str, float]]) -> str:
+    """How far training got, from the records of `metrics.jsonl`; empty without any evaluation."""
+    evaluated = [record for record in records if "valid_loss" in record]
+    if not evaluated:
+        return ""
+    first, last = evaluated[0], evaluated[-1]
+    return (
+        f"Masked L1 on the validation split after {last['step']} steps: {last['valid_loss']:.3f}; "
+        f"untrained {first['valid_loss']:.3f}, predicting the mean frame "
+        f"{last['valid_mean_frame']:.3f}, straight lines across the masked gaps "
+        f"{last['valid_interpolation']:.3f}."
+    )
+
+
 def sections(
     out: Path, tables: Sequence[HeadTable], summary: str, audio: np.ndarray
 ) -> list[Section]:

@@ -1,6 +1,7 @@
 """One utterance along time: an `Example` in, its waveform, spectrogram and phones drawn on axes."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,38 @@ class Example(NamedTuple):
     """Time from one position to the next."""
     start_seconds: float
     """Time of the centre of position 0."""
+
+
+def example_of(
+    id: str,
+    maps: np.ndarray,
+    spectrogram: np.ndarray,
+    audio: np.ndarray,
+    phones: np.ndarray,
+    phone_names: Sequence[str],
+    hop: int,
+    stack: int,
+) -> Example:
+    """An example from samples: phones `(n, 3)` are start, end (samples) and label; hop in samples.
+
+    Frame t of the spectrogram is centred in the samples that it covers; phones are cut where the
+    audio ends.
+    """
+    window = len(audio) - (len(spectrogram) - 1) * hop
+    named = [
+        (start / SAMPLE_RATE, min(end, len(audio)) / SAMPLE_RATE, phone_names[label])
+        for start, end, label in phones.tolist()
+        if start < len(audio)
+    ]
+    return Example(
+        id=id,
+        maps=maps.astype(np.float32),
+        spectrogram=spectrogram,
+        audio=audio,
+        phones=named,
+        seconds_per_position=stack * hop / SAMPLE_RATE,
+        start_seconds=((stack - 1) * hop + window) / 2 / SAMPLE_RATE,
+    )
 
 
 def check_example(example: Example, heads: tuple[int, int]) -> None:

@@ -1,0 +1,351 @@
+"""Seconds of one training step, ours and s3prl's PyTorch Mockingjay: a table on the terminal out.
+
+Each setting runs in a process of its own, which times both sides in turns. `--only NAME` runs one.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from sat_jax.config import Batches, Config, Model
+from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
+
+BINS, STACK = 80, 3
+PEER_NAMES = ("s3prl", "s3prl, fused AdamW")
+AGREEMENT = 1e-4
+
+
+class Setting(NamedTuple):
+    """One row of the table."""
+
+    cores: int
+    width: int
+    heads: int
+    layers: int
+    ffn: int
+    batch: int
+    positions: int
+    goal: float
+    repeats: int
+
+
+SETTINGS = {
+    "small, 1 core": Setting(1, 256, 8, 6, 1024, 4, 200, 1.35, 9),
+    "large, 1 core": Setting(1, 768, 12, 12, 3072, 4, 200, 1.0, 3),
+    "toy, 2 cores": Setting(2, 128, 8, 6, 512, 8, 112, 1.5, 15),
+    "small, 2 cores": Setting(2, 256, 8, 6, 1024, 8, 128, 1.1, 9),
+}
+EQUAL = f"""\
+Equal on both sides: batch, lengths, widths, start parameters, float32, dropout 0.1 everywhere, L1 on
+masked frames, clipping to norm 1, AdamW with decay 0.01 on kernels only, cores, and the allocator
+settings {" ".join(ALLOCATOR)}.
+Ours also draws its masks, corrupts the input, follows the learning rate's schedule and measures two
+baselines in every step; s3prl's side is given corrupted frames, masks and positions ready-made.
+"""
+
+
+class Sample(NamedTuple):
+    """One batch of features and what s3prl's side is given ready-made."""
+
+    features: np.ndarray
+    """(B, T * stack, bins) float32."""
+    frames: np.ndarray
+    """(B,) int32."""
+    clean: np.ndarray
+    """(B, T, stack * bins)."""
+    corrupted: np.ndarray
+    """The same with 15 % of the positions set to zero."""
+    chosen: np.ndarray
+    """(B, T) bool, these positions."""
+
+
+def make_sample(setting: Setting) -> Sample:
+    rng = np.random.default_rng(0)
+    b, t = setting.batch, setting.positions
+    features = rng.normal(size=(b, t * STACK, BINS)).astype(np.float32)
+    clean = features.reshape(b, t, STACK * BINS)
+    chosen = rng.permuted(np.broadcast_to(np.arange(t) < round(0.15 * t), (b, t)), axis=1)
+    corrupted = np.where(chosen[:, :, None], np.float32(0), clean)
+    return Sample(features, np.full(b, t * STACK, np.int32), clean, corrupted, chosen)
+
+
+def config_of(setting: Setting) -> Config:
+    model = Model(
+        layers=setting.layers,
+        heads=setting.heads,
+        width=setting.width,
+        ffn=setting.ffn,
+        stack=STACK,
+    )
+    return Config(model=model, batches=Batches(size=setting.batch))
+
+
+class Ours(NamedTuple):
+    """Our side: a step to time, and what is needed to copy and compare it."""
+
+    step: Callable[[], float]
+    params: Any
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+def our_side(setting: Setting, sample: Sample) -> Ours:
+    """The step of train.py, fed with features instead of audio."""
+    import jax
+    import jax.numpy as jnp
+
+    from sat_jax import mesh
+    from sat_jax.model.mockingjay import build_model
+    from sat_jax.pretrain import optim, step
+
+    config = config_of(setting)
+    devices = mesh.build_mesh(config.mesh, setting.batch)
+    if devices.devices.size != setting.cores:
+        raise SystemExit(f"jax has {devices.devices.size} devices for {setting.cores} cores")
+    model, input_width = build_model(config, BINS, BINS)
+    tx = optim.optimizer(config.optim, config.loop.steps)
+    abstract, make_state = step.sharded_state(
+        step.init_state(config, model, input_width, tx), devices
+    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    run = step.train_step(
+        config, model, tx, lambda features, frames: (features,) * 2 + (frames,), devices, shardings
+    )
+    batch = mesh.place_batch((sample.features, sample.frames), devices)
+    state = make_state()
+    start = jax.tree.map(np.asarray, state.params)
+
+    def once() -> float:
+        nonlocal state
+        state, metrics = run(state, *batch)
+        return float(metrics.loss)
+
+    @jax.jit
+    def predict(inputs: jax.Array) -> jax.Array:
+        return model.apply({"params": start}, inputs, jnp.ones(inputs.shape[:2], bool))
+
+    return Ours(once, start, lambda inputs: np.asarray(predict(inputs)))
+
+
+def peer_modules(setting: Setting) -> tuple[Any, Any]:
+    """s3prl's Mockingjay and its prediction head."""
+    from s3prl.upstream.mockingjay.model import (
+        TransformerConfig,
+        TransformerModel,
+        TransformerSpecPredictionHead,
+    )
+
+    config = TransformerConfig(
+        {
+            "hidden_size": setting.width,
+            "num_hidden_layers": setting.layers,
+            "num_attention_heads": setting.heads,
+            "hidden_act": "gelu",
+            "intermediate_size": setting.ffn,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_eps": 1e-12,
+            "share_layer": False,
+            "pre_layer_norm": False,
+        }
+    )
+    return TransformerModel(config, STACK * BINS), TransformerSpecPredictionHead(
+        config, STACK * BINS
+    )
+
+
+def copy_parameters(params: Any, encoder: Any, head: Any, heads: int) -> None:
+    """Our start parameters into s3prl's modules."""
+    import torch
+
+    def fill(target: Any, values: np.ndarray) -> None:
+        with torch.no_grad():
+            target.copy_(torch.tensor(np.ascontiguousarray(values)))
+
+    def dense(target: Any, source: dict[str, np.ndarray]) -> None:
+        fill(target.weight, source["kernel"].T)
+        fill(target.bias, source["bias"])
+
+    def norm(target: Any, source: dict[str, np.ndarray]) -> None:
+        fill(target.weight, source["scale"])
+        fill(target.bias, source["bias"])
+
+    def stream(source: dict[str, np.ndarray], index: int) -> dict[str, np.ndarray]:
+        """One of query, key, value of the fused projection, which is laid out (D, H, 3, K)."""
+        width = source["kernel"].shape[0]
+        kernel = source["kernel"].reshape(width, heads, 3, -1)[:, :, index].reshape(width, width)
+        return {"kernel": kernel, "bias": source["bias"].reshape(heads, 3, -1)[:, index].ravel()}
+
+    dense(encoder.input_representations.spec_transform, params["input"])
+    norm(encoder.input_representations.LayerNorm, params["input_norm"])
+    for index, layer in enumerate(encoder.encoder.layer):
+        ours = params["encoder"][f"layer_{index}"]
+        attention = layer.attention
+        for position, target in enumerate(
+            (attention.self.query, attention.self.key, attention.self.value)
+        ):
+            dense(target, stream(ours["attention"]["streams"], position))
+        dense(attention.output.dense, ours["attention"]["out"])
+        norm(attention.output.LayerNorm, ours["norm_attention"])
+        dense(layer.intermediate.dense, ours["ffn_in"])
+        dense(layer.output.dense, ours["ffn_out"])
+        norm(layer.output.LayerNorm, ours["norm_ffn"])
+    dense(head.dense, params["head"]["dense"])
+    norm(head.LayerNorm, params["head"]["norm"])
+    dense(head.output, params["head"]["output"])
+
+
+class Peer(NamedTuple):
+    """s3prl's side."""
+
+    step: Callable[[], float]
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+def peer_side(setting: Setting, sample: Sample, params: Any, fused: bool) -> Peer:
+    """The loop body of an ordinary PyTorch trainer around s3prl's modules."""
+    import torch
+
+    from sat_jax.model.mockingjay import sinusoids
+
+    torch.set_num_threads(setting.cores)
+    encoder, head = peer_modules(setting)
+    copy_parameters(params, encoder, head, setting.heads)
+    config = config_of(setting)
+    named = [*encoder.named_parameters(), *head.named_parameters()]
+    plain = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name]
+    kernels = [p for name, p in named if not (name.endswith("bias") or "LayerNorm" in name)]
+    optimizer = torch.optim.AdamW(
+        [{"params": kernels}, {"params": plain, "weight_decay": 0.0}],
+        lr=config.optim.peak_lr,
+        betas=(config.optim.beta1, config.optim.beta2),
+        weight_decay=config.optim.weight_decay,
+        fused=fused,
+    )
+    everything = kernels + plain
+    table = sinusoids(np.arange(setting.positions), setting.width, config.model.position_base)
+    positions = torch.tensor(np.asarray(table)).expand(setting.batch, -1, -1)
+    mask = torch.ones(setting.batch, setting.positions)
+    clean, corrupted = torch.tensor(sample.clean), torch.tensor(sample.corrupted)
+    chosen = torch.tensor(sample.chosen)[:, :, None].expand_as(clean)
+
+    def forward(inputs: Any) -> Any:
+        hidden = encoder(inputs, positions, mask, output_all_encoded_layers=False)
+        return head(hidden)[0]
+
+    def once() -> float:
+        optimizer.zero_grad()
+        prediction = forward(corrupted)
+        loss = torch.nn.functional.l1_loss(
+            prediction.masked_select(chosen), clean.masked_select(chosen)
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(everything, config.optim.clip_norm)
+        optimizer.step()
+        return float(loss.detach())
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        encoder.eval()
+        head.eval()
+        with torch.no_grad():
+            out = forward(torch.tensor(inputs)).numpy()
+        encoder.train()
+        head.train()
+        return out
+
+    return Peer(once, predict)
+
+
+def timed(steps: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every step of every side; the sides take turns."""
+    for _ in range(2):
+        for step in steps.values():
+            step()  # compiles, and brings the allocator to its working size
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            loss = step()
+            seconds[name].append(time.perf_counter() - began)
+            if not np.isfinite(loss):
+                raise SystemExit(f"{name}: the loss is {loss}")
+    return seconds
+
+
+def measure(name: str) -> None:
+    """One setting, in the environment that `start` made for it."""
+    setting = SETTINGS[name]
+    sample = make_sample(setting)
+    ours = our_side(setting, sample)
+    peers = [peer_side(setting, sample, ours.params, fused) for fused in (False, True)]
+    difference = float(
+        np.abs(ours.predict(sample.corrupted) - peers[0].predict(sample.corrupted)).max()
+    )
+    if not difference < AGREEMENT:
+        raise SystemExit(f"{name}: the outputs differ by {difference:.1e}, over {AGREEMENT:.0e}")
+    steps = {"ours": ours.step, **{n: p.step for n, p in zip(PEER_NAMES, peers, strict=True)}}
+    seconds = timed(steps, setting.repeats)
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    ratios = [medians[peer] / medians["ours"] for peer in PEER_NAMES]
+    spread = max(np.ptp(np.percentile(v, [25, 75])) / medians[s] for s, v in seconds.items())
+    cells = [f"{medians[side] * 1e3:.0f} ms" for side in ("ours", *PEER_NAMES)]
+    cells += [f"{ratio:.2f}x" for ratio in ratios]
+    cells += [f"{setting.goal:.2f}x", f"{spread:.0%}", f"{difference:.0e}"]
+    print(row(name, *cells), flush=True)
+
+
+def row(*cells: str) -> str:
+    widths = (16, 9, 9, 20, 9, 9, 7, 8, 12)
+    return "| " + " | ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True)) + " |"
+
+
+def start(name: str) -> None:
+    """Run `measure` in a new process with its own cores, threads and allocator settings."""
+    cores = SETTINGS[name].cores
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < cores:
+        print(f"{name}: left out, {len(usable)} core at hand")
+        return
+    environment = {
+        **os.environ,
+        **ALLOCATOR,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{DEVICE_COUNT}={cores}",
+        "OMP_NUM_THREADS": str(cores),
+    }
+    command = [sys.executable, __file__, "--measure", name]
+    pin = usable[-cores:]
+    subprocess.run(
+        command, env=environment, check=True, preexec_fn=lambda: os.sched_setaffinity(0, pin)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=SETTINGS, help="one setting instead of all")
+    parser.add_argument("--measure", choices=SETTINGS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.measure:
+        measure(chosen.measure)
+        return
+    print(f"{EQUAL}Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores.\n")
+    header = ("setting", "ours", *PEER_NAMES, "ratio", "to fused", "goal", "spread", "max |diff|")
+    print(row(*header))
+    print(row(*("-" * len(cell) for cell in header)), flush=True)
+    for name in [chosen.only] if chosen.only else SETTINGS:
+        start(name)
+
+
+if __name__ == "__main__":
+    main()

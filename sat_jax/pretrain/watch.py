@@ -1,0 +1,49 @@
+"""Metrics of steps in flight in, alarms out: a run that goes wrong says so, and where."""
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+
+from sat_jax.errors import InputError
+from sat_jax.pretrain.step import StepMetrics
+
+# Steps that the host may be ahead of the devices: enough to hide its work, few enough to notice a
+# broken step at once.
+AHEAD = 2
+
+InFlight = collections.deque[tuple[int, np.ndarray, StepMetrics]]
+
+
+def settle(pending: InFlight, keep: int, ids: Sequence[str]) -> StepMetrics | None:
+    """Wait for all but the last `keep` steps (number, utterances, metrics) and return the latest.
+
+    Raises `InputError` at the first step whose loss or gradient was not finite, with its number and
+    the ids of this process's utterances.
+    """
+    metrics = None
+    while len(pending) > keep:
+        number, index, metrics = pending.popleft()
+        if not bool(metrics.finite):
+            named = ", ".join(ids[i] for i in index if i >= 0)
+            raise InputError(
+                f"step {number}: loss {float(metrics.loss)}, gradient norm "
+                f"{float(metrics.grad_norm)}; utterances {named}: listen to them, or lower "
+                "optim.peak-lr; the last checkpoint is from before"
+            )
+    return metrics
+
+
+def no_better_than_mean(done: int, numbers: dict[str, float]) -> str:
+    """The alarm of a loss that the mean frame reaches as well, or nothing.
+
+    `numbers` are those of a log line; both losses are running means over the same masks.
+    """
+    loss, baseline = numbers["smooth_loss"], numbers["mean_frame"]
+    if loss < baseline:
+        return ""
+    return (
+        f"ALARM at step {done}: after the warm-up the loss, {loss:.3f}, is no better than "
+        f"predicting the mean frame, {baseline:.3f}; try another optim.peak-lr, "
+        "model.position-base or model.tied-query-key"
+    )

@@ -1,0 +1,90 @@
+"""Imports go one way: audio -> features -> model -> (pretrain | trace) -> analysis -> figures."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GROUND = {
+    "errors",
+    "shapes",
+    "config",
+    "config_check",
+    "config_json",
+    "command_line",
+    "launch",
+    "mesh",
+    "checkpoint",
+}
+# What each room may import besides itself; the ground floor imports only its own.
+ARROWS = {
+    "audio": {"errors", "shapes", "config"},
+    "features": {"errors", "shapes", "config", "audio"},
+    "model": GROUND,
+    "pretrain": GROUND | {"model"},
+    "trace": GROUND | {"model"},
+    "analysis": {"errors", "shapes"},
+    "figures": {"errors", "shapes"},
+}
+FORBIDDEN = {
+    "audio": {"jax", "flax", "optax", "tensorflow"},
+    "analysis": {"flax", "optax", "orbax", "pathlib", "matplotlib"},
+    "figures": {"jax", "flax", "matplotlib.pyplot"},
+    "features": {"flax", "optax"},
+}
+
+
+def imports_of(path):
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path):
+    relative = path.relative_to(ROOT / "sat_jax")
+    return relative.parts[0] if len(relative.parts) > 1 else ""
+
+
+def test_every_room_and_every_ground_floor_file_is_known():
+    rooms = {p.name for p in (ROOT / "sat_jax").iterdir() if (p / "__init__.py").exists()}
+    assert rooms == set(ARROWS)
+    assert {p.stem for p in (ROOT / "sat_jax").glob("*.py")} - {"__init__"} == GROUND
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "sat_jax").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_imports_follow_the_arrows(path):
+    room = room_of(path)
+    allowed = ARROWS[room] | {room} if room else GROUND
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "sat_jax" and len(parts) > 1:
+            assert parts[1] in allowed, f"{path} imports {name}"
+        assert parts[0] not in ("train", "analyze", "configs", "tests"), f"{path} imports {name}"
+        for forbidden in FORBIDDEN.get(room, ()):
+            assert name != forbidden and not name.startswith(forbidden + "."), f"{path}: {name}"
+
+
+def test_no_file_is_too_long():
+    for path in [*ROOT.glob("*.py"), *(ROOT / "sat_jax").rglob("*.py")]:
+        limit = 250 if path.parent == ROOT else 400
+        assert len(path.read_text().splitlines()) <= limit, f"{path} is over {limit} lines"
+
+
+def test_the_library_needs_neither_tensorflow_nor_torch_nor_the_talker():
+    code = (
+        "import sys, pkgutil, importlib, sat_jax\n"
+        "for m in pkgutil.walk_packages(sat_jax.__path__, 'sat_jax.'):\n"
+        "    importlib.import_module(m.name)\n"
+        "assert not {'tensorflow', 'torch', 'espeakng_loader'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

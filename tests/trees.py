@@ -1,0 +1,125 @@
+"""Talker speech in, corpora on disk in the layout of LibriSpeech, TIMIT or a plain folder out."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sat_jax.audio.phones import PHONES
+from sat_jax.audio.talker import perform, script
+from sat_jax.audio.utterance import Utterance, phone_rows
+
+RATE = 16_000
+
+
+@functools.cache
+def speak(speakers: int, utterances: int, seed: int = 0) -> tuple[Utterance, ...]:
+    """The talker's corpus in memory; phones count in PHONES."""
+    spoken = []
+    for line in script(speakers, utterances, seed):
+        take = perform(line)
+        phones = phone_rows(take.segments, PHONES)
+        spoken.append(Utterance(line.id, line.speaker, line.text, take.audio, phones))
+    return tuple(spoken)
+
+
+def noise(ident: str, seconds: float = 0.3, speaker: str = "ann") -> Utterance:
+    """Faint noise with one phone in the middle: enough where speech does not matter."""
+    count = round(seconds * RATE)
+    rng = np.random.default_rng(sum(ident.encode()))
+    audio = rng.integers(-3000, 3000, count).astype(np.int16)
+    edges = [0, count // 3, 2 * count // 3, count]
+    phones = np.array([[edges[i], edges[i + 1], (0, 5, 0)[i]] for i in range(3)], np.int32)
+    return Utterance(ident, speaker, f"text of {ident}", audio, phones)
+
+
+def textgrid(utterance: Utterance, tier: str = "phones") -> str:
+    """Praat's long text form, times to a microsecond."""
+    end = len(utterance.audio) / RATE
+    rows = utterance.phones
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0"]
+    lines += [f"xmax = {end:.6f}", "tiers? <exists>", "size = 1", "item []:", "    item [1]:"]
+    lines += ['        class = "IntervalTier"', f'        name = "{tier}"', "        xmin = 0"]
+    lines += [f"        xmax = {end:.6f}", f"        intervals: size = {len(rows)}"]
+    for i, (first, last, label) in enumerate(rows, start=1):
+        lines += [f"        intervals [{i}]:", f"            xmin = {first / RATE:.6f}"]
+        lines += [f"            xmax = {last / RATE:.6f}", f'            text = "{PHONES[label]}"']
+    return "\n".join(lines) + "\n"
+
+
+def sphere(audio: np.ndarray, count: int | None = None) -> bytes:
+    """NIST SPHERE, little-endian; `count` is what the header promises."""
+    fields = [
+        "channel_count -i 1",
+        f"sample_count -i {len(audio) if count is None else count}",
+        f"sample_rate -i {RATE}",
+        "sample_n_bytes -i 2",
+        "sample_byte_format -s2 01",
+        "sample_sig_bits -i 16",
+        "sample_coding -s3 pcm",
+        "end_head",
+    ]
+    head = "NIST_1A\n   1024\n" + "\n".join(fields) + "\n"
+    return head.encode().ljust(1024, b" ") + audio.astype("<i2").tobytes()
+
+
+def write_folder(
+    root: Path, utterances: list[Utterance], textgrids: bool = True, suffix: str = ".wav"
+) -> Path:
+    """`root/SPEAKER/ID.wav`, `.txt` and, if wanted, `.TextGrid`."""
+    for utterance in utterances:
+        folder = root / utterance.speaker
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / (utterance.id + suffix), utterance.audio, RATE)
+        (folder / f"{utterance.id}.txt").write_text(utterance.text + "\n")
+        if textgrids:
+            (folder / f"{utterance.id}.TextGrid").write_text(textgrid(utterance))
+    return root
+
+
+def write_librispeech(
+    root: Path,
+    utterances: list[Utterance],
+    subset: str = "train-clean-100",
+    textgrids: Path | None = None,
+) -> Path:
+    """`root/SUBSET/SPEAKER/CHAPTER/*.flac` and transcripts; TextGrids under `textgrids`."""
+    for number, utterance in enumerate(utterances):
+        chapter = Path(subset, utterance.speaker, "7")
+        name = f"{utterance.speaker}-7-{number:04d}"
+        (root / chapter).mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / chapter / f"{name}.flac", utterance.audio, RATE)
+        with open(root / chapter / f"{utterance.speaker}-7.trans.txt", "a") as lines:
+            lines.write(f"{name} {utterance.text.upper()}\n")
+        if textgrids is not None:
+            (textgrids / chapter).mkdir(parents=True, exist_ok=True)
+            (textgrids / chapter / f"{name}.TextGrid").write_text(textgrid(utterance))
+    return root
+
+
+def write_timit(
+    root: Path,
+    utterances: list[Utterance],
+    is_sphere: bool = True,
+    test_speakers: tuple[str, ...] = (),
+    upper: bool = True,
+) -> Path:
+    """`root/TRAIN|TEST/DR1/SPEAKER/SA1.WAV` with .PHN and .TXT; sentences count per speaker."""
+    counts: dict[str, int] = {}
+    for utterance in utterances:
+        counts[utterance.speaker] = counts.get(utterance.speaker, 0) + 1
+        subset = "TEST" if utterance.speaker in test_speakers else "TRAIN"
+        parts = [subset, "DR1", utterance.speaker.upper(), f"SA{counts[utterance.speaker]}"]
+        *folders, stem = parts if upper else [part.lower() for part in parts]
+        folder = root.joinpath(*folders)
+        folder.mkdir(parents=True, exist_ok=True)
+        phn, txt, wav = (s if upper else s.lower() for s in (".PHN", ".TXT", ".WAV"))
+        if is_sphere:
+            (folder / (stem + wav)).write_bytes(sphere(utterance.audio))
+        else:
+            soundfile.write(folder / (stem + wav), utterance.audio, RATE, format="WAV")
+        lines = [f"{a} {b} {PHONES[p].replace('sil', 'h#')}\n" for a, b, p in utterance.phones]
+        (folder / (stem + phn)).write_text("".join(lines))
+        (folder / (stem + txt)).write_text(f"0 {len(utterance.audio)} {utterance.text}\n")
+    return root
