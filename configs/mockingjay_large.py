@@ -1,4 +1,4 @@
-"""Mockingjay LARGE: 12 layers of 12 heads, linear target; --objective.c-num 3, 6, 9 (M3, M6, M9)."""
+"""Mockingjay LARGE: 12 layers of 12 heads, linear target; --objective.c-num 3, 6 or 9."""
 
 from sat_jax.config import Batches, Config, Features, Loop, Model, Objective, Optim
 

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
@@ -58,10 +59,16 @@ def stop(message: str, status: int = 2) -> NoReturn:
 
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run a script's `main`; what the user can mend ends in one line and not in a traceback."""
+    """Run a script's `main`; what the user can mend ends in one line and not in a traceback.
+
+    Anything else shows its traceback and ends the process at once: see `stop`.
+    """
     try:
         main()
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:
-        stop("interrupted; the same command goes on from the last checkpoint", 130)
+        stop("interrupted; the same command starts again where the last finished part ended", 130)
+    except Exception as error:
+        traceback.print_exc()
+        stop(f"{type(error).__name__}; what was finished is intact, the same command goes on", 1)

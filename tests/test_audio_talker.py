@@ -1,12 +1,19 @@
 """The talker: the same bits in any order and process, phones where the sound is."""
 
+import _ctypes
+import ctypes
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import espeakng_loader
 import numpy as np
 import pytest
+import soxr
 
 from sat_jax.audio import espeak
+from sat_jax.audio.corpora import CORPORA, list_items
 from sat_jax.audio.ipa import ipa_classes
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.sentences import sentences, vocabulary
@@ -25,6 +32,29 @@ def test_the_same_bits_in_any_order_and_in_other_processes():
     for one, two, three in zip(forwards, backwards, elsewhere, strict=True):
         assert one.audio.tobytes() == two.audio.tobytes() == three.audio.tobytes()
         assert one.segments == two.segments == three.segments
+
+
+def test_neither_the_clock_nor_libc_s_random_numbers_are_heard():
+    """Of these voices one draws from libc, and the other from a generator seeded by the second."""
+    voices = [espeak.Voice(f"en-us+{name}", 50, 50, 160) for name in ("Reed", "f2")]
+    text = "the fair farmer saw three ships in the house."
+    before = [espeak.speak(text, voice).samples.tobytes() for voice in voices]
+    ctypes.CDLL(None).srand(77)
+    time.sleep(1.1)
+    assert [espeak.speak(text, voice).samples.tobytes() for voice in voices] == before
+
+
+def test_integers_are_never_resampled(monkeypatch):
+    """soxr dithers integers by the clock and an address: rarely twice the same, hard to catch."""
+    kinds, resample = [], soxr.resample
+
+    def spy(samples, *rates):
+        kinds.append(samples.dtype)
+        return resample(samples, *rates)
+
+    monkeypatch.setattr(soxr, "resample", spy)
+    perform(LINES[0])
+    assert kinds == [np.float32]
 
 
 def test_a_corpus_is_a_function_of_its_seed():
@@ -54,17 +84,13 @@ def test_every_variant_is_a_voice_of_its_own():
 def test_no_sentence_is_spoken_twice_and_a_longer_corpus_starts_with_a_shorter():
     assert len(set(sentences(3072, 0))) == 3072
     assert sentences(50, 0) == sentences(200, 0)[:50]
-    with pytest.raises(InputError, match="lower corpus.talker"):
-        # An impossible wish, made small: a grammar of few sentences runs dry in the same way.
-        sentences_of_one_word()
 
 
-def sentences_of_one_word():
-    import sat_jax.audio.sentences as grammar
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grammar, "_TEMPLATES", (["det"],))
-        grammar.sentences(1000, 0)
+def test_a_grammar_that_runs_dry_says_so(monkeypatch):
+    monkeypatch.setattr("sat_jax.audio.sentences._TEMPLATES", (["det", "person"],))
+    assert len(sentences(100, 0)) == 100
+    with pytest.raises(InputError, match=r"lower corpus\.talker"):
+        sentences(1000, 0)
 
 
 def test_phones_tile_the_utterance_with_silence_at_both_ends():
@@ -127,11 +153,6 @@ def test_text_without_words_is_refused():
 
 
 def test_a_copy_that_is_already_loaded_is_refused():
-    import _ctypes
-    import ctypes
-
-    import espeakng_loader
-
     handle = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
         with pytest.raises(RuntimeError, match="already loaded"):
@@ -142,10 +163,6 @@ def test_a_copy_that_is_already_loaded_is_refused():
 
 
 def test_without_espeak_the_cure_is_named(monkeypatch):
-    import sys
-
-    from sat_jax.audio.corpora import CORPORA, list_items
-
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(InputError, match=r"pip install -r requirements-demo\.txt"):
         CORPORA["talker"].read(list_items(Corpus())[0], Corpus())

@@ -129,6 +129,15 @@ def test_librispeech_with_alignments_with_and_without_the_subset(tmp_path, root,
     assert {d.subset for d in decoded} == {"train"}
 
 
+def test_a_missing_transcript_is_told(tmp_path):
+    write_librispeech(tmp_path, SPOKEN[:2])
+    path = next(tmp_path.rglob("*.trans.txt"))
+    path.write_text(path.read_text().splitlines()[0])
+    first, second = decode(Corpus(kind="librispeech", path=tmp_path))
+    assert (first.text, first.notes) == (SPOKEN[0].text.upper(), ())
+    assert (second.text, second.notes) == ("", ("without a transcript",))
+
+
 @pytest.mark.parametrize("is_sphere", [True, False])
 @pytest.mark.parametrize("upper", [True, False])
 def test_timit(tmp_path, is_sphere, upper):

@@ -151,7 +151,8 @@ def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
 
 def _tell(whole: Summary, say: Callable[[str], None]) -> None:
     for note, count in whole.notes.items():
-        say(f"{count} recordings were {note}" if count > 1 else f"1 recording: {note}")
+        one = f"1 recording was {note.replace(' were ', ' was ')}"
+        say(f"{count} recordings were {note}" if count > 1 else one)
     for reason, entry in whole.skipped.items():
         say(f"skipped {entry['count']}: {reason} (first: {entry['examples'][0]})")
 

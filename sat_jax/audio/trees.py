@@ -64,6 +64,8 @@ def read_item(item: Item, corpus: Corpus) -> Decoded:
     text = item.text if item.text_file is None else _read_text(item.text_file)
     if corpus.kind == "timit":
         text = re.sub(r"^\d+\s+\d+\s+", "", text)  # first and last sample
+    if corpus.kind != "folder" and not text:
+        notes += ("without a transcript",)
     return Decoded(item.id, item.speaker, text, item.subset, recording.audio, segments, notes)
 
 

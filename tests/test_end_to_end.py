@@ -1,0 +1,227 @@
+"""The scripts as a user runs them: train, interrupt, go on, analyse, on one process and on two."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from two_processes import ROOT, start
+
+STEPS = 120
+TINY = [
+    *("--corpus.talker.speakers", "4", "--corpus.talker.utterances", "6"),
+    *("--corpus.valid-share", "0.2", "--corpus.test-share", "0.2"),
+    *("--model.layers", "2", "--model.heads", "4", "--model.width", "32", "--model.ffn", "64"),
+    *("--batches.size", "4", "--batches.max-frames", "96", "--model.dropout", "0.1"),
+    *("--loop.steps", str(STEPS), "--loop.log-every", "1", "--loop.valid-every", "60"),
+    *("--loop.valid-batches", "1", "--loop.checkpoint-every", "25"),
+]
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def command(run, data, *more):
+    arguments = ["train.py", "toy", *TINY, "--run-dir", str(run), "--corpus.data-dir", str(data)]
+    return [sys.executable, *arguments, *more]
+
+
+def python(*arguments, **more):
+    return subprocess.run(
+        arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, **more
+    )
+
+
+def records(run):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def losses(run):
+    """What has to be equal to the last bit: every number that is not a time."""
+    timed = ("steps_per_second", "hours_per_hour", "wait_share")
+    return [{k: v for k, v in record.items() if k not in timed} for record in records(run)]
+
+
+def interrupt(run, data, number, at_step):
+    """Start a run and send it a signal as soon as it has logged `at_step`."""
+    with subprocess.Popen(command(run, data), cwd=ROOT, env=ENVIRONMENT) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            path = run / "metrics.jsonl"
+            if path.exists() and f'"step": {at_step},' in path.read_text():
+                process.send_signal(number)
+                break
+            time.sleep(0.01)
+        return process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    run = tmp_path_factory.mktemp("runs") / "reference"
+    result = python(*command(run, data))
+    assert result.returncode == 0, result.stderr
+    return run, result.stdout
+
+
+def test_a_run_leaves_what_it_promises(trained):
+    run, said = trained
+    assert {p.name for p in run.iterdir()} == {
+        *("config.json", "manifest.json", "metrics.jsonl", "ckpt", "tensorboard")
+    }
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["data"]["fingerprint"]
+    assert manifest["sessions"][0]["versions"]["jax"]
+    assert len(manifest["sessions"][0]["devices"]) == 2
+    assert {p.name for p in (run / "ckpt").iterdir()} == {"0", "100", str(STEPS)}
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    for fact in ("parameters", "MiB of state per device", "linear interpolation", "next: python"):
+        assert fact in said
+    assert "mesh: data 2 x fsdp 1 x model 1" in said
+    logged = [r for r in records(run) if "loss" in r]
+    assert [r["step"] for r in logged] == list(range(1, STEPS + 1))
+    assert logged[-1]["smooth_loss"] < 0.9 * logged[0]["loss"]
+    assert "Traceback" not in said
+
+
+def test_killed_at_any_step_it_goes_on_to_the_same_numbers(trained, data, tmp_path):
+    run = tmp_path / "killed"
+    assert interrupt(run, data, signal.SIGKILL, at_step=40) == -signal.SIGKILL
+    result = python(*command(run, data))
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"going on from step \d+ of 120", result.stdout)
+    assert losses(run) == losses(trained[0])
+
+
+def test_sigterm_saves_and_goes_on_to_the_same_numbers(trained, data, tmp_path):
+    run = tmp_path / "terminated"
+    assert interrupt(run, data, signal.SIGTERM, at_step=30) == 143
+    saved = max(int(p.name) for p in (run / "ckpt").iterdir())
+    assert saved >= 30
+    assert saved % 25
+    result = python(*command(run, data))
+    assert f"going on from step {saved} of 120" in result.stdout
+    assert losses(run) == losses(trained[0])
+
+
+def test_a_finished_run_and_another_experiment_are_left_alone(trained, data):
+    run, _ = trained
+    before = (run / "metrics.jsonl").read_bytes()
+    done = python(*command(run, data))
+    assert done.returncode == 0
+    assert "nothing to do" in done.stdout
+    other = python(*command(run, data, "--optim.peak-lr", "0.5"))
+    assert other.returncode == 2
+    assert "holds another experiment (optim.peak_lr: 0.001 -> 0.5)" in other.stderr
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_that_diverges_stops_and_names_the_step_and_the_utterances(data, tmp_path):
+    result = python(*command(tmp_path / "nan", data, "--model.query-key-init-scale", "1e30"))
+    assert result.returncode == 2
+    assert re.search(r"error: step 1: loss .*; utterances talker\d+", result.stderr)
+    assert {p.name for p in (tmp_path / "nan" / "ckpt").iterdir()} == {"0"}
+
+
+def test_a_run_directory_that_cannot_be_written_is_one_line(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = python(*command(tmp_path / "file" / "run", data))
+    assert result.returncode == 2
+    assert "give another --run-dir" in result.stderr.splitlines()[-1]
+
+
+def test_analysis_of_the_run(trained):
+    run, _ = trained
+    result = python(sys.executable, "analyze.py", str(run))
+    assert result.returncode == 0, result.stderr
+    for stem in ("gallery", "all_heads", "rank_intervals"):
+        for end in ("", "_untrained"):
+            for suffix in ("png", "pdf"):
+                assert (run / "figures" / f"{stem}{end}.{suffix}").stat().st_size > 10_000
+    assert (run / "figures" / "head_distribution.png").exists()
+    assert (run / "figures" / "head_scatter.pdf").exists()
+    assert (run / "report.html").stat().st_size > 100_000
+    assert len(list((run / "trace").glob("*.npz"))) == 2
+    with (run / "analysis" / "heads.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["layer"], r["head"]) for r in rows] == [
+        (str(layer), str(head)) for layer in (1, 2) for head in (1, 2, 3, 4)
+    ]
+    assert {r["category"] for r in rows} <= {"global", "vertical", "diagonal"}
+    for row in rows:
+        for name in ("globalness", "verticality", "diagonality", "mean_offset", "mass_within_5"):
+            low, value, high = (float(row[f"{name}{end}"]) for end in ("_low", "", "_high"))
+            assert low <= value <= high
+    assert sorted(int(r["rank_globalness"]) for r in rows) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder"])
+def test_analysis_of_another_corpus(trained, data, tmp_path, kind):
+    import trees
+
+    run, _ = trained
+    tree = tmp_path / "tree"
+    getattr(trees, f"write_{kind}")(tree, trees.speak(speakers=3, utterances=4))
+    result = python(
+        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", kind),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "8"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert (run / "on-tree" / "report.html").exists()
+    assert "8 utterances" in result.stdout
+
+
+def test_two_processes_give_the_numbers_of_one(data, tmp_path):
+    short = ["--loop.steps", "12", "--loop.valid-every", "12", "--loop.checkpoint-every", "6"]
+    pair, alone = tmp_path / "pair", tmp_path / "alone"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    two = start(command(pair, data, *short)[1:], **pipes)
+    said = [process.communicate(timeout=240) for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    one = start(command(alone, data, *short)[1:], processes=1, devices=4, **pipes)
+    assert one[0].communicate(timeout=240) and one[0].returncode == 0
+    for ours, theirs in zip(losses(pair), losses(alone), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
+    assert "process 1: 2 x cpu" in said[0][0]
+    assert not [line for line in said[1][0].splitlines() if "Gloo" not in line]
+
+    # Two processes analyse what two have trained, with the numbers of one.
+    two = start(["analyze.py", str(pair), "--out", str(tmp_path / "both")], **pipes)
+    said = [process.communicate(timeout=240) for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    result = python(sys.executable, "analyze.py", str(pair), "--out", str(tmp_path / "single"))
+    assert result.returncode == 0, result.stderr
+    tables = [
+        list(csv.DictReader((tmp_path / name / "analysis" / "heads.csv").open()))
+        for name in ("both", "single")
+    ]
+    for ours, theirs in zip(*tables, strict=True):
+        for name in ("globalness", "verticality", "diagonality", "weight"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_process_dies_the_other_ends_with_an_error(data, tmp_path, victim):
+    run = tmp_path / "pair"
+    arguments = command(run, data, "--loop.steps", "100000", "--loop.checkpoint-every", "100000")
+    two = start(arguments[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    path = Path(run / "metrics.jsonl")
+    while not (path.exists() and '"step": 5,' in path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    two[victim].kill()
+    began = time.monotonic()
+    _, error = two[1 - victim].communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert two[1 - victim].returncode not in (0, None)
+    assert error.strip()

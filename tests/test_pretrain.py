@@ -1,0 +1,229 @@
+"""The training step: schedule, decay, devices and layouts that change nothing, exact resuming."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sat_jax import checkpoint, mesh
+from sat_jax.config import Batches, Config, Features, Loop, Mesh, Model, Objective, Optim
+from sat_jax.errors import InputError
+from sat_jax.features.frontend import feature_width, featurise, target_width
+from sat_jax.model.mockingjay import build_model
+from sat_jax.pretrain.optim import decayed, learning_rate, optimizer
+from sat_jax.pretrain.step import init_state, sharded_state, train_step, valid_step
+
+FEATURES = Features(mels=8)
+CONFIG = Config(
+    features=FEATURES,
+    model=Model(layers=2, heads=4, width=16, ffn=32, dropout=0.1, init_std=None),
+    objective=Objective(position_offset=5),
+    optim=Optim(peak_lr=1e-2, warmup_share=0.2),
+    batches=Batches(size=8, max_frames=36),
+    loop=Loop(steps=20),
+)
+SAMPLES = 400 + 35 * 160
+
+
+def audio_of(step):
+    """Gliding tones of different lengths: what is masked follows from what is not."""
+    rng = np.random.default_rng(step)
+    lengths = rng.integers(400 + 6 * 160, SAMPLES + 1, 8).astype(np.int32)
+    lengths[0] = SAMPLES
+    seconds = np.arange(SAMPLES) / 16000
+    start, glide = rng.uniform(300, 3000, (2, 8, 1))
+    audio = 8000 * np.sin(2 * np.pi * (start + glide * seconds) * seconds)
+    audio += rng.normal(0, 30, audio.shape)
+    return np.where(np.arange(SAMPLES) < lengths[:, None], audio, 0).astype(np.int16), lengths
+
+
+@functools.cache
+def run_of(config=CONFIG, single=False):
+    """A run, compiled once for all tests."""
+    return Run(config, one_device_mesh() if single else None)
+
+
+class Run:
+    """A few steps of training on some layout of devices."""
+
+    def __init__(self, config=CONFIG, layout=None):
+        self.config = config
+        self.mesh = layout or mesh.build_mesh(config.mesh, config.batches.size)
+        self.model, width = build_model(config, feature_width(FEATURES), target_width(FEATURES))
+        tx = optimizer(config.optim, config.loop.steps)
+        init = init_state(config, self.model, width, tx)
+        self.abstract, self.make = sharded_state(init, self.mesh)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        self.featurise = functools.partial(featurise, features=FEATURES)
+        self.step = train_step(config, self.model, tx, self.featurise, self.mesh, shardings)
+
+    def go(self, state, first, last):
+        losses = []
+        for number in range(first, last):
+            state, metrics = self.step(state, *mesh.place_batch(audio_of(number), self.mesh))
+            losses.append(metrics)
+        return state, losses
+
+
+def one_device_mesh():
+    axes = (jax.sharding.AxisType.Auto,) * 3
+    return jax.make_mesh(
+        (1, 1, 1), ("data", "fsdp", "model"), axis_types=axes, devices=jax.devices()[:1]
+    )
+
+
+@pytest.fixture(scope="module")
+def single():
+    run = run_of(single=True)
+    return run.go(run.make(), 0, 3)
+
+
+def without_key_biases(params):
+    """Host copies; a key bias shifts a whole row of logits, so its gradient is rounding noise."""
+    params = jax.device_get(params)
+    for layer in ("layer_0", "layer_1"):
+        bias = params["encoder"][layer]["attention"]["streams"]["bias"].reshape(4, 3, 4)
+        params["encoder"][layer]["attention"]["streams"]["bias"] = bias[:, [0, 2]]
+    return params
+
+
+@pytest.mark.parametrize(("data", "fsdp", "model"), [(8, 1, 1), (2, 2, 2), (1, 8, 1)])
+def test_devices_and_layouts_change_nothing(single, data, fsdp, model):
+    config = dataclasses.replace(CONFIG, mesh=Mesh(data, fsdp, model))
+    run = run_of(config)
+    state, losses = run.go(run.make(), 0, 3)
+    for ours, theirs in zip(losses, single[1], strict=True):
+        np.testing.assert_allclose(ours.loss, theirs.loss, rtol=2e-6)
+        np.testing.assert_allclose(ours.grad_norm, theirs.grad_norm, rtol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4),
+        without_key_biases(state.params),
+        without_key_biases(single[0].params),
+    )
+    kernel = state.params["encoder"]["layer_0"]["ffn_in"]["kernel"]
+    assert kernel.sharding.shard_shape(kernel.shape) == (16 // fsdp, 32 // model)
+    moment = state.opt_state[1][0].mu["encoder"]["layer_0"]["ffn_in"]["kernel"]
+    assert moment.sharding == kernel.sharding
+
+
+@pytest.mark.parametrize("option", ["scan_layers", "remat"])
+def test_scan_and_remat_train_to_the_same_numbers(single, option):
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **{option: True}))
+    run = run_of(config, single=True)
+    _, losses = run.go(run.make(), 0, 3)
+    for ours, theirs in zip(losses, single[1], strict=True):
+        np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-5)
+
+
+def test_resuming_is_never_having_stopped(tmp_path):
+    run = run_of()
+    straight, losses = run.go(run.make(), 0, 6)
+    state, _ = run.go(run.make(), 0, 3)
+    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(manager, 3, state.params, state._replace(params=None))
+    run.go(state, 3, 4)  # goes on (and donates the state) while the checkpoint is written
+    checkpoint.finish(manager)
+    again = run_of()
+    params, rest = checkpoint.restore(
+        manager, 3, again.abstract.params, again.abstract._replace(params=None)
+    )
+    resumed, after = again.go(rest._replace(params=params), 3, 6)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(resumed), jax.device_get(straight))
+    for ours, theirs in zip(after, losses[3:], strict=True):
+        assert float(ours.loss) == float(theirs.loss)
+        np.testing.assert_array_equal(ours.smooth, theirs.smooth)
+
+
+def test_an_eight_device_checkpoint_opens_on_one(tmp_path):
+    run = run_of(dataclasses.replace(CONFIG, mesh=Mesh(2, 2, 2)))
+    state = run.make()
+    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(manager, 0, state.params, state._replace(params=None))
+    checkpoint.finish(manager)
+    small = run_of(single=True)
+    step, params = checkpoint.restore_params(tmp_path / "ckpt", None, small.abstract.params)
+    assert step == 0
+    jax.tree.map(
+        np.testing.assert_array_equal, jax.device_get(params), jax.device_get(state.params)
+    )
+    assert len(jax.tree.leaves(params)[0].devices()) == 1
+
+
+def test_wrong_checkpoints_are_named(tmp_path):
+    run = run_of()
+    state = run.make()
+    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(manager, 0, state.params, state._replace(params=None))
+    checkpoint.finish(manager)
+    wide = run_of(dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, ffn=64)))
+    with pytest.raises(InputError, match=r"layer_0/ffn_in/bias is \(32,\) there and \(64,\)"):
+        checkpoint.restore_params(tmp_path / "ckpt", None, wide.abstract.params)
+    with pytest.raises(InputError, match=r"no checkpoint of step 7; there are \[0\]"):
+        checkpoint.restore_params(tmp_path / "ckpt", 7, run.abstract.params)
+    with pytest.raises(InputError, match="no checkpoints here"):
+        checkpoint.restore_params(tmp_path / "nothing", None, run.abstract.params)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no finished checkpoint"):
+        checkpoint.restore_params(tmp_path / "empty", None, run.abstract.params)
+
+
+def test_step_zero_is_kept_for_ever(tmp_path):
+    run = run_of(single=True)
+    state = run.make()
+    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=2)
+    for step in (0, 5, 10, 15):
+        checkpoint.save(manager, step, state.params, state._replace(params=None))
+    checkpoint.finish(manager)
+    assert sorted(manager.all_steps()) == [0, 10, 15]
+    assert {p.name for p in Path(tmp_path / "ckpt").iterdir()} == {"0", "10", "15"}
+
+
+def test_training_lowers_the_loss_and_evaluation_is_repeatable():
+    run = run_of()
+    evaluate = valid_step(CONFIG, run.model, run.featurise, run.mesh)
+    batch = mesh.place_batch(audio_of(0), run.mesh)
+    state = run.make()
+    before = evaluate(state.params, *batch, np.int32(0))
+    assert float(before.loss) == float(evaluate(state.params, *batch, np.int32(0)).loss)
+    assert float(before.loss) != float(evaluate(state.params, *batch, np.int32(1)).loss)
+    for _ in range(20):
+        state, metrics = run.step(state, *batch)
+    after = evaluate(state.params, *batch, np.int32(0))
+    assert float(after.loss) < 0.75 * float(before.loss)
+    assert float(metrics.seconds) == pytest.approx(audio_of(0)[1].sum() / 16000, rel=0.1)
+
+
+def test_a_broken_step_is_flagged():
+    run = run_of(single=True)
+    state = run.make()
+    kernel = state.params["input"]["kernel"].at[0, 0].set(jnp.inf)
+    params = {**state.params, "input": {**state.params["input"], "kernel": kernel}}
+    _, metrics = run.go(state._replace(params=params), 0, 1)
+    assert not bool(metrics[0].finite)
+
+
+def test_learning_rate_rises_and_falls_in_straight_lines():
+    schedule = learning_rate(Optim(peak_lr=1.0, warmup_share=0.1, final_lr_share=0.05), 100)
+    rates = np.array([schedule(step) for step in range(101)])
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-6)
+    np.testing.assert_allclose(rates[10:], 1 - 0.95 * np.arange(91) / 90, rtol=1e-5)
+    flat = learning_rate(Optim(peak_lr=2.0, warmup_share=0.0, final_lr_share=1.0), 10)
+    assert [float(flat(s)) for s in (0, 5, 9)] == [2.0, 2.0, 2.0]
+
+
+def test_only_kernels_decay():
+    params = jax.eval_shape(run_of(single=True).make).params
+    flags = jax.tree_util.tree_leaves_with_path(decayed(params))
+    assert {path[-1].key for path, flag in flags if flag} == {"kernel"}
+    assert {path[-1].key for path, flag in flags if not flag} == {"bias", "scale"}
+
+
+def test_mesh_errors_name_the_cure():
+    with pytest.raises(InputError, match="does not make the 8 devices"):
+        mesh.build_mesh(Mesh(data=3), 8)
+    with pytest.raises(InputError, match=r"batches.size is 6: give a multiple of .* = 8"):
+        mesh.build_mesh(Mesh(), 6)

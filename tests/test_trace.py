@@ -1,0 +1,130 @@
+"""Traces: what is captured is what the model used, and streaming changes nothing."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sat_jax import mesh
+from sat_jax.analysis.head_metrics import measure_heads
+from sat_jax.config import Config, Mesh, Model
+from sat_jax.model.mockingjay import build_model, init_params, stack_frames, stack_layers
+from sat_jax.trace.capture import capture, traceable
+from sat_jax.trace.example import pick_utterance
+from sat_jax.trace.reduce import collect, reduce_maps, stream
+from sat_jax.trace.store import Sample, load_sample, save_sample
+
+MODEL = Model(layers=2, heads=4, width=16, ffn=24, stack=2, init_std=None)
+F = 3
+
+
+class Batch(NamedTuple):
+    audio: np.ndarray
+    lengths: np.ndarray
+    index: np.ndarray
+
+
+def featurise(audio, lengths):
+    """Stands in for a front end: F samples are a frame."""
+    frames = audio.reshape(len(audio), -1, F).astype(jnp.float32) / 1000
+    return frames, frames, lengths // F
+
+
+@pytest.fixture(scope="module")
+def model():
+    module, width = build_model(Config(model=MODEL), F, F)
+    return module, jax.jit(lambda k: init_params(k, module, width))(jax.random.key(0))
+
+
+def utterances(count=11):
+    rng = np.random.default_rng(0)
+    return [rng.integers(-3000, 3000, F * n).astype(np.int16) for n in rng.integers(4, 21, count)]
+
+
+def batches(audio, size, frames):
+    for first in range(0, len(audio), size):
+        rows = np.zeros((size, F * frames), np.int16)
+        lengths, index = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+        for row, i in enumerate(range(first, min(first + size, len(audio)))):
+            rows[row, : len(audio[i])] = audio[i]
+            lengths[row], index[row] = len(audio[i]), i
+        yield Batch(rows, lengths, index)
+
+
+def test_capture_names_every_layer(model):
+    module, params = model
+    audio = utterances()[0][None]
+    inputs, _, frames = featurise(audio, np.array([audio.shape[1]]))
+    trace = jax.jit(lambda p: capture(module, p, *stack_frames(inputs, frames, 2)))(params)
+    assert len(trace.probs) == 2
+    assert len(trace.hidden) == 3
+    # The last state, through the prediction head, is the prediction.
+    silent = jax.tree.map(jnp.zeros_like, params["head"]["output"])
+    muted = {**params, "head": {**params["head"], "output": silent}}
+    blank = jax.jit(lambda p: capture(module, p, *stack_frames(inputs, frames, 2)))(muted)
+    assert (blank.prediction == 0).all()
+    np.testing.assert_array_equal(blank.hidden[-1], trace.hidden[-1])
+    assert not (trace.prediction == 0).all()
+
+
+def test_scanned_models_trace_like_unrolled_ones(model):
+    module, params = model
+    scanned = module.clone(config=dataclasses.replace(MODEL, scan_layers=True))
+    unrolled, flat = traceable(scanned, stack_layers(params, 2))
+    assert not unrolled.config.scan_layers
+    jax.tree.map(np.testing.assert_array_equal, flat, params)
+
+
+def test_streaming_does_not_depend_on_batches_padding_or_devices(model):
+    module, params = model
+    audio = utterances()
+    results = []
+    for size, frames, axes in ((8, 20, Mesh()), (16, 24, Mesh()), (2, 20, None)):
+        if axes is None:
+            auto = (jax.sharding.AxisType.Auto,) * 3
+            names = ("data", "fsdp", "model")
+            grid = jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
+        else:
+            grid = mesh.build_mesh(axes, size)
+        step = reduce_maps(module, featurise, measure_heads, grid)
+        whole = jax.device_put(params, mesh.replicated(grid))
+        index, values = collect(stream(step, whole, batches(audio, size, frames), grid))
+        np.testing.assert_array_equal(index, np.arange(len(audio)))
+        results.append(values)
+    for other in results[1:]:
+        for name, values in results[0].items():
+            assert values.shape == (11, 2, 4)
+            np.testing.assert_allclose(values, other[name], rtol=2e-5, atol=2e-5)
+
+
+def test_samples_come_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    sample = Sample(
+        id="speaker/one",
+        maps=rng.random((2, 3, 5, 5)).astype(np.float16),
+        spectrogram=rng.random((10, 8)).astype(np.float32),
+        audio=rng.integers(-9, 9, 1600).astype(np.int16),
+        phones=np.array([[0, 800, 1], [800, 1600, 0]], np.int32),
+    )
+    save_sample(tmp_path / "trace" / "one.npz", sample)
+    back = load_sample(tmp_path / "trace" / "one.npz")
+    assert back.id == sample.id
+    for name in ("maps", "spectrogram", "audio", "phones"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(sample, name))
+
+
+class Split(NamedTuple):
+    name: str
+    ids: list
+    lengths: np.ndarray
+
+
+def test_the_drawn_utterance_is_the_one_asked_for_or_of_three_seconds():
+    split = Split("test", ["a", "b", "c"], np.array([16000, 47000, 90000]))
+    assert pick_utterance(split, "") == 1
+    assert pick_utterance(split, "c") == 2
+    with pytest.raises(ValueError, match="utterance d is not in the test split: try a, b, c"):
+        pick_utterance(split, "d")

@@ -1,0 +1,40 @@
+"""Start one of the scripts as several processes on this machine, as a cluster would.
+
+python tests/two_processes.py train.py toy --run-dir runs/two
+python tests/two_processes.py analyze.py runs/two
+
+Two processes with two CPU devices each; the output of process 0 is shown.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def start(arguments, processes=2, devices=2, **popen):
+    """The started processes of `python arguments...`, joined by a coordinator on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    cluster = ["--distributed.coordinator", f"127.0.0.1:{port}"]
+    cluster += ["--distributed.processes", str(processes), "--distributed.process"]
+    return [
+        subprocess.Popen(
+            [sys.executable, *arguments, *cluster, str(process)],
+            cwd=ROOT,
+            env=environment,
+            **popen,
+        )
+        for process in range(processes)
+    ]
+
+
+if __name__ == "__main__":
+    started = start(sys.argv[1:])
+    sys.exit(max(abs(process.wait()) for process in started))
