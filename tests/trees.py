@@ -1,16 +1,24 @@
-"""Talker speech in, corpora on disk in the layout of LibriSpeech, TIMIT or a plain folder out."""
+"""Talker speech in, corpora in the layout of LibriSpeech, TIMIT or a plain folder out; helpers."""
 
 import functools
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
+from sat_jax.audio.corpora import CORPORA
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.talker import perform, script
 from sat_jax.audio.utterance import Utterance, phone_rows
+from sat_jax.config import Corpus
 
 RATE = 16_000
+ROOT = Path(__file__).parent.parent
+FILES = 70  # more than one part
 
 
 @functools.cache
@@ -123,3 +131,40 @@ def write_timit(
         (folder / (stem + phn)).write_text("".join(lines))
         (folder / (stem + txt)).write_text(f"0 {len(utterance.audio)} {utterance.text}\n")
     return root
+
+
+def quiet(line: str) -> None:
+    """Takes the place of print."""
+    del line
+
+
+def folder(tmp_path: Path, count: int = FILES, **settings) -> Corpus:
+    """A corpus of tiny recordings."""
+    if not (tmp_path / "wav").exists():
+        spoken = [noise(f"{i:03d}", 0.03, ("ann", "bob")[i % 2]) for i in range(count)]
+        write_folder(tmp_path / "wav", spoken, textgrids=False)
+    settings = {"kind": "folder", "data_dir": tmp_path / "data", "workers": 1} | settings
+    return Corpus(path=tmp_path / "wav", **settings)
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[str]:
+    """A list that grows by the id of every item that is decoded in this process."""
+    seen, reader = [], CORPORA[kind]
+
+    def read(item, corpus):
+        seen.append(item.id)
+        return reader.read(item, corpus)
+
+    monkeypatch.setitem(CORPORA, kind, reader._replace(read=read))
+    return seen
+
+
+def run_child(script: str, *arguments: object) -> subprocess.Popen:
+    """A Python program in the root of the project, its output kept."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -5,14 +5,12 @@ read without decoding audio) and `corpus.json`. It appears whole, by one rename,
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
 from sat_jax.audio.phones import PHONES, SILENCE
 from sat_jax.audio.progress import progress_bar
@@ -44,9 +43,9 @@ def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
     try:
         return _prepare(corpus, say)
     except OSError as error:
-        if error.errno not in _WRITE_ERRORS:
+        if error.errno not in WRITE_ERRORS:
             raise
-        raise _unwritable(corpus.data_dir, error) from error
+        raise unwritable(corpus.data_dir, error) from error
 
 
 def directory_of(corpus: Corpus) -> Path:
@@ -72,7 +71,7 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
     directory = directory_of(corpus)
     check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
     corpus.data_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(corpus.data_dir / f".{directory.name}.lock", say) as alone:
+    with alone_in(corpus.data_dir / f".{directory.name}.lock", say) as alone:
         if not _is_ready(directory):
             try:
                 _make(items, corpus, directory, alone, say)
@@ -173,23 +172,6 @@ def _listing_digest(items: list) -> str:
     return digest.hexdigest()[:12]
 
 
-@contextmanager
-def _alone(path: Path, say: Callable[[str], None]) -> Iterator[bool]:
-    """Hold a lock file; False where the file system has no locks. A killed holder lets go."""
-    with open(path, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is preparing {path.parent}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            yield False
-            return
-        yield True
-
-
 def _is_ready(directory: Path) -> bool:
     return (directory / "corpus.json").is_file()
 
@@ -200,27 +182,6 @@ def _one_line(directory: Path) -> str:
     return (
         f"corpus {directory}: {len(content['ids'])} utterances, {hours:.2f} h, "
         f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names"
-    )
-
-
-_WRITE_ERRORS = {
-    errno.ENOSPC: ("the disk is full", "free some space"),
-    errno.EDQUOT: ("the quota is used up", "free some space"),
-    errno.EFBIG: ("a file may not grow any more", "raise the limit on file sizes"),
-    errno.EACCES: ("permission denied", "make it writable"),
-    errno.EPERM: ("permission denied", "make it writable"),
-    errno.EROFS: ("the file system is read-only", "make it writable"),
-    errno.ENOTDIR: ("a part of this path is a file", "name a directory"),
-    errno.EEXIST: ("this path is a file", "name a directory"),
-    errno.ENOENT: ("it cannot be made", "name a directory"),
-}
-
-
-def _unwritable(data_dir: Path, error: OSError) -> InputError:
-    what, cure = _WRITE_ERRORS[error.errno]
-    return InputError(
-        f"corpus.data-dir {data_dir}: {what} ({error.filename or data_dir}); {cure}, "
-        "or give another --corpus.data-dir"
     )
 
 
