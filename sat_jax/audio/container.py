@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.proto import tf_example_pb2
 
 from sat_jax.audio.parts import read_part
@@ -33,6 +35,18 @@ class Pcm16(tfds.features.Tensor):
         self, *, shape=(None,), dtype=np.int16, encoding="bytes", doc=None, **options: Any
     ):
         super().__init__(shape=shape, dtype=dtype, encoding=encoding, doc=doc, **options)
+
+
+class PlainShards(file_adapters.ArrayRecordFileAdapter):
+    """Shards without compression: speech hardly shrinks, and unpacking it halves the loader."""
+
+    @classmethod
+    def write_examples(cls, path: Any, iterator: Iterator) -> None:
+        """Write one shard; any array_record reader opens it."""
+        writer = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1,uncompressed")
+        for _, example in iterator:
+            writer.write(example)
+        writer.close()
 
 
 class SatSpeech(tfds.core.GeneratorBasedBuilder):
@@ -124,9 +138,21 @@ def write_dataset(
         file_format="array_record",
     )
     # TFDS announces the temporary directory, which nobody will see.
-    with contextlib.redirect_stdout(io.StringIO()), _os_errors(directory):
+    with contextlib.redirect_stdout(io.StringIO()), _os_errors(directory), _plain_shards():
         builder.download_and_prepare()
     shutil.rmtree(directory / "downloads")
+
+
+@contextlib.contextmanager
+def _plain_shards() -> Iterator[None]:
+    """TFDS has no option for how shards are packed, only this table of writers."""
+    table, key = file_adapters.ADAPTER_FOR_FORMAT, file_adapters.FileFormat.ARRAY_RECORD
+    before = table[key]
+    table[key] = PlainShards
+    try:
+        yield
+    finally:
+        table[key] = before
 
 
 @contextlib.contextmanager

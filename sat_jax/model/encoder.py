@@ -8,6 +8,7 @@ from jax import lax
 from sat_jax.config import Model
 from sat_jax.model.attention.heads import TRACE, SelfAttention, kernel_init
 from sat_jax.model.dropout import dropout
+from sat_jax.model.products import Dense
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -59,10 +60,8 @@ class EncoderLayer(nn.Module):
         scale = config.residual_init_scale
         b, t, d = x.shape
         y = x.reshape(b * t, d)
-        y = gelu(nn.Dense(config.ffn, dtype=dtype, kernel_init=start, name="ffn_in")(y))
-        y = nn.Dense(
-            d, dtype=dtype, kernel_init=lambda *args: start(*args) * scale, name="ffn_out"
-        )(y)
+        y = gelu(Dense(config.ffn, dtype=dtype, kernel_init=start, name="ffn_in")(y))
+        y = Dense(d, dtype=dtype, kernel_init=lambda *args: start(*args) * scale, name="ffn_out")(y)
         return y.reshape(b, t, d)
 
 

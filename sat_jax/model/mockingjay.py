@@ -16,6 +16,7 @@ from sat_jax.errors import InputError
 from sat_jax.model.attention.heads import TRACE, algorithm_of, kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
+from sat_jax.model.products import Dense
 
 
 def stack_frames(features: jax.Array, frames: jax.Array, stack: int) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +78,7 @@ class Mockingjay(nn.Module):
             )
         dtype = jnp.dtype(config.compute_dtype)
         keys = (None, None) if key is None else jax.random.split(key)
-        x = nn.Dense(
+        x = Dense(
             config.width, dtype=dtype, kernel_init=kernel_init(config.input_init_std), name="input"
         )(inputs.reshape(b * t, f)).reshape(b, t, config.width)
         positions = jnp.arange(t)[None, :] + (0 if offset is None else offset[:, None])
@@ -102,9 +103,9 @@ class PredictionHead(nn.Module):
         dtype = jnp.dtype(config.compute_dtype)
         start = kernel_init(config.init_std)
         b, t, d = x.shape
-        y = nn.Dense(d, dtype=dtype, kernel_init=start, name="dense")(x.reshape(b * t, d))
+        y = Dense(d, dtype=dtype, kernel_init=start, name="dense")(x.reshape(b * t, d))
         y = layer_norm(config, "norm")(gelu(y))
-        y = nn.Dense(self.output_width, dtype=dtype, kernel_init=start, name="output")(y)
+        y = Dense(self.output_width, dtype=dtype, kernel_init=start, name="output")(y)
         return y.reshape(b, t, self.output_width).astype(jnp.float32)
 
 

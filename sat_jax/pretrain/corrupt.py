@@ -32,11 +32,15 @@ def choose_spans(key: jax.Array, valid: jax.Array, share: float, span: int) -> j
     rank = jnp.argsort(jnp.argsort(score, axis=-1), axis=-1)
     taken = rank < count[:, None]
     start = jnp.arange(t) + (jnp.cumsum(taken, -1) - 1) * (span - 1)
-    rows = jnp.arange(b)[:, None]
-    starts = jnp.zeros((b, t), jnp.int32).at[rows, start].add(taken, mode="drop")
+    starts = jax.vmap(_count)(start, taken)
     begun = jnp.cumsum(starts, -1)
     ended = jnp.pad(begun, ((0, 0), (span, 0)))[:, :t]
     return (begun - ended) > 0
+
+
+def _count(positions: jax.Array, taken: jax.Array) -> jax.Array:
+    """How many of the taken `positions` (T,) are at each position; those beyond T are dropped."""
+    return jnp.zeros(positions.shape, jnp.int32).at[positions].add(taken, mode="drop")
 
 
 def _row_uniform(key: jax.Array, rows: int, width: int) -> jax.Array:

@@ -10,14 +10,17 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from sat_jax.config import Model
 from sat_jax.errors import InputError
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.dropout import dropout
+from sat_jax.model.products import Dense, mixture
 
 TRACE = "trace"
-# Finite, so that a row without any valid key stays finite; exp of it is exactly 0 beside any logit.
+# Finite, so that a row without any valid key stays finite; it absorbs any logit that it is added to,
+# and exp of it is exactly 0 beside any other.
 MASKED = -1e30
 
 Initializer = Callable[..., jax.Array]
@@ -52,8 +55,9 @@ def fused_init(config: Model, streams: int) -> Initializer:
 
 def masked_softmax(logits: jax.Array, valid: jax.Array) -> jax.Array:
     """Float32 softmax over keys: logits (..., T, S), valid (..., S); padded keys get exactly 0."""
-    logits = jnp.where(valid[..., None, :], logits.astype(jnp.float32), MASKED)
-    return jax.nn.softmax(logits, axis=-1)
+    # Added, not selected: the same numbers, and XLA:CPU turns a sum into vector instructions.
+    mask = jnp.where(valid, 0.0, MASKED)[..., None, :]
+    return jax.nn.softmax(logits.astype(jnp.float32) + mask, axis=-1)
 
 
 def limit_span(probs: jax.Array, span: jax.Array) -> jax.Array:
@@ -112,14 +116,21 @@ class SelfAttention(nn.Module):
         algorithm = algorithm_of(config.attention)
         streams = (*algorithm.STREAMS, "value")
         b, t, d = x.shape
-        projected = nn.Dense(
+        projected = Dense(
             len(streams) * d,
             dtype=dtype,
             kernel_init=fused_init(config, len(algorithm.STREAMS)),
             name="streams",
         )(x.reshape(b * t, d))
         projected = projected.reshape(b, t, config.heads, len(streams), d // config.heads)
-        parts = dict(zip(streams, projected.transpose(3, 0, 2, 1, 4), strict=True))
+        # Split before the transpose, so that the gradient is a concatenation and not a sum of
+        # padded arrays.
+        parts = {
+            name: part.squeeze(3).transpose(0, 2, 1, 3)
+            for name, part in zip(
+                streams, lax.split(projected, (1,) * len(streams), axis=3), strict=True
+            )
+        }
         value = parts.pop("value")
 
         traced = self.is_mutable_collection(TRACE) and not self.is_initializing()
@@ -135,13 +146,13 @@ class SelfAttention(nn.Module):
             if span is not None:
                 probs = limit_span(probs, span)
             probs = dropout(key, probs, config.dropout).astype(dtype)
-            context = jnp.einsum("bhts,bhsk->bhtk", probs, value)
+            context = mixture(probs, value)
         if gate is not None:
             context = context * gate.astype(dtype)[:, None, None]
         context = context.transpose(0, 2, 1, 3).reshape(b * t, d)
         scale = config.residual_init_scale
         start = kernel_init(config.init_std)
-        out = nn.Dense(
+        out = Dense(
             d,
             dtype=dtype,
             kernel_init=lambda *args: start(*args) * scale,

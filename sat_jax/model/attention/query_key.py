@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+
+from sat_jax.model.products import scores
 
 
 class QueryKey(nn.Module):
@@ -16,5 +17,4 @@ class QueryKey(nn.Module):
     def __call__(self, x: jax.Array, query: jax.Array, key: jax.Array) -> jax.Array:
         """Logits (B, H, T, S) in float32 of projections (B, H, T, K); `x` (B, T, D) is not used."""
         del x
-        scale = query.shape[-1] ** -0.5
-        return jnp.einsum("bhtk,bhsk->bhts", query * scale, key, preferred_element_type=jnp.float32)
+        return scores(query * query.shape[-1] ** -0.5, key)
