@@ -5,15 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sat_jax.analysis.head_metrics import RADII, measure_heads, measure_map, offset_profile
+from sat_jax.analysis.head_metrics import MEASURES, RADII, measure_heads, offset_profile
 
 T = 23
+
+jitted_heads = jax.jit(measure_heads)
 
 
 def measure(probs, valid=None):
     """Every measure of one map (T, T) as floats."""
     valid = np.ones(len(probs), bool) if valid is None else valid
-    return {k: float(v) for k, v in jax.jit(measure_map)(jnp.asarray(probs), valid).items()}
+    maps = jnp.asarray(probs)[None, None]
+    return {k: float(v[0, 0]) for k, v in jitted_heads(maps, valid[None]).items()}
 
 
 def random_maps(rng, batch, heads, t, lengths):
@@ -98,11 +101,11 @@ def test_every_measure_is_the_numpy_oracle():
     rng = np.random.default_rng(0)
     lengths = [17, 9, 1]
     probs, valid = random_maps(rng, 3, 4, 17, lengths)
-    got = jax.jit(measure_heads)(probs, valid)
+    got = jitted_heads(probs, valid)
     for row, n in enumerate(lengths):
         for head in range(4):
             expected = oracle(probs[row, head, :n, :n])
-            assert set(got) == set(expected)
+            assert set(got) == set(expected) == set(MEASURES)
             for name, value in expected.items():
                 assert got[name][row, head] == pytest.approx(value, rel=2e-5, abs=2e-5), name
 
@@ -110,12 +113,12 @@ def test_every_measure_is_the_numpy_oracle():
 def test_padding_and_batching_change_nothing():
     rng = np.random.default_rng(1)
     probs, valid = random_maps(rng, 4, 3, 12, [12, 7, 5, 12])
-    got = jax.jit(measure_heads)(probs, valid)
-    alone = jax.jit(measure_heads)(probs[1:2, :, :7, :7], valid[1:2, :7])
+    got = jitted_heads(probs, valid)
+    alone = jitted_heads(probs[1:2, :, :7, :7], valid[1:2, :7])
     for name, values in alone.items():
         np.testing.assert_allclose(got[name][1], values[0], rtol=1e-5, atol=1e-6)
     order = [2, 0, 3, 1]
-    permuted = jax.jit(measure_heads)(probs[order], valid[order])
+    permuted = jitted_heads(probs[order], valid[order])
     for name, values in permuted.items():
         np.testing.assert_allclose(values, got[name][np.array(order)], rtol=1e-6)
 
@@ -123,8 +126,8 @@ def test_padding_and_batching_change_nothing():
 def test_low_precision_maps_are_measured_in_float32():
     rng = np.random.default_rng(2)
     probs, valid = random_maps(rng, 1, 2, 64, [64])
-    exact = jax.jit(measure_heads)(probs, valid)
-    rounded = jax.jit(measure_heads)(jnp.asarray(probs, jnp.bfloat16), valid)
+    exact = jitted_heads(probs, valid)
+    rounded = jitted_heads(jnp.asarray(probs, jnp.bfloat16), valid)
     for name, values in rounded.items():
         assert values.dtype == jnp.float32
         np.testing.assert_allclose(values, exact[name], rtol=0.02, atol=0.05)

@@ -5,6 +5,7 @@ mass within a radius: Shim et al., ICLR 2022 (CAD). A measure is of one map of o
 over utterances are the caller's. Entropies are in nats, distances in positions, all in float32.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -73,55 +74,56 @@ def offsets(profile: jax.Array) -> jax.Array:
     return jnp.arange(1 - t, t, dtype=jnp.float32)
 
 
-def diagonality(profile: jax.Array, valid: jax.Array) -> jax.Array:
+def diagonality(probs: jax.Array, valid: jax.Array) -> jax.Array:
     """Negative mean distance |q - k| as a share of the utterance (eq. 3): 0 for the identity.
 
-    profile (..., 2T - 1) of `offset_profile`, valid (..., T).
+    probs (..., T, T), valid (..., T); padding is not counted.
     """
+    profile = offset_profile(probs, valid)
     return -(profile * jnp.abs(offsets(profile))).sum(-1) / length(valid)
 
 
-def mean_offset(profile: jax.Array) -> jax.Array:
-    """Mean of k - q in positions: above 0 if a head looks ahead."""
+def mean_offset(probs: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean of k - q in positions, above 0 if a head looks ahead; padding is not counted."""
+    profile = offset_profile(probs, valid)
     return (profile * offsets(profile)).sum(-1)
 
 
-def offset_spread(profile: jax.Array) -> jax.Array:
-    """Standard deviation of k - q in positions."""
-    centred = offsets(profile) - mean_offset(profile)[..., None]
+def offset_spread(probs: jax.Array, valid: jax.Array) -> jax.Array:
+    """Standard deviation of k - q in positions; padding is not counted."""
+    profile = offset_profile(probs, valid)
+    centred = offsets(profile) - mean_offset(probs, valid)[..., None]
     return jnp.sqrt((profile * centred**2).sum(-1))
 
 
-def mass_within(profile: jax.Array, radius: int) -> jax.Array:
-    """Share of the attention with |q - k| <= radius."""
-    return jnp.where(jnp.abs(offsets(profile)) <= radius, profile, 0.0).sum(-1)
-
-
-def measure_map(probs: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
-    """Every measure of maps (..., T, T) with valid (..., T); each value has shape (...)."""
+def mass_within(radius: int, probs: jax.Array, valid: jax.Array) -> jax.Array:
+    """Share of the attention with |q - k| <= radius positions; padding is not counted."""
     profile = offset_profile(probs, valid)
-    measured = {name: measure(probs, valid) for name, measure in MEASURES.items()}
-    measured["diagonality"] = diagonality(profile, valid)
-    measured["mean_offset"] = mean_offset(profile)
-    measured["offset_spread"] = offset_spread(profile)
-    for radius in RADII:
-        measured[f"mass_within_{radius}"] = mass_within(profile, radius)
-    return measured
+    return jnp.where(jnp.abs(offsets(profile)) <= radius, profile, 0.0).sum(-1)
 
 
 def measure_heads(probs: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
     """Every measure of every head, (B, H), of maps (B, H, T, T) with valid (B, T).
 
-    One head at a time: on a CPU, a head's maps of a batch stay in cache through all the measures,
-    which is several times faster than one pass over all maps per measure. The batch axis is left
-    alone, so that it may be sharded.
+    To be called under jit, which computes what the measures share once. One head at a time: on a
+    CPU, a head's maps of a batch stay in cache through all the measures, which is several times
+    faster than a pass over all maps per measure. The batch axis is left alone, so that it may be
+    sharded.
     """
-    measured = lax.map(lambda maps: measure_map(maps, valid), probs.swapaxes(0, 1))
+
+    def measure(maps: jax.Array) -> dict[str, jax.Array]:
+        return {name: measure(maps, valid) for name, measure in MEASURES.items()}
+
+    measured = lax.map(measure, probs.swapaxes(0, 1))
     return {name: values.T for name, values in measured.items()}
 
 
 MEASURES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "globalness": globalness,
     "verticality": verticality,
+    "diagonality": diagonality,
     "weight": weight,
+    "mean_offset": mean_offset,
+    "offset_spread": offset_spread,
+    **{f"mass_within_{radius}": functools.partial(mass_within, radius) for radius in RADII},
 }
