@@ -37,11 +37,11 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
 
 
 class Model(NamedTuple):
-    """One checkpoint of a run, ready to be traced."""
+    """A run's model, ready to be traced, trained and untrained."""
 
-    name: str
     module: Any
-    params: Any
+    names: tuple[str, ...]
+    checkpoints: tuple[Any, ...]
 
 
 def main() -> None:
@@ -73,13 +73,13 @@ def analyse(run: Path, analysis: Analysis) -> None:
     devices = mesh.build_mesh(Mesh(), analysis.batch_size)
     leader = jax.process_index() == 0
     say = print if leader else lambda *_: None
-    models = [load(run, config, step, devices) for step in (analysis.step, 0)]
+    model = load(run, config, analysis.step, devices)
     split, out = open_corpus(run, config, analysis, say)
 
     # --- Trace and measure: maps are reduced on the devices, one number per head is kept --------
-    tables_of = [measure(model, config, split, analysis, devices, say) for model in models]
+    tables_of = measure(model, config, split, analysis, devices, say)
     shown = example.pick_utterance(split, analysis.utterance)
-    samples = [trace_shown(model, config, split[shown], devices) for model in models]
+    samples = trace_shown(model, config, split[shown], devices)
     if not leader:
         return
 
@@ -105,16 +105,18 @@ def analyse(run: Path, analysis: Analysis) -> None:
 
 
 def load(run: Path, config: Config, step: int | None, devices: Any) -> Model:
-    """The checkpoint of `step` (None: the latest) with a name for its figures."""
+    """The checkpoint of `step` (None: the latest) and that of step 0, named for the figures."""
     from sat_jax.features.frontend import feature_width, target_width
     from sat_jax.model.mockingjay import build_model
     from sat_jax.trace.load import load_model
 
     features = config.features
     module, width = build_model(config, feature_width(features), target_width(features))
-    found, module, params = load_model(run / "ckpt", step, module, width, devices)
-    name = f"{config.name} (step {found})" if found else f"{config.name} untrained"
-    return Model(name, module, params)
+    directory = run / "ckpt"
+    found, unrolled, trained = load_model(directory, step, module, width, devices)
+    _, _, untrained = load_model(directory, 0, module, width, devices)
+    names = (f"{config.name} (step {found})", f"{config.name} untrained")
+    return Model(unrolled, names, (trained, untrained))
 
 
 def open_corpus(run: Path, config: Config, analysis: Analysis, say: Any) -> tuple[Any, Path]:
@@ -156,10 +158,9 @@ def longest_frames(config: Config) -> int:
 
 def measure(
     model: Model, config: Config, split: Any, analysis: Analysis, devices: Any, say: Any
-) -> Any:
-    """Every head metric of a model over the split, with its bootstrap intervals."""
+) -> list[Any]:
+    """Every head metric over the split with its interval, a table for each checkpoint."""
     import jax
-    import numpy as np
     from rich.console import Console
     from rich.progress import track
 
@@ -173,7 +174,8 @@ def measure(
     edges = buckets.bucket_edges(
         split.lengths, longest_frames(config), analysis.buckets, features, stack
     )
-    stream = batches.eval_batches(
+    read = functools.partial(
+        batches.eval_batches,
         split,
         edges,
         analysis.batch_size,
@@ -182,33 +184,29 @@ def measure(
         jax.process_index(),
         jax.process_count(),
         skip_short=True,
-        say=say,
     )
     featurise = functools.partial(frontend.featurise, features=features)
     step = reduce.reduce_maps(model.module, featurise, measure_heads, devices)
     console = Console(stderr=True)
-    parts = track(
-        reduce.stream(step, model.params, stream, devices),
-        description=model.name,
-        total=-(-len(split) // analysis.batch_size),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    index, values = reduce.collect(parts)
-    say(f"{model.name}: measured on {len(index)} utterances")
-    broken = [name for name, array in values.items() if not np.isfinite(array).all()]
-    if broken:
-        bad = np.argwhere(~np.isfinite(values[broken[0]]))[0]
-        raise InputError(
-            f"{model.name}: {broken[0]} of utterance {split.ids[index[bad[0]]]} is not finite at "
-            f"layer {bad[1] + 1}, head {bad[2] + 1}: the checkpoint has diverged; give --step"
+    measured: list[HeadTable] = []
+    for name, params in zip(model.names, model.checkpoints, strict=True):
+        parts = track(
+            reduce.stream(step, params, read(say=(lambda _: None) if measured else say), devices),
+            description=name,
+            total=-(-len(split) // analysis.batch_size),
+            console=console,
+            disable=not console.is_terminal,
         )
-    summary = summarise(values, analysis.draws, analysis.seed)
-    return HeadTable(name=model.name, utterances=len(index), **summary._asdict())
+        index, values = reduce.collect(parts)
+        say(f"{name}: measured on {len(index)} utterances")
+        reduce.require_finite(name, values, [split.ids[i] for i in index])
+        summary = summarise(values, analysis.draws, analysis.seed)
+        measured.append(HeadTable(name=name, utterances=len(index), **summary._asdict()))
+    return measured
 
 
-def trace_shown(model: Model, config: Config, utterance: Any, devices: Any) -> Any:
-    """The raw maps of the utterance that is drawn, cut to what training's positions cover."""
+def trace_shown(model: Model, config: Config, utterance: Any, devices: Any) -> list[Any]:
+    """The drawn utterance's raw maps for each checkpoint, cut to what training's positions cover."""
     from sat_jax.features import frontend
     from sat_jax.shapes import frame_count, sample_count
     from sat_jax.trace.example import trace_utterance
@@ -221,7 +219,7 @@ def trace_shown(model: Model, config: Config, utterance: Any, devices: Any) -> A
     featurise = functools.partial(frontend.featurise, features=features)
     return trace_utterance(
         model.module,
-        model.params,
+        model.checkpoints,
         utterance,
         samples,
         featurise,

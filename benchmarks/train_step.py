@@ -47,9 +47,9 @@ SETTINGS = {
     "small, 2 cores": Setting(2, 256, 8, 6, 1024, 8, 128, 1.1, 9),
 }
 EQUAL = f"""\
-Equal on both sides: batch, lengths, widths, start parameters, float32, dropout 0.1 everywhere, L1 on
-masked frames, clipping to norm 1, AdamW with decay 0.01 on kernels only, cores, and the allocator
-settings {" ".join(ALLOCATOR)}.
+Equal on both sides: batch, lengths, widths, start parameters, float32, dropout 0.1 everywhere, L1
+on masked frames, clipping to norm 1, AdamW with decay 0.01 on kernels only, cores, and the
+allocator settings {" ".join(ALLOCATOR)}.
 Ours also draws its masks, corrupts the input, follows the learning rate's schedule and measures two
 baselines in every step; s3prl's side is given corrupted frames, masks and positions ready-made.
 """

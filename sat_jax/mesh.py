@@ -6,6 +6,7 @@ model by rules on their names. An axis that its mesh axis does not divide is kep
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -105,6 +106,14 @@ def batch_shapes(
         jax.ShapeDtypeStruct((size, samples), np.int16, sharding=sharding),
         jax.ShapeDtypeStruct((size,), np.int32, sharding=sharding),
     )
+
+
+def by_device(function: Callable[..., Any], mesh: DeviceMesh) -> Callable[..., Any]:
+    """A function of batch arrays, computed by every device for the rows that it holds.
+
+    For what XLA does not split by itself: it gathers a whole batch to transform it by FFT.
+    """
+    return jax.shard_map(function, mesh=mesh, in_specs=BATCH, out_specs=BATCH)
 
 
 def replicated(mesh: DeviceMesh) -> NamedSharding:

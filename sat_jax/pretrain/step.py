@@ -10,7 +10,7 @@ from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.config import Config
-from sat_jax.mesh import BATCH, replicated, state_shardings
+from sat_jax.mesh import by_device, replicated, state_shardings
 from sat_jax.model.mockingjay import init_params
 from sat_jax.pretrain.losses import Features, Losses, objective_of
 from sat_jax.shapes import SAMPLE_RATE
@@ -67,14 +67,6 @@ def sharded_state(
     return abstract, jax.jit(init, out_shardings=shardings)
 
 
-def on_own_utterances(featurise: Featurise, mesh: DeviceMesh) -> Featurise:
-    """`featurise` on every device for the utterances that it holds.
-
-    Left to itself, XLA does not split an FFT: it gathers the batch and transforms it everywhere.
-    """
-    return jax.shard_map(featurise, mesh=mesh, in_specs=BATCH, out_specs=BATCH)
-
-
 def train_step(
     config: Config,
     model: nn.Module,
@@ -88,7 +80,7 @@ def train_step(
     Randomness is `fold_in(key(seed), step)` and nothing else, so that a resumed run repeats it.
     """
     objective = objective_of(config.objective.kind)
-    hear = on_own_utterances(featurise, mesh)
+    hear = by_device(featurise, mesh)
 
     def step(
         state: TrainState, audio: jax.Array, lengths: jax.Array
@@ -122,7 +114,7 @@ def valid_step(
     The same batch number draws the same masks at every evaluation of every run with this seed.
     """
     objective = objective_of(config.objective.kind)
-    hear = on_own_utterances(featurise, mesh)
+    hear = by_device(featurise, mesh)
 
     def step(params: Any, audio: jax.Array, lengths: jax.Array, number: jax.Array) -> Losses:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)

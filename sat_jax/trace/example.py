@@ -1,6 +1,6 @@
 """One utterance and a model in, everything that a figure of it needs out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,16 +29,17 @@ def pick_utterance(split: Any, wanted: str) -> int:
 
 def trace_utterance(
     model: nn.Module,
-    params: Any,
+    checkpoints: Sequence[Any],
     utterance: Any,
     samples: int,
     featurise: Featurise,
     spectrogram: Callable[[jax.Array, jax.Array], jax.Array],
     mesh: DeviceMesh,
-) -> Sample:
-    """The raw maps of the first `samples` samples of one utterance, whole positions, no padding.
+) -> list[Sample]:
+    """The raw maps of the first `samples` samples of an utterance for each of several parameters.
 
-    `featurise` gives what the model hears, `spectrogram` (1, T, F) what a reader sees.
+    `samples` are whole positions, so that there is no padding. `featurise` gives what the model
+    hears, `spectrogram` (1, T, F) what a reader sees.
     """
     stack = model.config.stack
     audio = utterance.audio[:samples]
@@ -52,11 +53,14 @@ def trace_utterance(
     copies = len(mesh.local_devices)
     batch = (np.tile(audio, (copies, 1)), np.full(copies, len(audio), np.int32))
     step = jax.jit(run, out_shardings=replicated(mesh))
-    probs, seen = step(params, *place_batch(batch, mesh))
-    return Sample(
-        id=utterance.id,
-        maps=np.stack([np.asarray(layer) for layer in probs]).astype(np.float16),
-        spectrogram=np.asarray(seen),
-        audio=audio,
-        phones=utterance.phones,
-    )
+    placed = place_batch(batch, mesh)
+    return [
+        Sample(
+            id=utterance.id,
+            maps=np.stack([np.asarray(layer) for layer in probs]).astype(np.float16),
+            spectrogram=np.asarray(seen),
+            audio=audio,
+            phones=utterance.phones,
+        )
+        for probs, seen in (step(params, *placed) for params in checkpoints)
+    ]

@@ -3,7 +3,7 @@
 Maps never leave the device: 12 x 12 heads at 1500 positions are 1.3 GB per utterance.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,35 +12,41 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax.mesh import place_batch, replicated
+from sat_jax.errors import InputError
+from sat_jax.mesh import by_device, place_batch, replicated
 from sat_jax.model.mockingjay import stack_frames
 from sat_jax.trace.capture import capture
 
 Featurise = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
 MeasureMaps = Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
+Reduce = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 
 
 def reduce_maps(
     model: nn.Module, featurise: Featurise, measure: MeasureMaps, mesh: DeviceMesh
-) -> Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]]:
-    """A jitted function of params, audio (B, N) and lengths (B,) in samples.
+) -> Reduce:
+    """A jitted function of params, audio (B, N), lengths (B,) in samples and indices (B,).
 
     `measure` maps one layer's probs (B, H, T, T) and valid (B, T) to named arrays (B, H); the
-    result stacks them over layers, (B, L, H), on every device.
+    result stacks them over layers, (B, L, H), on every device, behind the indices of all rows.
     """
+    hear = by_device(featurise, mesh)
 
-    def step(params: Any, audio: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
-        inputs, _, frames = featurise(audio, lengths)
+    def step(
+        params: Any, audio: jax.Array, lengths: jax.Array, index: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        inputs, _, frames = hear(audio, lengths)
         stacked, valid = stack_frames(inputs, frames, model.config.stack)
         trace = capture(model, params, stacked, valid)
         layers = [measure(probs, valid) for probs in trace.probs]
-        return {name: jnp.stack([layer[name] for layer in layers], 1) for name in layers[0]}
+        names = layers[0].keys()
+        return index, {name: jnp.stack([layer[name] for layer in layers], 1) for name in names}
 
     return jax.jit(step, out_shardings=replicated(mesh))
 
 
 def stream(
-    step: Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]],
+    step: Reduce,
     params: Any,
     batches: Iterable[Any],
     mesh: DeviceMesh,
@@ -52,10 +58,21 @@ def stream(
     """
     for batch in batches:
         placed = place_batch((batch.audio, batch.lengths, batch.index), mesh)
-        reduced = step(params, *placed[:2])
-        index = np.asarray(jax.jit(lambda a: a, out_shardings=replicated(mesh))(placed[2]))
+        rows, reduced = step(params, *placed)
+        index = np.asarray(rows)
         kept = index >= 0
         yield index[kept], {name: np.asarray(values)[kept] for name, values in reduced.items()}
+
+
+def require_finite(name: str, values: Mapping[str, np.ndarray], ids: Sequence[str]) -> None:
+    """Raise `InputError` naming model, measure, utterance and head where a value is not finite."""
+    for measure, array in values.items():
+        if not np.isfinite(array).all():
+            utterance, layer, head = np.argwhere(~np.isfinite(array))[0]
+            raise InputError(
+                f"{name}: {measure} of utterance {ids[utterance]} is not finite at layer "
+                f"{layer + 1}, head {head + 1}: the checkpoint has diverged; give another --step"
+            )
 
 
 def collect(

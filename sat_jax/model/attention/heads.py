@@ -19,8 +19,8 @@ from sat_jax.model.dropout import dropout
 from sat_jax.model.products import Dense, mixture
 
 TRACE = "trace"
-# Finite, so that a row without any valid key stays finite; it absorbs any logit that it is added to,
-# and exp of it is exactly 0 beside any other.
+# Finite, so that a row without any valid key stays finite. It absorbs any logit that it is added
+# to, and exp of it is exactly 0 beside any other.
 MASKED = -1e30
 
 Initializer = Callable[..., jax.Array]
