@@ -206,7 +206,7 @@ def measure(
 
 
 def trace_shown(model: Model, config: Config, utterance: Any, devices: Any) -> list[Any]:
-    """The drawn utterance's raw maps for each checkpoint, cut to what training's positions cover."""
+    """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
     from sat_jax.features import frontend
     from sat_jax.shapes import frame_count, sample_count
     from sat_jax.trace.example import trace_utterance
