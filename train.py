@@ -177,7 +177,7 @@ def main() -> None:
     if processes == 1:
         signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
     rate = optim.learning_rate(config.optim, loop.steps)
-    warm = round(config.optim.warmup_share * loop.steps) + loop.log_every
+    warmup = round(config.optim.warmup_share * loop.steps)
     alarm = ""
     stream = stream_of(train_split, start_step=start, edges=plan.edges)
     pending, window = collections.deque(), log.Window(time.perf_counter(), start)
@@ -204,8 +204,8 @@ def main() -> None:
             metrics = watch.settle(pending, 0, train_split.ids)
             numbers = window.numbers(done, metrics, float(rate(done - 1)))
             before, window = window.first, log.Window(time.perf_counter(), done)
-            if done >= warm and not alarm:
-                alarm = watch.no_better_than_mean(done, numbers)
+            if not alarm:
+                alarm = watch.no_better_than_mean(done, warmup, numbers)
                 if alarm:
                     say(alarm)
             if leader:

@@ -21,5 +21,5 @@ CONFIG = Config(
     objective=Objective(position_offset=150),
     optim=Optim(peak_lr=1e-3, warmup_share=0.1, final_lr_share=0.05, beta2=0.98),
     batches=Batches(size=8, max_frames=336, buckets=1),
-    loop=Loop(steps=3000, log_every=20, valid_every=500, checkpoint_every=500),
+    loop=Loop(steps=2400, log_every=20, valid_every=500, checkpoint_every=500),
 )

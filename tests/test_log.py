@@ -70,10 +70,14 @@ def test_a_broken_step_names_itself_and_its_utterances():
 
 
 def test_the_alarm_rings_only_where_the_mean_frame_is_as_good():
-    assert watch.no_better_than_mean(5, {"smooth_loss": 0.7, "mean_frame": 0.8}) == ""
-    said = watch.no_better_than_mean(5, {"smooth_loss": 0.8, "mean_frame": 0.8})
-    assert "ALARM at step 5" in said
+    good, bad = ({"smooth_loss": loss, "mean_frame": 0.8} for loss in (0.7, 0.8))
+    assert watch.no_better_than_mean(500, 300, good) == ""
+    said = watch.no_better_than_mean(500, 300, bad)
+    assert "ALARM at step 500" in said
     assert "0.800" in said
+    assert watch.no_better_than_mean(299, 300, bad) == ""
+    # The running mean still remembers the first steps.
+    assert watch.no_better_than_mean(50, 10, bad) == ""
 
 
 def test_heads_as_csv(tmp_path):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.pretrain.step import StepMetrics
+from sat_jax.pretrain.step import SMOOTHING, StepMetrics
 
 # Steps that the host may be ahead of the devices: enough to hide its work, few enough to notice a
 # broken step at once.
 AHEAD = 2
+
+# Steps after which the running means have forgotten 98 % of how the run began.
+SETTLED = round(4 / (1 - SMOOTHING))
 
 InFlight = collections.deque[tuple[int, np.ndarray, StepMetrics]]
 
@@ -34,13 +37,14 @@ def settle(pending: InFlight, keep: int, ids: Sequence[str]) -> StepMetrics | No
     return metrics
 
 
-def no_better_than_mean(done: int, numbers: dict[str, float]) -> str:
+def no_better_than_mean(done: int, warmup: int, numbers: dict[str, float]) -> str:
     """The alarm of a loss that the mean frame reaches as well, or nothing.
 
-    `numbers` are those of a log line; both losses are running means over the same masks.
+    `numbers` are those of the log line of step `done`; both losses are running means over the same
+    masks. Nothing is said before the warm-up of `warmup` steps is over and the means are settled.
     """
     loss, baseline = numbers["smooth_loss"], numbers["mean_frame"]
-    if loss < baseline:
+    if done < max(warmup, SETTLED) or loss < baseline:
         return ""
     return (
         f"ALARM at step {done}: after the warm-up the loss, {loss:.3f}, is no better than "
