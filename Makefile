@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(RUN) analyze.py runs/toy
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .

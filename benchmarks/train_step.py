@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import psutil
 
 from sat_jax.config import Batches, Config, Model
 from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
@@ -52,6 +53,10 @@ on masked frames, clipping to norm 1, AdamW with decay 0.01 on kernels only, cor
 allocator settings {" ".join(ALLOCATOR)}.
 Ours also draws its masks, corrupts the input, follows the learning rate's schedule and measures two
 baselines in every step; s3prl's side is given corrupted frames, masks and positions ready-made.
+Times are medians, and ratio is s3prl / ours; best is the same of the fastest steps, to fused that
+of AdamW with fused=True; spread is the interquartile range of the noisiest side over its median;
+rivals are the cores that other programs had meanwhile. Do not trust a row on all cores with rivals:
+PyTorch's threads spin while they wait for each other, and one rival slows them tenfold.
 """
 
 
@@ -137,136 +142,6 @@ def our_side(setting: Setting, sample: Sample) -> Ours:
     return Ours(once, start, lambda inputs: np.asarray(predict(inputs)))
 
 
-def peer_modules(setting: Setting) -> tuple[Any, Any]:
-    """s3prl's Mockingjay and its prediction head."""
-    from s3prl.upstream.mockingjay.model import (
-        TransformerConfig,
-        TransformerModel,
-        TransformerSpecPredictionHead,
-    )
-
-    config = TransformerConfig(
-        {
-            "hidden_size": setting.width,
-            "num_hidden_layers": setting.layers,
-            "num_attention_heads": setting.heads,
-            "hidden_act": "gelu",
-            "intermediate_size": setting.ffn,
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-            "initializer_range": 0.02,
-            "layer_norm_eps": 1e-12,
-            "share_layer": False,
-            "pre_layer_norm": False,
-        }
-    )
-    return TransformerModel(config, STACK * BINS), TransformerSpecPredictionHead(
-        config, STACK * BINS
-    )
-
-
-def copy_parameters(params: Any, encoder: Any, head: Any, heads: int) -> None:
-    """Our start parameters into s3prl's modules."""
-    import torch
-
-    def fill(target: Any, values: np.ndarray) -> None:
-        with torch.no_grad():
-            target.copy_(torch.tensor(np.ascontiguousarray(values)))
-
-    def dense(target: Any, source: dict[str, np.ndarray]) -> None:
-        fill(target.weight, source["kernel"].T)
-        fill(target.bias, source["bias"])
-
-    def norm(target: Any, source: dict[str, np.ndarray]) -> None:
-        fill(target.weight, source["scale"])
-        fill(target.bias, source["bias"])
-
-    def stream(source: dict[str, np.ndarray], index: int) -> dict[str, np.ndarray]:
-        """One of query, key, value of the fused projection, which is laid out (D, H, 3, K)."""
-        width = source["kernel"].shape[0]
-        kernel = source["kernel"].reshape(width, heads, 3, -1)[:, :, index].reshape(width, width)
-        return {"kernel": kernel, "bias": source["bias"].reshape(heads, 3, -1)[:, index].ravel()}
-
-    dense(encoder.input_representations.spec_transform, params["input"])
-    norm(encoder.input_representations.LayerNorm, params["input_norm"])
-    for index, layer in enumerate(encoder.encoder.layer):
-        ours = params["encoder"][f"layer_{index}"]
-        attention = layer.attention
-        for position, target in enumerate(
-            (attention.self.query, attention.self.key, attention.self.value)
-        ):
-            dense(target, stream(ours["attention"]["streams"], position))
-        dense(attention.output.dense, ours["attention"]["out"])
-        norm(attention.output.LayerNorm, ours["norm_attention"])
-        dense(layer.intermediate.dense, ours["ffn_in"])
-        dense(layer.output.dense, ours["ffn_out"])
-        norm(layer.output.LayerNorm, ours["norm_ffn"])
-    dense(head.dense, params["head"]["dense"])
-    norm(head.LayerNorm, params["head"]["norm"])
-    dense(head.output, params["head"]["output"])
-
-
-class Peer(NamedTuple):
-    """s3prl's side."""
-
-    step: Callable[[], float]
-    predict: Callable[[np.ndarray], np.ndarray]
-
-
-def peer_side(setting: Setting, sample: Sample, params: Any, fused: bool) -> Peer:
-    """The loop body of an ordinary PyTorch trainer around s3prl's modules."""
-    import torch
-
-    from sat_jax.model.mockingjay import sinusoids
-
-    torch.set_num_threads(setting.cores)
-    encoder, head = peer_modules(setting)
-    copy_parameters(params, encoder, head, setting.heads)
-    config = config_of(setting)
-    named = [*encoder.named_parameters(), *head.named_parameters()]
-    plain = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name]
-    kernels = [p for name, p in named if not (name.endswith("bias") or "LayerNorm" in name)]
-    optimizer = torch.optim.AdamW(
-        [{"params": kernels}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.optim.peak_lr,
-        betas=(config.optim.beta1, config.optim.beta2),
-        weight_decay=config.optim.weight_decay,
-        fused=fused,
-    )
-    everything = kernels + plain
-    table = sinusoids(np.arange(setting.positions), setting.width, config.model.position_base)
-    positions = torch.tensor(np.asarray(table)).expand(setting.batch, -1, -1)
-    mask = torch.ones(setting.batch, setting.positions)
-    clean, corrupted = torch.tensor(sample.clean), torch.tensor(sample.corrupted)
-    chosen = torch.tensor(sample.chosen)[:, :, None].expand_as(clean)
-
-    def forward(inputs: Any) -> Any:
-        hidden = encoder(inputs, positions, mask, output_all_encoded_layers=False)
-        return head(hidden)[0]
-
-    def once() -> float:
-        optimizer.zero_grad()
-        prediction = forward(corrupted)
-        loss = torch.nn.functional.l1_loss(
-            prediction.masked_select(chosen), clean.masked_select(chosen)
-        )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(everything, config.optim.clip_norm)
-        optimizer.step()
-        return float(loss.detach())
-
-    def predict(inputs: np.ndarray) -> np.ndarray:
-        encoder.eval()
-        head.eval()
-        with torch.no_grad():
-            out = forward(torch.tensor(inputs)).numpy()
-        encoder.train()
-        head.train()
-        return out
-
-    return Peer(once, predict)
-
-
 def timed(steps: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Seconds of every step of every side; the sides take turns."""
     for _ in range(2):
@@ -283,30 +158,47 @@ def timed(steps: dict[str, Callable[[], float]], repeats: int) -> dict[str, list
     return seconds
 
 
+def busy_elsewhere() -> float:
+    """CPU seconds that other programs have had so far, on all cores."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system - time.process_time()
+
+
 def measure(name: str) -> None:
     """One setting, in the environment that `start` made for it."""
+    from benchmarks.s3prl_peer import make_peer
+
     setting = SETTINGS[name]
     sample = make_sample(setting)
     ours = our_side(setting, sample)
-    peers = [peer_side(setting, sample, ours.params, fused) for fused in (False, True)]
+    batch = (sample.clean, sample.corrupted, sample.chosen)
+    peers = [
+        make_peer(config_of(setting), ours.params, *batch, setting.cores, fused)
+        for fused in (False, True)
+    ]
     difference = float(
         np.abs(ours.predict(sample.corrupted) - peers[0].predict(sample.corrupted)).max()
     )
     if not difference < AGREEMENT:
         raise SystemExit(f"{name}: the outputs differ by {difference:.1e}, over {AGREEMENT:.0e}")
     steps = {"ours": ours.step, **{n: p.step for n, p in zip(PEER_NAMES, peers, strict=True)}}
+    others, began = busy_elsewhere(), time.perf_counter()
     seconds = timed(steps, setting.repeats)
+    rivals = (busy_elsewhere() - others) / (time.perf_counter() - began)
     medians = {side: statistics.median(values) for side, values in seconds.items()}
+    best = {side: min(values) for side, values in seconds.items()}
     ratios = [medians[peer] / medians["ours"] for peer in PEER_NAMES]
+    ratios.insert(1, best[PEER_NAMES[0]] / best["ours"])
     spread = max(np.ptp(np.percentile(v, [25, 75])) / medians[s] for s, v in seconds.items())
     cells = [f"{medians[side] * 1e3:.0f} ms" for side in ("ours", *PEER_NAMES)]
     cells += [f"{ratio:.2f}x" for ratio in ratios]
-    cells += [f"{setting.goal:.2f}x", f"{spread:.0%}", f"{difference:.0e}"]
+    cells += [f"{setting.goal:.2f}x", f"{spread:.0%}", f"{rivals:.2f}"]
+    cells.append(f"{difference:.0e}")
     print(row(name, *cells), flush=True)
 
 
 def row(*cells: str) -> str:
-    widths = (16, 9, 9, 20, 9, 9, 7, 8, 12)
+    widths = (14, 7, 7, 18, 6, 6, 8, 6, 6, 6, 10)
     return "| " + " | ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True)) + " |"
 
 
@@ -340,7 +232,17 @@ def main() -> None:
         measure(chosen.measure)
         return
     print(f"{EQUAL}Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores.\n")
-    header = ("setting", "ours", *PEER_NAMES, "ratio", "to fused", "goal", "spread", "max |diff|")
+    header = (
+        "setting",
+        "ours",
+        *PEER_NAMES,
+        "ratio",
+        "best",
+        "to fused",
+        "goal",
+        "spread",
+        "max |diff|",
+    )
     print(row(*header))
     print(row(*("-" * len(cell) for cell in header)), flush=True)
     for name in [chosen.only] if chosen.only else SETTINGS:

@@ -148,7 +148,7 @@ def assert_legible(figure, monkeypatch):
         (maps.all_heads, (2, 3, 400, True)),
         (maps.all_heads, (12, 12, 60, False)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_map_figures_are_legible(draw, size, monkeypatch):
     layers, n, positions, phones = size
