@@ -16,7 +16,7 @@ from sat_jax.pretrain.step import StepMetrics
 
 
 def metrics(loss=1.0, finite=True):
-    return StepMetrics(loss, np.array([loss, 0.8]), 2.0, 3.0, finite)
+    return StepMetrics(loss, np.array([loss, 0.8]), 2.0, finite)
 
 
 def test_a_resumed_log_takes_back_what_lies_ahead(tmp_path):

@@ -191,10 +191,9 @@ def test_training_lowers_the_loss_and_evaluation_is_repeatable():
     assert float(before.loss) == float(evaluate(state.params, *batch, np.int32(0)).loss)
     assert float(before.loss) != float(evaluate(state.params, *batch, np.int32(1)).loss)
     for _ in range(20):
-        state, metrics = run.step(state, *batch)
+        state, _ = run.step(state, *batch)
     after = evaluate(state.params, *batch, np.int32(0))
     assert float(after.loss) < 0.75 * float(before.loss)
-    assert float(metrics.seconds) == pytest.approx(audio_of(0)[1].sum() / 16000, rel=0.1)
 
 
 def test_a_broken_step_is_flagged():

@@ -13,7 +13,6 @@ from sat_jax.config import Config
 from sat_jax.mesh import by_device, replicated, state_shardings
 from sat_jax.model.mockingjay import init_params
 from sat_jax.pretrain.losses import Features, Losses, objective_of
-from sat_jax.shapes import SAMPLE_RATE
 
 Featurise = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
 
@@ -37,8 +36,6 @@ class StepMetrics(NamedTuple):
     smooth: jax.Array
     """(2,) running means of loss and mean-frame loss."""
     grad_norm: jax.Array
-    seconds: jax.Array
-    """Seconds of speech in the batch."""
     finite: jax.Array
     """Whether loss and gradients were."""
 
@@ -93,14 +90,13 @@ def train_step(
             return losses.loss, losses
 
         (_, losses), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         now = jnp.stack([losses.loss, losses.mean_frame])
         smooth = jnp.where(state.step == 0, now, SMOOTHING * state.smooth + (1 - SMOOTHING) * now)
-        seconds = features.frames.sum() * (config.features.hop / SAMPLE_RATE)
-        metrics = StepMetrics(losses.loss, smooth, norm, seconds, finite)
+        metrics = StepMetrics(losses.loss, smooth, norm, finite)
         return TrainState(state.step + 1, params, opt_state, smooth), metrics
 
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
