@@ -164,7 +164,7 @@ def measure(
     from rich.console import Console
     from rich.progress import track
 
-    from sat_jax.analysis.head_metrics import measure_heads
+    from sat_jax.analysis.head_metrics import MEASURES, measure_heads
     from sat_jax.analysis.head_types import summarise
     from sat_jax.features import batches, buckets, frontend
     from sat_jax.figures.heads import HeadTable
@@ -200,7 +200,9 @@ def measure(
         index, values = reduce.collect(parts)
         say(f"{name}: measured on {len(index)} utterances")
         reduce.require_finite(name, values, [split.ids[i] for i in index])
-        summary = summarise(values, analysis.draws, analysis.seed)
+        # A jitted function returns its dict sorted by name; tables follow the order of MEASURES.
+        ordered = {measure: values[measure] for measure in MEASURES}
+        summary = summarise(ordered, analysis.draws, analysis.seed)
         measured.append(HeadTable(name=name, utterances=len(index), **summary._asdict()))
     return measured
 

@@ -25,6 +25,8 @@ from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
 BINS, STACK = 80, 3
 PEER_NAMES = ("s3prl", "s3prl, fused AdamW")
 AGREEMENT = 1e-4
+RATIOS = ("ratio", "best", "to fused", "goal")
+COLUMNS = ("setting       ", "ours", *PEER_NAMES, *RATIOS, "spread", "rivals", "max |diff|")
 
 
 class Setting(NamedTuple):
@@ -198,7 +200,7 @@ def measure(name: str) -> None:
 
 
 def row(*cells: str) -> str:
-    widths = (14, 7, 7, 18, 6, 6, 8, 6, 6, 6, 10)
+    widths = [max(len(column), 7) for column in COLUMNS]
     return "| " + " | ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True)) + " |"
 
 
@@ -232,19 +234,8 @@ def main() -> None:
         measure(chosen.measure)
         return
     print(f"{EQUAL}Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores.\n")
-    header = (
-        "setting",
-        "ours",
-        *PEER_NAMES,
-        "ratio",
-        "best",
-        "to fused",
-        "goal",
-        "spread",
-        "max |diff|",
-    )
-    print(row(*header))
-    print(row(*("-" * len(cell) for cell in header)), flush=True)
+    print(row(*COLUMNS))
+    print(row(*("-" * len(column) for column in COLUMNS)), flush=True)
     for name in [chosen.only] if chosen.only else SETTINGS:
         start(name)
 

@@ -165,6 +165,9 @@ def test_analysis_of_the_run(analysed):
     assert (run / "report.html").stat().st_size > 100_000
     assert len(list((run / "trace").glob("*.npz"))) == 2
     rows = heads_of(run)
+    assert list(rows[0])[:5] == [
+        *("layer", "head", "globalness", "globalness_low", "globalness_high")
+    ]
     assert [(r["layer"], r["head"]) for r in rows] == [
         (str(layer), str(head)) for layer in (1, 2) for head in (1, 2, 3, 4)
     ]
