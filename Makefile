@@ -28,7 +28,7 @@ $(VENV)/.demo: requirements.txt requirements-demo.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	"error: %s is Python %d.%d; use 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)" % ("$(PYTHON)", *v))'
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing requirements.txt and requirements-demo.txt into $(VENV) (about 250 MB)"
+	@echo "installing requirements.txt and requirements-demo.txt into $(VENV)"
 	$(PIP) -r requirements.txt -r requirements-demo.txt
 	@touch $@
 

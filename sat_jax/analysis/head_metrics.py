@@ -106,7 +106,7 @@ def measure_heads(probs: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
     """Every measure of every head, (B, H), of maps (B, H, T, T) with valid (B, T).
 
     To be called under jit, which computes what the measures share once. One head at a time: on a
-    CPU, a head's maps of a batch stay in cache through all the measures, which is several times
+    CPU, a head's maps of a batch stay in cache through all the measures, which is
     faster than a pass over all maps per measure. The batch axis is left alone, so that it may be
     sharded.
     """
