@@ -253,6 +253,8 @@ class Config:
 class Analysis:
     """What `analyze.py` does with a run."""
 
+    only: tuple[Literal["heads", "phones", "segments"], ...] = ()
+    """Studies to make; all by default. The report keeps what earlier calls have made."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Part of the corpus that is analysed; all for a corpus that was not trained on."""
     corpus: Corpus = field(default_factory=lambda: Corpus(kind=""))
@@ -267,8 +269,10 @@ class Analysis:
     """Analyse only so many utterances, evenly spread over the split; 0 is all."""
     batch_size: int = 16
     """Utterances at a time over all devices."""
-    buckets: int = 4
+    buckets: int = 2
     """Most static lengths (and so compilations) that utterances are padded to."""
+    tune_utterances: int = 64
+    """Most validation utterances, evenly spread, on which segmentation is tuned; 0 is all."""
     draws: int = 1000
     """Bootstrap draws behind every interval."""
     seed: int = 0

@@ -108,12 +108,18 @@ def batch_shapes(
     )
 
 
-def by_device(function: Callable[..., Any], mesh: DeviceMesh) -> Callable[..., Any]:
+def by_device(function: Callable[..., Any], mesh: DeviceMesh, whole: int = 0) -> Callable[..., Any]:
     """A function of batch arrays, computed by every device for the rows that it holds.
 
-    For what XLA does not split by itself: it gathers a whole batch to transform it by FFT.
+    Its first `whole` arguments are the same for all rows. For what XLA does not split by itself: it
+    gathers a whole batch to transform it by FFT, or to scatter into it.
     """
-    return jax.shard_map(function, mesh=mesh, in_specs=BATCH, out_specs=BATCH)
+
+    def split(*arguments: Any) -> Any:
+        specs = (P(),) * whole + (BATCH,) * (len(arguments) - whole)
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=BATCH)(*arguments)
+
+    return split
 
 
 def replicated(mesh: DeviceMesh) -> NamedSharding:

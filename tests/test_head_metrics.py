@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sat_jax.analysis.head_metrics import MEASURES, RADII, measure_heads, offset_profile
+from sat_jax.analysis.head_metrics import (
+    CAD,
+    MEASURES,
+    RADII,
+    REACH,
+    cumulative_diagonality,
+    mass_within,
+    measure_heads,
+    modal_offset,
+    offset_profile,
+)
 
 T = 23
 
@@ -13,10 +23,10 @@ jitted_heads = jax.jit(measure_heads)
 
 
 def measure(probs, valid=None):
-    """Every measure of one map (T, T) as floats."""
+    """Every measure of one map (T, T) as floats, without the curve."""
     valid = np.ones(len(probs), bool) if valid is None else valid
     maps = jnp.asarray(probs)[None, None]
-    return {k: float(v[0, 0]) for k, v in jitted_heads(maps, valid[None]).items()}
+    return {k: float(v[0, 0]) for k, v in jitted_heads(maps, valid[None]).items() if k != CAD}
 
 
 def random_maps(rng, batch, heads, t, lengths):
@@ -49,6 +59,11 @@ def oracle(a):
     }
     for r in RADII:
         expected[f"mass_within_{r}"] = sum(x for o, x in pairs if abs(o) <= r) / t
+    expected["modal_offset"] = max(range(1 - t, t), key=lambda o: np.trace(a, o))
+    by_distance = np.zeros(max(t, REACH + 1))
+    for o, x in pairs:
+        by_distance[abs(o)] += x / t
+    expected[CAD] = by_distance.cumsum()[: REACH + 1]
     return expected
 
 
@@ -105,7 +120,7 @@ def test_every_measure_is_the_numpy_oracle():
     for row, n in enumerate(lengths):
         for head in range(4):
             expected = oracle(probs[row, head, :n, :n])
-            assert set(got) == set(expected) == set(MEASURES)
+            assert set(got) == set(expected) == {*MEASURES, CAD}
             for name, value in expected.items():
                 assert got[name][row, head] == pytest.approx(value, rel=2e-5, abs=2e-5), name
 
@@ -143,3 +158,42 @@ def test_offset_profile_is_the_sum_of_each_diagonal():
         expected = [np.trace(a, offset) / n for offset in range(-8, 9)]
         np.testing.assert_allclose(got[row, 0], expected, atol=1e-6)
         assert got[row, 0].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_curve_over_distances_is_a_sum_over_pairs_and_ends_at_one():
+    rng = np.random.default_rng(4)
+    lengths = [17, 9, 1]
+    probs, valid = random_maps(rng, 3, 4, 17, lengths)
+    curve = jax.jit(cumulative_diagonality, static_argnums=2)
+    for reach in (0, 5, 16, 40):
+        got = np.asarray(curve(probs, valid[:, None], reach))
+        assert got.shape == (3, 4, reach + 1)
+        for row, n in enumerate(lengths):
+            distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+            for r in range(reach + 1):
+                wanted = (probs[row, :, :n, :n] * (distance <= r)).sum((1, 2)) / n
+                np.testing.assert_allclose(got[row, :, r], wanted, rtol=1e-5)
+            np.testing.assert_allclose(got[row, :, n - 1 :], 1, rtol=1e-5)
+        assert (np.diff(got, axis=-1) >= -1e-6).all()
+
+
+def test_the_curve_is_the_mass_within_each_radius():
+    rng = np.random.default_rng(5)
+    probs, valid = random_maps(rng, 3, 4, 17, [17, 9, 1])
+    got = jitted_heads(probs, valid)
+    for r in RADII:
+        np.testing.assert_allclose(got[CAD][..., r], got[f"mass_within_{r}"], rtol=1e-5)
+    within = jax.jit(mass_within, static_argnums=0)(0, probs, valid[:, None])
+    np.testing.assert_allclose(got[CAD][..., 0], within, rtol=1e-5)
+
+
+def test_the_modal_offset_of_shifted_permutations_is_the_shift():
+    rng = np.random.default_rng(6)
+    shifts = [-9, -2, 0, 1, 5, 11]
+    maps = np.zeros((len(shifts), T, T), np.float32)
+    for shift, shifted in zip(shifts, maps, strict=True):
+        shifted[np.arange(T), (np.arange(T) + shift) % T] = 1
+    blurred = 0.9 * maps + 0.1 * random_maps(rng, 1, len(shifts), T, [T])[0][0]
+    for each in (maps, blurred):
+        got = jax.jit(modal_offset)(each, np.ones((len(shifts), T), bool))
+        assert got.tolist() == shifts

@@ -84,3 +84,27 @@ def test_one_utterance_has_intervals_of_no_width():
     summary = summarise(values, draws=20)
     for name in NAMES:
         np.testing.assert_allclose(summary.low[name], summary.high[name], rtol=1e-6)
+
+
+def test_shares_are_those_of_the_categories_and_sum_to_one():
+    for seed in range(3):
+        values = per_utterance(np.random.default_rng(seed), noise=2.0)
+        summary = summarise(values, draws=100, seed=seed)
+        assert set(summary.shares) == set(CATEGORY_OF.values())
+        assert sum(share for share, _, _ in summary.shares.values()) == pytest.approx(1)
+        for label, (share, low, high) in summary.shares.items():
+            assert share == pytest.approx((summary.category == label).mean())
+            assert 0 <= low <= high <= 1
+        # The same draws, counted one by one.
+        weights = np.asarray(bootstrap_weights(jax.random.key(seed), 40, 100))
+        drawn = np.stack([np.einsum("gu,ulh->glh", weights, values[name]) for name in CATEGORY_OF])
+        of_draws = np.asarray(categories(jnp.asarray(drawn.reshape(3, 100, -1))))
+        for i, (_, low, high) in enumerate(summary.shares.values()):
+            wanted = np.percentile((of_draws == i).mean(-1), (2.5, 97.5))
+            np.testing.assert_allclose((low, high), wanted, atol=1e-6)
+
+
+def test_certain_categories_have_certain_shares():
+    summary = summarise(per_utterance(np.random.default_rng(2), noise=1e-4), draws=50)
+    for share, low, high in summary.shares.values():
+        np.testing.assert_allclose((low, high), share, atol=1e-6)

@@ -13,6 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 RADII = (1, 2, 5, 10, 25)
+CAD = "cumulative_diagonality"
+REACH = 100
+"""Positions up to which the curve CAD is measured."""
 
 
 def entropy(p: jax.Array) -> jax.Array:
@@ -96,6 +99,25 @@ def offset_spread(probs: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.sqrt((profile * centred**2).sum(-1))
 
 
+def modal_offset(probs: jax.Array, valid: jax.Array) -> jax.Array:
+    """The offset k - q in positions with the largest share of the attention; padding as above."""
+    profile = offset_profile(probs, valid)
+    return offsets(profile)[jnp.argmax(profile, axis=-1)]
+
+
+def cumulative_diagonality(probs: jax.Array, valid: jax.Array, reach: int) -> jax.Array:
+    """Share of the attention with |q - k| <= r for r = 0 .. reach positions: (..., reach + 1).
+
+    The curve CAD(r) of Shim et al., ICLR 2022, over r in positions; 1 beyond the utterance.
+    """
+    profile = offset_profile(probs, valid)
+    t = (profile.shape[-1] + 1) // 2
+    after, before = profile[..., t - 1 :], profile[..., t - 1 :: -1]
+    folded = (after + before).at[..., 0].set(after[..., 0])
+    within = folded.cumsum(-1)
+    return within[..., jnp.minimum(jnp.arange(reach + 1), t - 1)]
+
+
 def mass_within(radius: int, probs: jax.Array, valid: jax.Array) -> jax.Array:
     """Share of the attention with |q - k| <= radius positions; padding is not counted."""
     profile = offset_profile(probs, valid)
@@ -103,7 +125,9 @@ def mass_within(radius: int, probs: jax.Array, valid: jax.Array) -> jax.Array:
 
 
 def measure_heads(probs: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
-    """Every measure of every head, (B, H), of maps (B, H, T, T) with valid (B, T).
+    """Every measure of every head, (B, H), and the curve CAD (B, H, REACH + 1).
+
+    probs (B, H, T, T), valid (B, T).
 
     To be called under jit, which computes what the measures share once. One head at a time: on a
     CPU, a head's maps of a batch stay in cache through all the measures, which is
@@ -112,10 +136,11 @@ def measure_heads(probs: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
     """
 
     def measure(maps: jax.Array) -> dict[str, jax.Array]:
-        return {name: measure(maps, valid) for name, measure in MEASURES.items()}
+        values = {name: measure(maps, valid) for name, measure in MEASURES.items()}
+        return values | {CAD: cumulative_diagonality(maps, valid, REACH)}
 
     measured = lax.map(measure, probs.swapaxes(0, 1))
-    return {name: values.T for name, values in measured.items()}
+    return {name: values.swapaxes(0, 1) for name, values in measured.items()}
 
 
 MEASURES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -125,5 +150,6 @@ MEASURES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "weight": weight,
     "mean_offset": mean_offset,
     "offset_spread": offset_spread,
+    "modal_offset": modal_offset,
     **{f"mass_within_{radius}": functools.partial(mass_within, radius) for radius in RADII},
 }

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+
 # Best rank wins; on a tie the larger gap to the median, then this order.
 CATEGORY_OF = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
 RANKED = (*CATEGORY_OF, "weight")
@@ -31,6 +33,8 @@ class HeadSummary(NamedTuple):
     """global, vertical or diagonal."""
     category_share: np.ndarray
     """Share of bootstrap draws with the same category."""
+    shares: dict[str, tuple[float, float, float]]
+    """Share of all heads in each category, with its 95 % interval."""
 
 
 def ranks(values: jax.Array) -> jax.Array:
@@ -52,13 +56,6 @@ def categories(values: jax.Array) -> jax.Array:
     return jnp.argmax(jnp.where(tied, gap, -jnp.inf), axis=0)
 
 
-def bootstrap_weights(key: jax.Array, utterances: int, draws: int) -> jax.Array:
-    """How often each utterance is drawn, as shares (draws, utterances) that sum to 1."""
-    picks = jax.random.randint(key, (draws, utterances), 0, utterances)
-    rows = jnp.arange(draws)[:, None]
-    return jnp.zeros((draws, utterances)).at[rows, picks].add(1.0 / utterances)
-
-
 def summarise(
     per_utterance: dict[str, np.ndarray], draws: int = 1000, seed: int = 0
 ) -> HeadSummary:
@@ -72,22 +69,26 @@ def summarise(
     _, utterances, layers, heads = stacked.shape
     flat = stacked.reshape(len(names), utterances, layers * heads)
     weights = bootstrap_weights(jax.random.key(seed), utterances, draws)
-    drawn = jnp.einsum("gu,muh->mgh", weights, flat, precision="highest")
+    drawn = jnp.stack([drawn_means(weights, measure) for measure in flat])
     means = flat.mean(1)
 
     def table(values: jax.Array) -> np.ndarray:
         return np.asarray(values).reshape(layers, heads)
 
-    def interval(values: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-        low, high = jnp.percentile(values.astype(jnp.float32), jnp.array([2.5, 97.5]), axis=0)
+    def bounds_of(values: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        low, high = interval(values)
         return table(low), table(high)
 
-    bounds = {name: interval(drawn[i]) for i, name in enumerate(names)}
+    bounds = {name: bounds_of(drawn[i]) for i, name in enumerate(names)}
     ranked = {name: names.index(name) for name in RANKED}
-    rank_bounds = {name: interval(ranks(drawn[i])) for name, i in ranked.items()}
+    rank_bounds = {name: bounds_of(ranks(drawn[i])) for name, i in ranked.items()}
     decisive = jnp.array([ranked[name] for name in CATEGORY_OF])
     category, drawn_category = categories(means[decisive]), categories(drawn[decisive])
     labels = np.array(list(CATEGORY_OF.values()))
+    shares = {}
+    for i, label in enumerate(labels.tolist()):
+        low, high = interval((drawn_category == i).mean(-1))
+        shares[label] = (float((category == i).mean()), float(low), float(high))
     return HeadSummary(
         metrics={name: table(means[i]) for i, name in enumerate(names)},
         low={name: low for name, (low, _) in bounds.items()},
@@ -97,4 +98,5 @@ def summarise(
         rank_high={name: np.rint(high).astype(int) for name, (_, high) in rank_bounds.items()},
         category=labels[table(category)],
         category_share=table((drawn_category == category).mean(0)),
+        shares=shares,
     )

@@ -31,6 +31,8 @@ class Batch(NamedTuple):
     """Utterance of each row in its split, `(B,)` int32; -1 where the row only fills the batch."""
     labels: np.ndarray | None = None
     """Phone of each frame, `(B, T)` int32, -1 where there is none; None in training."""
+    phones: tuple[np.ndarray, ...] | None = None
+    """Phones `(n, 3)` of each row: start, end in samples of the row, label; as `labels`."""
 
 
 def train_plan(
@@ -171,6 +173,7 @@ def load_batch(split: Any, step: Step, rows: slice, features: Features, with_lab
     )
     lengths = np.zeros(len(index), dtype=np.int32)
     labels = np.full((len(index), step.frames), -1, dtype=np.int32) if with_labels else None
+    phones = [np.zeros((0, 3), np.int32)] * len(index)
     for row, (utterance, start) in enumerate(zip(index.tolist(), starts.tolist(), strict=True)):
         if utterance < 0:
             continue
@@ -182,8 +185,9 @@ def load_batch(split: Any, step: Step, rows: slice, features: Features, with_lab
         audio[row, : lengths[row]] = record.audio[offset : offset + lengths[row]]
         if with_labels:
             moved = np.asarray(record.phones) - np.array([offset, offset, 0])
+            phones[row] = moved
             labels[row, :frames] = frame_labels(moved, frames, features.window, features.hop)
-    return Batch(audio, lengths, index, labels)
+    return Batch(audio, lengths, index, labels, tuple(phones) if with_labels else None)
 
 
 def process_rows(size: int, process: int, processes: int) -> slice:

@@ -35,8 +35,8 @@ th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 td { padding: .25rem .6rem; border-top: 1px solid var(--line); white-space: nowrap; }
 td small { display: block; color: var(--soft); font-size: .72rem; }
-td span::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .4em;
-  border-radius: 2px; background: var(--kind); outline: 1px solid var(--line); }
+td span[class]::before { content: ""; display: inline-block; width: .7em; height: .7em;
+  margin-right: .4em; border-radius: 2px; background: var(--kind); outline: 1px solid var(--line); }
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) minmax(0, 1fr); gap: .2rem
   1rem;
   margin: 0; font-size: .9rem; }
@@ -45,8 +45,8 @@ dt { color: var(--soft); } dd { margin: 0; } code { overflow-wrap: anywhere; }
 """ + "\n".join(f".{name} {{ --kind: {colour}; }}" for name, colour in COLOURS.items())
 
 _SCRIPT = """
-const table = document.getElementById("sortable");
-if (table) table.tHead.addEventListener("click", (event) => {
+for (const table of document.querySelectorAll(".sortable"))
+table.tHead.addEventListener("click", (event) => {
   const head = event.target.closest("th");
   if (!head) return;
   const up = head.getAttribute("aria-sort") !== "ascending";

@@ -1,35 +1,30 @@
-"""The report: sections, a head table and a manifest in, one self-contained HTML page out.
+"""The report: sections and a manifest in, one self-contained HTML page out.
 
 The page holds its pictures, sounds, styles and script; a content security policy forbids it to load
 anything else. Links to the PDF and CSV files beside it are relative.
 """
 
 import base64
-import io
+import csv
 import json
 import os
 import re
-import wave
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import numpy as np
-
 from sat_jax.errors import InputError
 from sat_jax.figures import style
-from sat_jax.figures.heads import RANKED, HeadTable, check
 from sat_jax.figures.page import PAGE
-from sat_jax.shapes import SAMPLE_RATE
 
 
 class Picture(NamedTuple):
     """One figure of a section."""
 
     png: Path
-    """The file that is inlined; a PDF of the same stem beside it is linked."""
+    """The file that is inlined; a PDF and a CSV of the same stem beside it are linked."""
     caption: str
     """How to read it; paragraphs as in `Section.text`."""
     alt: str
@@ -41,8 +36,17 @@ class Clip(NamedTuple):
 
     caption: str
     """What is heard."""
-    audio: np.ndarray
-    """`(N,)` int16 at 16 kHz."""
+    wav: Path
+    """The file that is inlined."""
+
+
+class Table(NamedTuple):
+    """A table to sort."""
+
+    caption: str
+    """What it holds."""
+    rows: Path
+    """A CSV file; the columns x_low and x_high are shown as the interval of x."""
 
 
 class Section(NamedTuple):
@@ -56,35 +60,29 @@ class Section(NamedTuple):
     """Figures in their order."""
     clips: Sequence[Clip] = ()
     """Sounds, before the figures."""
+    tables: Sequence[Table] = ()
+    """Tables, after the figures."""
     files: Sequence[tuple[str, Path]] = ()
-    """Label and path of files to link, such as tables."""
+    """Label and path of files to link."""
 
 
 def write_report(
-    path: Path,
-    title: str,
-    sections: Sequence[Section],
-    table: HeadTable | None,
-    manifest: dict[str, Any],
+    path: Path, title: str, sections: Sequence[Section], manifest: dict[str, Any]
 ) -> Path:
     """Write the report to `path`, whole or not at all, and return `path`.
 
-    `table` becomes a table that a click on a column's head sorts (None: no table), `manifest` (JSON
-    values) a list at the foot. Raises InputError where a picture or a linked file does not exist,
-    an alternative text is empty, or `path` cannot be written.
+    A click on the head of a table's column sorts it; `manifest` (JSON values) becomes a list at the
+    foot. Raises InputError where a picture, a sound, a table or a linked file cannot be read, an
+    alternative text is empty, or `path` cannot be written.
     """
     path = Path(path)
     numbered = list(enumerate(sections, start=1))
     contents = [f'<a href="#s{n}">{escape(section.heading)}</a>' for n, section in numbered]
-    body = [_section(n, section, path.parent) for n, section in numbered]
-    if table is not None:
-        contents.append('<a href="#heads">All heads as a table</a>')
-        body.append(_head_table(table))
     contents.append('<a href="#run">How it was made</a>')
     places = {
         "title": escape(title),
         "contents": "\n".join(contents),
-        "body": "\n".join(body),
+        "body": "\n".join(_section(n, section, path.parent) for n, section in numbered),
         "manifest": _manifest(manifest),
     }
     # One pass, so that a place's mark inside somebody's text stays text.
@@ -97,6 +95,7 @@ def _section(number: int, section: Section, directory: Path) -> str:
     parts.append(_paragraphs(section.text))
     parts += [_clip(clip) for clip in section.clips]
     parts += [_picture(picture, directory) for picture in section.pictures]
+    parts += [_table(table) for table in section.tables]
     links = [
         f'<a href="{_relative(file, directory)}">{escape(label)}</a>'
         for label, file in section.files
@@ -120,17 +119,16 @@ def _picture(picture: Picture, directory: Path) -> str:
     png = Path(picture.png)
     if not picture.alt.strip():
         raise InputError(f"{png}: the picture has no alternative text; say in a line what it shows")
-    try:
-        content = png.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{png}: cannot be read ({error.strerror}); save the figure first"
-        ) from error
+    content = _content(png)
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise InputError(f"{png}: is not a PNG file; save the figure with figures.style.save")
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-    pdf = png.with_suffix(".pdf")
-    link = f'<a href="{_relative(pdf, directory)}">PDF</a>' if pdf.exists() else ""
+    beside = [png.with_suffix(suffix) for suffix in (".pdf", ".csv")]
+    link = " ".join(
+        f'<a href="{_relative(file, directory)}">{file.suffix[1:].upper()}</a>'
+        for file in beside
+        if file.exists()
+    )
     data = base64.b64encode(content).decode()
     return (
         f'<figure><img alt="{escape(picture.alt)}" width="{width}" height="{height}" '
@@ -140,22 +138,23 @@ def _picture(picture: Picture, directory: Path) -> str:
 
 
 def _clip(clip: Clip) -> str:
-    samples = np.asarray(clip.audio)
-    if samples.ndim != 1 or samples.dtype != np.int16:
-        raise InputError(
-            f"clip {clip.caption!r}: audio is {samples.dtype} {samples.shape}, expected int16 (N,)"
-        )
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
-    data = base64.b64encode(buffer.getvalue()).decode()
+    content = _content(Path(clip.wav))
+    if content[:4] != b"RIFF":
+        raise InputError(f"{clip.wav}: is not a RIFF (wav) file; write the sound as wav")
+    data = base64.b64encode(content).decode()
     return (
         f'<p class="clip"><audio controls src="data:audio/wav;base64,{data}"></audio>\n'
         f"{escape(clip.caption)}</p>"
     )
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}); make it before the report"
+        ) from error
 
 
 def _relative(file: Path, directory: Path) -> str:
@@ -165,48 +164,60 @@ def _relative(file: Path, directory: Path) -> str:
     return escape(quote(Path(os.path.relpath(file, directory)).as_posix()))
 
 
-def _head_table(table: HeadTable) -> str:
-    """Every metric with its interval and every rank, one row per head."""
-    check(table)
-    names = list(table.metrics)
-    heads = ["layer", "head", "category", "share of draws", *names]
-    heads += [f"rank by {name}" for name in RANKED]
+def _table(table: Table) -> str:
+    """A CSV as a sortable table; the bounds of a value stand under it in small print."""
+    rows = list(csv.reader(_content(Path(table.rows)).decode().splitlines()))
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise InputError(f"{table.rows}: is not a CSV table with a head and rows of one length")
+    names = rows[0]
+    bounds = [(_place(names, f"{name}_low"), _place(names, f"{name}_high")) for name in names]
+    shown = [i for i, name in enumerate(names) if not _is_bound(name, names)]
     labels = "".join(
-        f'<th aria-sort="none" scope="col"><button>{escape(name.replace("_", " "))}</button></th>'
-        for name in heads
+        '<th aria-sort="none" scope="col"><button>'
+        f"{escape(names[i].replace('_', ' '))}</button></th>"
+        for i in shown
     )
-    rows = []
-    for layer, head in np.ndindex(np.shape(table.category)):
-        at = (layer, head)
-        kind = str(table.category[at])
-        cells = [_cell(layer + 1, f"L{layer + 1}"), _cell(head + 1, f"H{head + 1}")]
-        cells.append(f'<td data-value="{kind}"><span class="{kind}">{kind}</span></td>')
-        cells.append(_cell(table.category_share[at], f"{100 * table.category_share[at]:.0f} %"))
-        for group, low, high, keys, digits in (
-            (table.metrics, table.low, table.high, names, 3),
-            (table.ranks, table.rank_low, table.rank_high, RANKED, 0),
-        ):
-            for name in keys:
-                ends = [style.signed(end[name][at], digits) for end in (low, high)]
-                value = style.signed(group[name][at], digits)
-                cells.append(
-                    _cell(group[name][at], f"{value} <small>{ends[0]} to {ends[1]}</small>")
-                )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+    body = "\n".join(
+        f"<tr>{''.join(_cell(row, i, names[i], bounds[i]) for i in shown)}</tr>" for row in rows[1:]
+    )
     return (
-        '<section id="heads"><h2>All heads as a table</h2>\n'
-        f"<p>{escape(table.name)}, means over {table.utterances} utterances; small print is the "
-        "bootstrap 95 % interval. A click on a column's head sorts by it, a second click turns the "
-        "order.</p>\n"
-        '<div class="wide" tabindex="0" role="region" aria-label="Table of all heads">'
-        f'<table id="sortable"><thead><tr>{labels}</tr></thead>\n<tbody>'
-        + "\n".join(rows)
-        + "</tbody></table></div></section>"
+        f"<p>{escape(table.caption)} A click on a column's head sorts by it, a second click turns "
+        "the order; small print is the bootstrap 95 % interval.</p>\n"
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.caption)}">'
+        f'<table class="sortable"><thead><tr>{labels}</tr></thead>\n<tbody>{body}</tbody></table>'
+        "</div>"
     )
 
 
-def _cell(value: float, html: str) -> str:
-    return f'<td data-value="{float(value):.9g}">{html}</td>'
+def _place(names: list[str], name: str) -> int | None:
+    return names.index(name) if name in names else None
+
+
+def _is_bound(name: str, names: list[str]) -> bool:
+    stem, _, end = name.rpartition("_")
+    return end in ("low", "high") and stem in names
+
+
+def _cell(row: list[str], at: int, name: str, bounds: tuple[int | None, int | None]) -> str:
+    text = row[at]
+    number = _number(text)
+    if number is None:
+        mark = f'<span class="{escape(text)}">' if name == "category" else "<span>"
+        return f'<td data-value="{escape(text)}">{mark}{escape(text)}</span></td>'
+    digits = 0 if re.fullmatch(r"-?\d+", text) else 3
+    interval = ""
+    if None not in bounds:
+        ends = [_number(row[bound]) for bound in bounds]
+        if None not in ends:
+            interval = " <small>{} to {}</small>".format(*(style.signed(e, digits) for e in ends))
+    return f'<td data-value="{number:.9g}">{style.signed(number, digits)}{interval}</td>'
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _manifest(manifest: dict[str, Any]) -> str:

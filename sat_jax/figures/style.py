@@ -4,13 +4,18 @@ Sizes are inches and points on paper: `COLUMN` and `PAGE` are the widths of one 
 so a figure goes into a paper unscaled. Positions are measured from the top left corner.
 """
 
+import csv
 import io
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -145,6 +150,23 @@ def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, Path]:
             figure.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata)
             paths.append(write_whole(Path(directory) / f"{stem}.{suffix}", buffer.getvalue()))
     return paths[0], paths[1]
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write `rows` (dicts of the same keys) as CSV, whole or not at all; floats get 7 digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.7g}" if isinstance(v, Real) else v for k, v in row.items()})
+    return write_whole(path, text.getvalue().encode())
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> Path:
+    """Write named arrays as a compressed npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return write_whole(path, content.getvalue())
 
 
 def write_whole(path: Path, content: bytes) -> Path:

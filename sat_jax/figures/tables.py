@@ -1,11 +1,13 @@
-"""A head table in, one CSV row per head out."""
+"""Head tables in, the rows of the CSV files beside their figures out."""
 
-import csv
-import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sat_jax.figures import style
-from sat_jax.figures.heads import HeadTable, check
+from sat_jax.figures.heads import AXES, HeadTable, check
 
 
 def write_heads(path: Path, table: HeadTable) -> Path:
@@ -15,20 +17,74 @@ def write_heads(path: Path, table: HeadTable) -> Path:
     category and the share of bootstrap draws that confirm it.
     """
     check(table)
-    groups = [(name, table.metrics, table.low, table.high) for name in table.metrics]
-    ranked = [(name, table.ranks, table.rank_low, table.rank_high) for name in table.ranks]
-    names = [f"{name}{end}" for name, *_ in groups for end in ("", "_low", "_high")]
-    names += [f"rank_{name}{end}" for name, *_ in ranked for end in ("", "_low", "_high")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["layer", "head", *names, "category", "category_share", "utterances"])
-    layers, heads = table.category.shape
-    for layer in range(layers):
-        for head in range(heads):
-            at = (layer, head)
-            values = [f"{array[name][at]:.7g}" for name, *arrays in groups for array in arrays]
-            values += [int(array[name][at]) for name, *arrays in ranked for array in arrays]
-            share = f"{table.category_share[at]:.4g}"
-            end = [table.category[at], share, table.utterances]
-            writer.writerow([layer + 1, head + 1, *values, *end])
-    return style.write_whole(path, text.getvalue().encode())
+    rows = [
+        {**at, **_metrics(table, place), **_ranks(table, place), **_category(table, place)}
+        for at, place in _heads(table)
+    ]
+    return style.write_table(path, rows)
+
+
+def metric_rows(tables: Sequence[HeadTable]) -> list[dict[str, Any]]:
+    """One row per model and head: category and every metric with its interval."""
+    return [
+        {"model": table.name, **at, **_category(table, place), **_metrics(table, place)}
+        for table in tables
+        for at, place in _heads(table)
+    ]
+
+
+def rank_rows(table: HeadTable) -> list[dict[str, Any]]:
+    """One row per head: its ranks with their intervals."""
+    return [
+        {**at, **_category(table, place), **_ranks(table, place)} for at, place in _heads(table)
+    ]
+
+
+def distribution_rows(tables: Sequence[HeadTable]) -> list[dict[str, Any]]:
+    """One row per model and layer: heads of each category, and the layer's mean G, V and D."""
+    return [
+        {
+            "model": table.name,
+            "layer": layer + 1,
+            **{name: int((table.category[layer] == name).sum()) for name in style.CATEGORIES},
+            **{f"mean_{name}": table.metrics[name][layer].mean() for name in AXES},
+        }
+        for table in tables
+        for layer in range(len(table.category))
+    ]
+
+
+def gallery_rows(table: HeadTable, top: int = 4) -> list[dict[str, Any]]:
+    """One row per map of `maps.gallery`: the metric that it leads, its place, and its value."""
+    rows = []
+    for name in AXES:
+        order = np.argsort(-table.metrics[name].ravel(), kind="stable")[:top]
+        for place, index in enumerate(order.tolist(), start=1):
+            layer, head = np.unravel_index(index, table.category.shape)
+            value = table.metrics[name][layer, head]
+            where = {"layer": layer + 1, "head": head + 1}
+            rows.append({"highest": name, "place": place, **where, "value": value})
+    return rows
+
+
+def _heads(table: HeadTable) -> Iterator[tuple[dict[str, int], tuple[int, ...]]]:
+    for layer, head in np.ndindex(table.category.shape):
+        yield {"layer": layer + 1, "head": head + 1}, (layer, head)
+
+
+def _metrics(table: HeadTable, at: tuple[int, ...]) -> dict[str, float]:
+    ends = {"": table.metrics, "_low": table.low, "_high": table.high}
+    return {f"{name}{end}": ends[end][name][at] for name in table.metrics for end in ends}
+
+
+def _ranks(table: HeadTable, at: tuple[int, ...]) -> dict[str, int]:
+    ends = {"": table.ranks, "_low": table.rank_low, "_high": table.rank_high}
+    return {f"rank_{name}{end}": int(ends[end][name][at]) for name in table.ranks for end in ends}
+
+
+def _category(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "category": str(table.category[at]),
+        "category_share": table.category_share[at],
+        "utterances": table.utterances,
+    }

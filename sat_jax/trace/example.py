@@ -57,7 +57,7 @@ def trace_utterance(
     return [
         Sample(
             id=utterance.id,
-            maps=np.stack([np.asarray(layer) for layer in probs]).astype(np.float16),
+            maps=np.stack([np.asarray(layer) for layer in probs]),
             spectrogram=np.asarray(seen),
             audio=audio,
             phones=utterance.phones,

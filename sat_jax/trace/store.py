@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import soundfile
+
+from sat_jax.shapes import SAMPLE_RATE
 
 
 class Sample(NamedTuple):
@@ -11,7 +14,7 @@ class Sample(NamedTuple):
 
     id: str
     maps: np.ndarray
-    """(L, H, T, T) float16, rows are queries; padding is cut off."""
+    """(L, H, T, T), rows are queries; padding is cut off; on disk float16."""
     spectrogram: np.ndarray
     """(frames, F) log-mel float32."""
     audio: np.ndarray
@@ -25,8 +28,18 @@ def save_sample(path: Path, sample: Sample) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, **{k: np.asarray(v) for k, v in sample._asdict().items()})
+        fields = sample._replace(maps=sample.maps.astype(np.float16))._asdict()
+        np.savez_compressed(file, **{k: np.asarray(v) for k, v in fields.items()})
     temporary.replace(path)
+
+
+def save_sound(path: Path, audio: np.ndarray) -> Path:
+    """Write int16 audio (N,) of 16 kHz as wav, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    soundfile.write(temporary, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    temporary.replace(path)
+    return path
 
 
 def load_sample(path: Path) -> Sample:

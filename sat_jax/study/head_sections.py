@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from sat_jax.figures import captions
+from sat_jax.figures import captions, phone_captions
 from sat_jax.figures.heads import HeadTable
-from sat_jax.figures.report import Clip, Picture, Section
+from sat_jax.figures.report import Clip, Picture, Section, Table
 
 
 def training_summary(records: Sequence[dict[str, float]]) -> str:
@@ -24,13 +22,11 @@ def training_summary(records: Sequence[dict[str, float]]) -> str:
     )
 
 
-def sections(
-    out: Path, tables: Sequence[HeadTable], summary: str, audio: np.ndarray
-) -> list[Section]:
+def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) -> list[Section]:
     """Sections for a trained and an untrained model, from the figures that lie in `out`/figures.
 
-    `tables` are their head tables, `summary` says what was trained and analysed, `audio` is the
-    utterance that is drawn. Raises what `write_report` raises where a figure is missing.
+    `tables` are their head tables, `summary` says what was trained and analysed, `sound` is the wav
+    of the utterance that is drawn.
     """
     trained, untrained = tables
     figures, analysis = out / "figures", out / "analysis"
@@ -50,7 +46,7 @@ def sections(
         Section(
             "The model and what it was measured on",
             summary,
-            clips=[Clip("The utterance that is drawn below.", audio)],
+            clips=[Clip("The utterance that is drawn below.", sound)],
             files=[
                 ("heads.csv", analysis / "heads.csv"),
                 ("heads_untrained.csv", analysis / "heads_untrained.csv"),
@@ -88,5 +84,24 @@ def sections(
         Section(
             "How certain the ranks are",
             pictures=pair("rank_intervals", captions.RANK_INTERVALS, "Ranks of all heads"),
+        ),
+        Section(
+            "How far heads look",
+            pictures=[
+                Picture(
+                    figures / "cumulative_diagonality.png",
+                    phone_captions.CUMULATIVE_DIAGONALITY,
+                    f"Cumulative attention diagonality by layer, {names}",
+                )
+            ],
+        ),
+        Section(
+            "All heads as a table",
+            tables=[
+                Table(
+                    f"{trained.name}, means over {trained.utterances} utterances.",
+                    analysis / "heads.csv",
+                )
+            ],
         ),
     ]

@@ -1,0 +1,31 @@
+"""Per-utterance numbers in, their intervals over resampled utterances out: no second pass.
+
+One draw picks as many utterances as there are, with replacement; the same draws serve every
+statistic of a study, so that differences between heads are paired.
+"""
+
+import jax
+import jax.numpy as jnp
+
+INTERVAL = (2.5, 97.5)
+"""Percentiles of the draws that bound every interval."""
+
+
+def bootstrap_weights(key: jax.Array, utterances: int, draws: int) -> jax.Array:
+    """How often each utterance is drawn, as shares (draws, utterances) that sum to 1."""
+    picks = jax.random.randint(key, (draws, utterances), 0, utterances)
+    rows = jnp.arange(draws)[:, None]
+    return jnp.zeros((draws, utterances)).at[rows, picks].add(1.0 / utterances)
+
+
+def drawn_means(weights: jax.Array, values: jax.Array) -> jax.Array:
+    """Weighted means of values (U, ...) for every draw of weights (G, U): (G, ...), float32."""
+    flat = values.reshape(len(values), -1).astype(jnp.float32)
+    means = jnp.einsum("gu,un->gn", weights, flat, precision="highest")
+    return means.reshape(len(weights), *values.shape[1:])
+
+
+def interval(drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Lower and upper end of the 95 % interval over draws (G, ...); NaN draws are left out."""
+    low, high = jnp.nanpercentile(drawn.astype(jnp.float32), jnp.array(INTERVAL), axis=0)
+    return low, high

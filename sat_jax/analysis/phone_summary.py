@@ -1,0 +1,171 @@
+"""Attention between phones, summed over utterances, in; relation maps, concentration, shares out.
+
+Source: arXiv:2006.03265, eq. 6 and section 5 (relation, concentration, focus, neglect); without the
+query's own segment (PAR): Shim et al., ICLR 2022. Everything is a ratio to uniform attention on the
+same utterances. Intervals resample groups of utterances; each draw resamples the baseline as well.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+
+
+class Attention(NamedTuple):
+    """Sums over the utterances of each group: n (U,) counts them, the rest is (U, ...).
+
+    joint (U, L, H, P, P) and own (U, L, H, P) as from `phone_attention`, joint_uniform (U, P, P)
+    and own_uniform (U, P) as from `uniform_phone_attention`.
+    """
+
+    n: np.ndarray
+    joint: np.ndarray
+    own: np.ndarray
+    joint_uniform: np.ndarray
+    own_uniform: np.ndarray
+
+
+class Interval(NamedTuple):
+    """A value with its bootstrap 95 % interval, arrays of one shape."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class PhoneSummary(NamedTuple):
+    """What every head of one model does with phones; NaN where a phone or a pair never occurs."""
+
+    relation: np.ndarray
+    """(L, H, P, P) P_h of eq. 6: 0 as uniform attention, -1 none."""
+    elsewhere: np.ndarray
+    """(L, H, P, P) the same for attention that leaves the query's own segment."""
+    concentration: Interval
+    """(L, H, P) C_h: mean of the relation over query phones."""
+    silence: Interval
+    """(L, H) share of the attention on silence."""
+    silence_uniform: float
+    own: Interval
+    """(L, H) share of the attention inside the query's own segment."""
+    own_uniform: float
+    same: Interval
+    """(L, H) attention of phones (not silence) that leaves their segment and reaches the same phone
+    elsewhere, as a ratio to uniform attention."""
+    towards_silence: Interval
+    """(L, H) share on silence as a ratio to uniform attention."""
+
+
+def relation(joint: jax.Array, uniform: jax.Array) -> jax.Array:
+    """(joint - uniform) / uniform (eq. 6), (..., P, P); NaN where the pair never occurs."""
+    occurs = uniform > 0
+    ratio = joint / jnp.where(occurs, uniform, 1.0)
+    return jnp.where(occurs, ratio - 1.0, jnp.nan)
+
+
+def concentration(relation: jax.Array) -> jax.Array:
+    """Mean over query phones of a relation (..., P, P): (..., P), undefined pairs left out."""
+    return jnp.nanmean(relation, axis=-2)
+
+
+def leaving(joint: jax.Array, own: jax.Array) -> jax.Array:
+    """Attention (..., P, P) that leaves the query's own segment, scaled to sum to 1.
+
+    own (..., P) is what stays. All zero where nothing leaves.
+    """
+    phones = joint.shape[-1]
+    left = jnp.maximum(joint - own[..., None] * jnp.eye(phones), 0.0)
+    # What rounding leaves of a difference is no attention.
+    left = jnp.where(left > 1e-6 * joint, left, 0.0)
+    total = left.sum((-2, -1), keepdims=True)
+    return left / jnp.where(total > 0, total, 1.0)
+
+
+def same_share(joint: jax.Array, silence: int) -> jax.Array:
+    """Share of the attention (..., P, P) of phones other than silence that has the same phone."""
+    spoken = jnp.arange(joint.shape[-1]) != silence
+    queries = jnp.where(spoken[:, None], joint, 0.0)
+    total = queries.sum((-2, -1))
+    return jnp.trace(queries, axis1=-2, axis2=-1) / jnp.where(total > 0, total, 1.0)
+
+
+def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
+    """value / uniform; NaN where the latter is 0."""
+    return jnp.where(uniform > 0, value / jnp.where(uniform > 0, uniform, 1.0), jnp.nan)
+
+
+def statistics(
+    joint: jax.Array,
+    own: jax.Array,
+    joint_uniform: jax.Array,
+    own_uniform: jax.Array,
+    silence: int,
+) -> dict[str, jax.Array]:
+    """Everything with an interval, of means (..., P, P) and (..., P); silence is a phone, or -1."""
+    on_silence = joint[..., silence].sum(-1)
+    by_chance = joint_uniform[..., silence].sum(-1)
+    absent = silence < 0
+    same = same_share(leaving(joint, own), silence)
+    same_by_chance = same_share(leaving(joint_uniform, own_uniform), silence)
+    return {
+        "concentration": concentration(relation(joint, joint_uniform)),
+        "silence": jnp.full_like(on_silence, jnp.nan) if absent else on_silence,
+        "own": own.sum(-1),
+        "same": ratio(same, same_by_chance),
+        "towards_silence": jnp.full_like(on_silence, jnp.nan)
+        if absent
+        else ratio(on_silence, by_chance),
+    }
+
+
+def summarise_phones(
+    attention: Attention, silence: int, draws: int = 1000, seed: int = 0
+) -> PhoneSummary:
+    """Means over utterances and their intervals; silence is its index among the phones, or -1."""
+    groups, layers, heads = attention.joint.shape[:3]
+    weights = bootstrap_weights(jax.random.key(seed), groups, draws)
+    counts = jnp.asarray(attention.n, jnp.float32)
+    # A group holds sums: a draw's mean is its drawn sums over its drawn number of utterances.
+    drawn_weights = weights / (weights @ counts)[:, None]
+    once = jnp.full((1, groups), 1.0 / attention.n.sum())
+    everything = jnp.concatenate([once, drawn_weights])
+    joint_uniform = drawn_means(everything, jnp.asarray(attention.joint_uniform))
+    own_uniform = drawn_means(everything, jnp.asarray(attention.own_uniform))
+
+    @jax.jit
+    def head(of: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        joint, own = (drawn_means(everything, values) for values in of)
+        found = statistics(joint, own, joint_uniform, own_uniform, silence)
+        ends = {name: interval(values[1:]) for name, values in found.items()}
+        return {
+            "relation": relation(joint[0], joint_uniform[0]),
+            "elsewhere": relation(
+                leaving(joint[0], own[0]), leaving(joint_uniform[0], own_uniform[0])
+            ),
+            **{name: values[0] for name, values in found.items()},
+            **{f"{name}_low": low for name, (low, _) in ends.items()},
+            **{f"{name}_high": high for name, (_, high) in ends.items()},
+        }
+
+    def by_head(values: np.ndarray) -> jax.Array:
+        flat = values.reshape(groups, layers * heads, *values.shape[3:])
+        return jnp.asarray(flat.swapaxes(0, 1), jnp.float32)
+
+    per_head = lax.map(head, (by_head(attention.joint), by_head(attention.own)))
+    tables = {
+        name: np.asarray(values).reshape(layers, heads, *values.shape[1:])
+        for name, values in per_head.items()
+    }
+    named = ("concentration", "silence", "own", "same", "towards_silence")
+    bounds = {n: Interval(tables[n], tables[f"{n}_low"], tables[f"{n}_high"]) for n in named}
+    chance = float(joint_uniform[0, :, silence].sum()) if silence >= 0 else float("nan")
+    return PhoneSummary(
+        relation=tables["relation"],
+        elsewhere=tables["elsewhere"],
+        silence_uniform=chance,
+        own_uniform=float(own_uniform[0].sum()),
+        **bounds,
+    )

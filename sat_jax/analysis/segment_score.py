@@ -1,0 +1,94 @@
+"""Reference and predicted phone boundaries in, hits and the R-value out.
+
+Source: Räsänen, Laine, Altosaar, "An improved speech segmentation quality measure: the R-value",
+Interspeech 2009. Times are samples; a hit is within `TOLERANCE`; the search windows of neighbouring
+references are cut at their midpoint, so that no prediction can hit two and no reference is hit
+twice. The edges of an utterance are no boundaries.
+"""
+
+import numpy as np
+
+from sat_jax.errors import InputError
+from sat_jax.shapes import SAMPLE_RATE
+
+TOLERANCE = SAMPLE_RATE // 50
+"""Samples (20 ms) by which a prediction may miss its reference."""
+
+SCORES = ("r", "hit_rate", "over_segmentation", "precision", "recall", "f1")
+
+
+def reference_boundaries(phones: np.ndarray, samples: int, name: str) -> np.ndarray:
+    """Boundaries (n,) in samples between phones (m, 3) (start, end, label), inside [0, samples).
+
+    Raises `InputError`, naming utterance `name`, where phones leave a gap, overlap, or end before
+    the audio does: they are then of other audio, or in another unit.
+    """
+    starts, ends = phones[:, 0], phones[:, 1]
+    covered = len(phones) and starts[0] == 0 and ends[-1] >= samples
+    if not covered or (starts[1:] != ends[:-1]).any() or (ends <= starts).any():
+        reach = f"{starts[0]} to {ends[-1]}" if len(phones) else "nothing"
+        raise InputError(
+            f"utterance {name}: its phones cover {reach} and its audio 0 to {samples} samples; "
+            "phones have to follow each other without gaps, in samples of 16 kHz"
+        )
+    return starts[1:][starts[1:] < samples]
+
+
+def targets(references: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Which of the references (n,) a boundary at each of times (m,) would hit; -1 is none.
+
+    References rise. A time halfway between two references belongs to the later one.
+    """
+    if len(references) == 0:
+        return np.full(len(times), -1, np.int32)
+    middles = (references[1:] + references[:-1]) / 2
+    nearest = np.searchsorted(middles, times, side="right")
+    near = np.abs(times - references[nearest]) <= TOLERANCE
+    return np.where(near, nearest, -1).astype(np.int32)
+
+
+def half_frame_times(frames: int, window: int, hop: int) -> np.ndarray:
+    """Times in samples of the frame centres and of the middles between them, (2 frames - 1,)."""
+    return window / 2 + np.arange(2 * frames - 1) * hop / 2
+
+
+def count_hits(references: np.ndarray, predicted: np.ndarray) -> int:
+    """References (n,) that at least one of the predicted (m,) boundaries hits; both rise."""
+    hit = targets(references, predicted)
+    return len(np.unique(hit[hit >= 0]))
+
+
+def even_boundaries(references: np.ndarray, samples: int) -> np.ndarray:
+    """As many boundaries as references, evenly spaced: what knowing the rate alone is worth."""
+    return samples * np.arange(1, len(references) + 1) / (len(references) + 1)
+
+
+def score(
+    hits: np.ndarray, predicted: np.ndarray, references: np.ndarray | int
+) -> dict[str, np.ndarray]:
+    """R-value, hit rate, over-segmentation, precision, recall and F1 in percent, of any shape.
+
+    Counts are sums over utterances. No prediction has precision and F1 0; without references
+    nothing is defined and everything is NaN.
+    """
+    hits, predicted = np.asarray(hits, float), np.asarray(predicted, float)
+    total = np.where(np.asarray(references) > 0, references, np.nan)
+    recall = 100.0 * hits / total
+    over = 100.0 * (predicted / total - 1.0)
+    precision = 100.0 * hits / np.maximum(predicted, 1.0)
+    r1 = np.hypot(100.0 - recall, over)
+    r2 = (-over + recall - 100.0) / np.sqrt(2.0)
+    f1 = 2.0 * precision * recall / np.maximum(precision + recall, 1e-12)
+    r = 100.0 * (1.0 - (np.abs(r1) + np.abs(r2)) / 200.0)
+    return dict(zip(SCORES, (r, recall, over, precision, recall, f1), strict=True))
+
+
+def drawn_scores(
+    weights: np.ndarray, found: np.ndarray, known: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`score` of every bootstrap draw: weights (G, U), found (U, C, 2), known (U,) references.
+
+    Returns arrays (G, C).
+    """
+    sums = np.einsum("gu,ucn->gcn", weights, found.astype(np.float64))
+    return score(sums[..., 0], sums[..., 1], (weights @ known)[:, None])

@@ -1,0 +1,286 @@
+"""What heads do with phones and near frames, as points and curves: records in, `Figure` out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from sat_jax.errors import InputError
+from sat_jax.figures import style
+from sat_jax.figures.phone_axes import LETTERS, draw_key, draw_relation, name_manners, name_points
+from sat_jax.figures.phones import PhoneTable, check_phones, check_shown, heading, title
+
+UNIFORM = {"color": "#222222", "lw": 0.8, "ls": (0, (4, 2)), "zorder": 1}
+MODELS = ("#00735C", "#8C8C8C", "#CC79A7", "#56B4E9")  # none is the colour of a category
+TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+def verticality_against_concentration(
+    table: PhoneTable, shown: Sequence[tuple[int, int]]
+) -> Figure:
+    """Strongest focus and strongest neglect of a phone by every head against its verticality.
+
+    Above, a head stands at its largest concentration C (linear up to 1, logarithmic beyond), below
+    at its smallest, which cannot be less than -1; bars are the bootstrap interval of that phone's
+    C and names are that phone where there is room. Up to four heads `shown`, (layer, head) from 0,
+    carry letters and have their phone relation map beside the plot. Raises InputError as
+    `check_phones` does and for heads that the table does not have.
+    """
+    check_phones(table)
+    if len(shown) > len(LETTERS):
+        raise InputError(f"phone table {table.name!r}: {len(shown)} heads shown, expected up to 4")
+    if shown:
+        check_shown(table, shown)
+    around = max(style.text_width(name, style.SMALL) for name in table.manners) + 0.1
+    side, left, head, high, low = 1.22, 0.62, 0.62, 2.9, 2.3
+    wide = style.PAGE - left - 0.12 - (side + around + 0.25 if shown else 0)
+    height = head + high + 0.3 + low + 0.42 + (0.4 if shown else 0)
+
+    with style.applied():
+        figure = Figure(figsize=(style.PAGE, height))
+        heading(figure, table)
+        figure.legend(
+            handles=style.category_handles(),
+            loc="upper left",
+            bbox_to_anchor=((left - 0.08) / style.PAGE, 1 - 0.22 / height),
+            ncols=3,
+            handletextpad=0.2,
+            borderpad=0.2,
+        )
+        x = table.verticality
+        pad = 0.06 * float(np.ptp(x)) or 0.05
+        for focus, top, inches in ((True, head, high), (False, head + high + 0.3, low)):
+            axes = style.place(figure, left, top, wide, inches)
+            find = np.nanargmax if focus else np.nanargmin
+            phone = find(table.concentration, axis=-1)
+            y, *ends = (
+                np.take_along_axis(
+                    getattr(table, "concentration" + end), phone[..., None], axis=-1
+                )[..., 0]
+                for end in ("", "_low", "_high")
+            )
+            span = min(0.0, float(ends[0].min())), max(0.0, float(ends[1].max()))
+            if focus:
+                _scale_ratios(axes, span[1])
+            axes.set_ylim(span[0] - 0.05, 1.15 * span[1] + 0.05)
+            axes.set_xlim(x.min() - pad, x.max() + pad)
+            axes.axhline(0, **UNIFORM)
+            _points(axes, table, x, y, *ends)
+            names = [table.phones[index] for index in phone.ravel()]
+            chosen = [layer * x.shape[1] + number for layer, number in shown]
+            name_points(axes, (x, y, *ends), names, chosen, (wide, inches))
+            kind = "largest C: focus" if focus else "smallest C: neglect"
+            axes.set_ylabel(f"{kind} (0 = as uniform)")
+            if focus:
+                axes.tick_params(axis="x", labelbottom=False)
+            else:
+                axes.set_xlabel(style.METRIC_LABELS["verticality"])
+        for index, (layer, number) in enumerate(shown):
+            x0, y0 = style.PAGE - 0.1 - side, head + index * (side + 0.3)
+            axes = style.place(figure, x0, y0, side, side)
+            count = len(table.phones)
+            colour = style.COLOURS[table.category[layer, number]]
+            box = (0, count, count, 0)
+            draw_relation(axes, table.relation[layer, number], table.manners, box, colour, 0.3)
+            axes.set(xlim=(0, count), ylim=(count, 0), xticks=[], yticks=[])
+            name_manners(axes, table.manners, (side / count,) * 2, 0.04, False)
+            text = title(table, layer, number, side + around, f"{LETTERS[index]}  ")
+            style.write(figure, x0 + side, y0 - 0.06, text, ha="right")
+        if shown:
+            draw_key(figure, left, height - 0.34, "P", "frame:")
+        return figure
+
+
+def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
+    """Attention on silence, in the own segment and on the same phone elsewhere, by layer.
+
+    One column per model, which share the limits of every axis. Bars are bootstrap 95 % intervals,
+    dashed lines what uniform attention would give. Where a corpus has no silence, its panel says
+    so. Within a layer, heads stand in the order of their number. Raises InputError as
+    `check_phones` does and without a table.
+    """
+    if not tables:
+        raise InputError("segment shares: no table was given; expected at least one model")
+    for table in tables:
+        check_phones(table)
+    left, head, high, gap, foot = 0.62, 0.55, 1.6, 0.16, 0.42
+    page = style.COLUMN if len(tables) == 1 else max(style.PAGE, 2.6 * len(tables))
+    wide = (page - 0.1) / len(tables) - left
+    layers = max(len(table.category) for table in tables)
+    labels = {
+        "silence": "share of attention on silence",
+        "own": "share in own segment",
+        "same": "same phone elsewhere / uniform",
+    }
+
+    with style.applied():
+        figure = Figure(figsize=(page, head + 3 * high + 2 * gap + foot))
+        figure.legend(
+            handles=[*style.category_handles(), Line2D([], [], **UNIFORM, label="uniform")],
+            loc="upper left",
+            bbox_to_anchor=((left - 0.08) / page, 1 - 0.04 / figure.get_figheight()),
+            ncols=4,
+            handletextpad=0.4,
+            columnspacing=1.0,
+            borderpad=0.2,
+        )
+        for column, table in enumerate(tables):
+            x0 = left + column * (wide + left)
+            more = f" ({table.utterances} utterances)"
+            room = wide - style.text_width(more, 7.0, "bold")
+            text = style.fitted(table.name, room, 7.0, "bold") + more
+            style.write(figure, x0, 0.42, text, weight="bold", fontsize=7.0)
+            heads = np.shape(table.category)[1]
+            depth = np.arange(1, len(table.category) + 1)
+            x = depth[:, None] + (np.arange(heads) - (heads - 1) / 2) * 0.76 / max(heads, 2)
+            for row, (kind, label) in enumerate(labels.items()):
+                axes = style.place(figure, x0, head + row * (high + gap), wide, high)
+                values = [getattr(table, kind + end) for end in ("", "_low", "_high")]
+                uniform = 1.0 if kind == "same" else getattr(table, f"{kind}_uniform")
+                axes.axhline(uniform, **UNIFORM)
+                _points(axes, table, x, *values)
+                if np.isnan(uniform):
+                    look = {"ha": "center", "va": "center", "color": "#555555"}
+                    axes.text(
+                        0.5, 0.5, "no silence in this corpus", transform=axes.transAxes, **look
+                    )
+                tops = [getattr(other, f"{kind}_high") for other in tables]
+                tops += [getattr(other, f"{kind}_uniform", 1.0) for other in tables]
+                top = max((float(np.nanmax(v)) for v in tops if not np.isnan(v).all()), default=1)
+                axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+                if kind == "same":
+                    _scale_ratios(axes, top)
+                axes.set(xlim=(0.4, layers + 0.6), ylim=(-0.02 * min(top, 1), 1.08 * top))
+                axes.set_xticks(range(1, layers + 1, 1 + (layers - 1) // 16))
+                axes.grid(visible=False, axis="x")
+                for edge in np.arange(1, layers) + 0.5:
+                    axes.axvline(edge, color="#e4e4e4", lw=0.5, zorder=0)
+                if column == 0:
+                    axes.set_ylabel(label)
+                if row == 2:
+                    axes.set_xlabel("layer (heads of a layer from left to right)")
+                else:
+                    axes.tick_params(axis="x", labelbottom=False)
+        return figure
+
+
+def cumulative_diagonality(
+    names: Sequence[str],
+    radii: np.ndarray,
+    curves: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    uniform: np.ndarray,
+    seconds_per_position: float,
+) -> Figure:
+    """Mean share of a query's attention within a radius, a panel per layer and a line per head.
+
+    `names` `(M,)` of models, the first in a strong colour and the second in grey; `radii` `(R,)` in
+    positions, rising from 0 or more; `curves` `(M, L, H, R)`; `low` and `high` `(M, L, R)` are the
+    bootstrap interval of the mean over heads, which is the thick line; `uniform` `(R,)` is what
+    uniform attention would give. Raises InputError where shapes disagree or a value is no share.
+    """
+    shape = np.shape(curves)
+    if len(shape) != 4 or 0 in shape or not 0 < len(names) <= len(MODELS):
+        raise InputError(
+            f"cumulative diagonality: {len(names)} models, curves {shape}; expected 1 to "
+            f"{len(MODELS)} models and (M, L, H, R)"
+        )
+    models, layers, heads, count = shape
+    per_layer = (models, layers, count)
+    expected = {"names": (models,), "radii": (count,), "uniform": (count,)}
+    expected |= {"low": per_layer, "high": per_layer, "curves": shape}
+    given = {"names": names, "radii": radii, "uniform": uniform}
+    given |= {"low": low, "high": high, "curves": curves}
+    for field, values in given.items():
+        if np.shape(values) != expected[field]:
+            raise InputError(
+                f"cumulative diagonality: {field} has shape {np.shape(values)}, "
+                f"expected {expected[field]}"
+            )
+        if field not in ("names", "radii") and not (np.abs(np.asarray(values) - 0.5) < 0.501).all():
+            raise InputError(f"cumulative diagonality: {field} holds values that are not in 0..1")
+    if np.any(np.diff(radii) <= 0) or radii[0] < 0 or not seconds_per_position > 0:
+        raise InputError(
+            "cumulative diagonality: radii must rise from 0 or more, positions last > 0 s"
+        )
+    columns = 3 if layers % 4 and layers % 3 == 0 else min(4, layers)
+    rows = -(-layers // columns)
+    left, head, gap, down, foot = 0.5, 0.55, 0.2, 1.5, 0.52
+    page = style.PAGE if columns > 1 else style.COLUMN
+    wide = (page - left - 0.14 + gap) / columns - gap
+
+    with style.applied():
+        figure = Figure(figsize=(page, head + rows * down - 0.26 + foot))
+        handles = [
+            Line2D([], [], color=colour, lw=1.8, label=style.fitted(name, 1.6, 6.5))
+            for name, colour in zip(names, MODELS, strict=False)
+        ]
+        figure.legend(
+            handles=[*handles, Line2D([], [], **UNIFORM, label="uniform attention")],
+            loc="upper left",
+            bbox_to_anchor=((left - 0.08) / page, 1 - 0.04 / figure.get_figheight()),
+            ncols=len(names) + 1 if columns > 1 else 2,
+            borderpad=0.2,
+        )
+        for layer in range(layers):
+            row, column = divmod(layer, columns)
+            box = (left + column * (wide + gap), head + row * down, wide, down - 0.26)
+            axes = style.place(figure, *box)
+            for model in reversed(range(models)):
+                colour = MODELS[model]
+                axes.plot(radii, curves[model, layer].T, color=colour, lw=0.5, alpha=0.6)
+                ends = (low[model, layer], high[model, layer])
+                axes.fill_between(radii, *ends, color=colour, alpha=0.3, lw=0)
+                axes.plot(radii, curves[model, layer].mean(axis=0), color=colour, lw=1.8)
+            axes.plot(radii, uniform, **UNIFORM)
+            axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+            axes.set(xlim=(radii[0], radii[-1] * 1.02 or 1), ylim=(0, 1.02))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_title(f"layer {layer + 1}", pad=2.5)
+            ticks = _spaced(axes, radii, 1000 * seconds_per_position, wide)
+            axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axes.tick_params(labelleft=column == 0, labelbottom=layer + columns >= layers)
+            look = {"transform": axes.get_xaxis_transform(), "ha": "center", "fontsize": 6.0}
+            for tick in ticks if layer + columns >= layers else ():
+                milliseconds = f"{1000 * tick * seconds_per_position:g}"
+                axes.text(tick, -0.26 / (down - 0.26), milliseconds, **look)
+        x, y = 0.06, head + (rows * down - 0.26) / 2
+        text = "share of attention within the radius"
+        style.write(figure, x, y, text, rotation=90, va="center", fontsize=7.0)
+        text = "radius in positions and, below, in ms"
+        style.write(figure, left, figure.get_figheight() - 0.08, text, fontsize=7.0)
+        return figure
+
+
+def _points(axes: Axes, table: PhoneTable, x, y, low, high) -> None:
+    """One marker per head in the look of its category, with a bar from `low` to `high`."""
+    for kind in style.CATEGORIES:
+        at = np.asarray(table.category) == kind
+        colour = style.COLOURS[kind]
+        axes.vlines(x[at], low[at], high[at], color=colour, alpha=0.5, lw=0.6, zorder=2)
+        look = {"s": 9, "marker": style.MARKERS[kind], "color": colour, "linewidth": 0.7}
+        axes.scatter(x[at], y[at], zorder=3, **look)
+
+
+def _scale_ratios(axes: Axes, top: float) -> None:
+    """Linear up to 1 and logarithmic beyond, where single heads would flatten all others."""
+    axes.set_yscale("symlog", linthresh=1, linscale=1)
+    ticks = [t for t in (-1, -0.5, 0, 0.5, 1, *TICKS[2:]) if t <= max(top, 0.5)]
+    axes.set_yticks(ticks, [style.signed(t, 1 if t % 1 else 0) for t in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _spaced(axes: Axes, radii: np.ndarray, milliseconds: float, inches: float) -> list[float]:
+    """Round radii whose labels in milliseconds keep clear of each other on an axis of `inches`."""
+    kept, end = [], -np.inf
+    for tick in (t for t in TICKS if radii[0] <= t <= radii[-1]):
+        at = axes.transLimits.transform(axes.transScale.transform((tick, 0)))[0] * inches
+        half = style.text_width(f"{tick * milliseconds:g}", 6.0) / 2
+        if at - half >= end and at + half <= inches + 0.12:
+            kept.append(tick)
+            end = at + half + 0.06
+    return kept

@@ -1,0 +1,213 @@
+"""What the segmentation figures are made of and how to read them: records, checks, hits, captions.
+
+Captions are plain text as in `captions`: a blank line ends a paragraph, an indented paragraph is a
+formula, other breaks are spaces.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sat_jax.errors import InputError
+from sat_jax.figures import style
+from sat_jax.figures.compared import check_numbers
+
+TOLERANCE = 0.02  # seconds by which a hit may miss its reference
+
+SEGMENTATION = """\
+A phone boundary is where frames stop resembling their neighbours. v_i is what a kind of feature
+says of frame i: a row of a head's attention, a hidden state, MFCC or log-mel. K is the similarity
+of two frames, eps_i the threshold of frame i, Kf[i,j] is 1 if every frame from i to j resembles i,
+and S counts the neighbourhoods that reach equally far to both sides of frame t.
+
+    K[i,j]  = exp( -||v_i - v_j|| / \u03b1 )
+    eps_i   = \u03b2 \u00b7 (1/T) \u03a3_j K[i,j]
+    Kf[i,j] = \u03a0_{k from i to j} 1[ K[i,k] > eps_i ]
+    S[t]    = \u03a3_k Kf[t-k, t+k]
+
+Boundaries are the local minima of S; a plateau is one minimum, at its centre. Positions of more
+than one frame are repeated to frames first. \u03b1 and \u03b2 are tuned for the best R-value on the
+validation split, for each kind of feature with the same effort, and then fixed for the test split;
+so is the choice of a head among all heads and of a layer among all layers.
+
+A prediction hits a true boundary that is its nearest and within 20 ms; of several predictions one
+hits, the others are false alarms. Edges of an utterance are not counted. With HR the percentage of
+true boundaries that are hit (the recall) and OS the percentage of predictions in excess,
+
+    OS = 100 ( predicted / true - 1 ) = 100 ( recall / precision - 1 )
+    r1 = sqrt( (100 - HR)\u00b2 + OS\u00b2 ),   r2 = ( HR - 100 - OS ) / sqrt(2)
+    R  = 100 - ( |r1| + |r2| ) / 2
+
+R is 100 if every boundary is hit and none is predicted in excess; predicting more boundaries than
+there are buys recall but not R. The method is that of the supplement of Yang, Liu and Lee,
+Interspeech 2020 (arXiv:2006.03265), the R-value that of R\u00e4s\u00e4nen, Laine and Altosaar,
+Interspeech 2009."""
+
+SEGMENTATION_EXAMPLE = """\
+One utterance: phones, waveform and log-mel on top, matrices below, rows down and columns right,
+both in seconds. Attention is drawn relative to uniform attention, A[q,k] \u00b7 T, on a
+logarithmic scale, similarities K from 0 to 1 on a linear one; where a phone is one neighbourhood,
+its square on the diagonal is bright. Long matrices are averaged over blocks. Ticks outside the
+upper and right edges are boundaries: true ones (black) next to the matrix, predicted ones beyond
+them. The curve under a similarity is its score S, whose minima are the predicted boundaries: green
+circles hit a true boundary within 20 ms, orange crosses do not. Vertical lines are the true
+boundaries, orange and dashed where no prediction hits them; on long utterances all are finer."""
+
+PRECISION_RECALL = """\
+Each curve is one kind of feature on the test split while \u03b2 moves around the value that the
+validation split chose; the large marker stands at that value. Light grey lines join points of
+equal R-value, computed from precision and recall as above. In the legend stand the R-value on the
+test split with its bootstrap 95 % interval over utterances, and the number of candidates of this
+kind, of which the best on the validation split was taken: the more there are, the more of a lead
+may be the luck of choosing. An untrained model is tuned and chosen from in the same way."""
+
+SEGMENTATION_HEADS = """\
+Top: R-value of every head on the test split by layer, heads of a layer from left to right, bars
+are bootstrap 95 % intervals over utterances, colour and shape are the head's category. The black
+line joins the hidden states, 0 is the input of the first layer. Horizontal lines are MFCC and
+log-mel with their intervals, and as many evenly spaced boundaries as there are true ones, which is
+what knowing the rate alone is worth. The ring marks the head that is best on the validation split.
+Bottom: R-value on the validation split against R-value on the test split, one marker per head. If
+choosing on one split holds on the other, heads lie along the diagonal and the ringed head is high.
+Models share the limits of each axis."""
+
+MASK_LENGTHS = """\
+Runs that differ in the masked span C_num stand side by side. |modal offset|: distance between a
+query and the key that a diagonal head attends to most on average, one marker per diagonal head,
+with the mean and its 95 % interval. Share of heads: categories with 95 % intervals; ranking makes
+about a third of the heads belong to each category in any model, so only differences between runs
+say something. Globalness: every head's G in nats, which ranking does not touch, and the median.
+R-value: phone segmentation with the best head and the best hidden layer, chosen on the validation
+split, beside MFCC and log-mel, with bootstrap 95 % intervals. The table names the runs, with the
+reconstruction loss on the validation split and the loss of linear interpolation across the masked
+span, the number to beat; both grow with the span and compare within a row only."""
+
+
+class Score(NamedTuple):
+    """One kind of feature, scored on the test split as tuned on the validation split; percent."""
+
+    name: str  # "MFCC", "log-mel", "hidden layer 4", "head L3 H2", "untrained: head L1 H2"
+    r: float  # R-value (100 = perfect), its bootstrap 95 % interval
+    low: float
+    high: float
+    hit_rate: float
+    over_segmentation: float
+    precision: float
+    recall: float
+    f1: float
+    valid_r: float  # on the validation split, where it was tuned
+    tried: int  # candidates of its kind that the validation split chose from
+    alpha: float
+    beta: float
+    curve: np.ndarray  # (n, 2) precision and recall while beta moves around its tuned value
+
+
+class SegmentTable(NamedTuple):
+    """R-values of every head and hidden state of one model; `low`, `high` end 95 % intervals."""
+
+    name: str
+    scores: tuple[Score, ...]  # baselines, best hidden layer, best heads; the first is MFCC
+    heads_valid: np.ndarray  # (L, H) on the validation split
+    heads: np.ndarray  # (L, H) on the test split
+    heads_low: np.ndarray
+    heads_high: np.ndarray
+    hidden: np.ndarray  # (L + 1,) on the test split, hidden states 0..L
+    hidden_low: np.ndarray
+    hidden_high: np.ndarray
+    category: np.ndarray  # (L, H)
+    even: float  # of evenly spaced boundaries at the true rate
+    utterances: int
+    boundaries: int
+
+
+class Panel(NamedTuple):
+    """One matrix of the example utterance, times in seconds."""
+
+    title: str
+    matrix: np.ndarray  # (T, T)
+    attention: bool  # drawn as density on a log scale; similarities 0..1 on a linear scale
+    start: float  # left edge of cell 0
+    step: float  # width of a cell
+    predicted: np.ndarray  # (n,) boundaries
+    overlap: np.ndarray  # (t,) score S whose minima are the boundaries; empty: none
+    overlap_times: np.ndarray  # (t,)
+
+
+class SegmentExample(NamedTuple):
+    """One utterance and what was made of it, see `utterance.Example`."""
+
+    id: str
+    audio: np.ndarray  # (N,) int16
+    spectrogram: np.ndarray  # (frames, F) log-mel
+    phones: list[tuple[float, float, str]]
+    hop_seconds: float
+    start: float  # seconds, left edge of frame 0
+    panels: tuple[Panel, ...]
+
+
+def check_segments(tables: Sequence[SegmentTable]) -> None:
+    """Raise InputError where there is no table, shapes disagree, or a value is not finite."""
+    if not tables:
+        raise InputError("segmentation figures: no table was given; expected at least one model")
+    for table in tables:
+        where, shape = f"segment table {table.name!r}", np.shape(table.category)
+        if len(shape) != 2 or 0 in shape or not table.scores:
+            raise InputError(
+                f"{where}: category has shape {shape} and scores are {len(table.scores)}; "
+                "expected (L, H) and at least one score"
+            )
+        unknown = sorted(set(np.ravel(table.category).tolist()) - set(style.CATEGORIES))
+        if unknown:
+            raise InputError(f"{where}: category {unknown[0]!r} is not one of {style.CATEGORIES}")
+        heads = ("heads_valid", "heads", "heads_low", "heads_high")
+        hidden = ("hidden", "hidden_low", "hidden_high")
+        shapes = dict.fromkeys(heads, shape) | dict.fromkeys(hidden, (shape[0] + 1,)) | {"even": ()}
+        check_numbers(where, {name: (getattr(table, name), shapes[name]) for name in shapes})
+        for score in table.scores:
+            values = {name: (getattr(score, name), ()) for name in Score._fields[1:-1]}
+            values["curve"] = (score.curve, (None, 2))
+            check_numbers(f"{where}, score {score.name!r}", values)
+
+
+def check_segment_example(example: SegmentExample) -> None:
+    """Raise InputError where there is no panel or the records of one disagree."""
+    where = f"segment example {example.id!r}"
+    if not example.panels or not example.hop_seconds > 0:
+        raise InputError(
+            f"{where}: {len(example.panels)} panels and {example.hop_seconds} s per frame; "
+            "expected at least one panel and a positive hop"
+        )
+    sound = {"spectrogram": (example.spectrogram, (None, None)), "audio": (example.audio, (None,))}
+    check_numbers(where, sound)
+    if not np.size(example.spectrogram) or not np.size(example.audio):
+        raise InputError(f"{where}: spectrogram or audio is empty; give an utterance with sound")
+    for start, end, label in example.phones:
+        if not start < end:
+            raise InputError(f"{where}: phone {label!r} ends at {end} s, not after {start} s")
+    for panel in example.panels:
+        size = len(panel.matrix)
+        fields = {"matrix": (panel.matrix, (size, size)), "predicted": (panel.predicted, (None,))}
+        fields["overlap_times"] = (panel.overlap_times, (None,))
+        fields["overlap"] = (panel.overlap, np.shape(panel.overlap_times))
+        check_numbers(f"{where}, panel {panel.title!r}", fields)
+        if not size or not panel.step > 0:
+            raise InputError(
+                f"{where}, panel {panel.title!r}: {size} cells of {panel.step} s; expected > 0"
+            )
+
+
+def hits(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which predicted (n,) boundaries hit and which true (m,) ones are hit; seconds in, bool out.
+
+    A hit is within 20 ms of the nearest true boundary, and is the first to reach it (Räsänen,
+    Laine, Altosaar 2009: one prediction per reference). Both rise.
+    """
+    if not len(true) or not len(predicted):
+        return np.zeros(len(predicted), bool), np.zeros(len(true), bool)
+    nearest = np.searchsorted((true[1:] + true[:-1]) / 2, predicted, side="right")
+    near = abs(predicted - true[nearest]) <= TOLERANCE + 1e-9
+    reached, first = np.unique(nearest[near], return_index=True)
+    hit, found = np.zeros(len(predicted), bool), np.zeros(len(true), bool)
+    hit[np.flatnonzero(near)[first]] = found[reached] = True
+    return hit, found

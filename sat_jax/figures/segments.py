@@ -1,0 +1,299 @@
+"""Phone segmentation: `SegmentTable` and `SegmentExample` records in, `Figure` out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from sat_jax.figures import style
+from sat_jax.figures.compared import (
+    SCORES,
+    draw_bars,
+    draw_contours,
+    draw_heading,
+    kind_looks,
+    padded_limits,
+    spread,
+)
+from sat_jax.figures.maps import DENSITY, MAP_DPI, block_means
+from sat_jax.figures.segment_captions import (
+    Panel,
+    Score,
+    SegmentExample,
+    SegmentTable,
+    check_segment_example,
+    check_segments,
+    hits,
+)
+from sat_jax.figures.utterance import SOUND_HEIGHT, Example, draw_sound, round_times
+
+HIT, WRONG = "#009E73", "#D55E00"
+POINTS = {
+    "hit": {"marker": "o", "ms": 2.6, "mew": 0, "color": HIT},
+    "false alarm": {"marker": "x", "ms": 2.8, "mew": 0.9, "color": WRONG},
+}
+TRUE = {"color": "#777777", "lw": 0.5}
+MISSED = {"color": WRONG, "lw": 0.6, "ls": (0, (2.5, 1.2))}
+RING = {"marker": "o", "ms": 7, "mfc": "none", "mec": "black", "mew": 0.9, "ls": "none"}
+LEFT, RIGHT, GAP = 0.85, 0.25, 0.34
+STRIP = 0.62  # inches of the score under a map
+STRIP_ROOM = 12  # boundaries per inch that need no finer lines
+MATRICES = {  # colours and scale of an attention map, and of a similarity
+    True: (style.MAP_COLOURS, LogNorm(*DENSITY, clip=True)),
+    False: ("viridis", Normalize(0.0, 1.0)),
+}
+
+
+def segmentation_example(example: SegmentExample, model: str) -> Figure:
+    """Phones, waveform and log-mel of an utterance above its matrices and their boundaries.
+
+    Outside the upper and right edges of a matrix stand ticks, the true boundaries inside and the
+    predicted ones outside; under it the score whose minima were predicted. Raises InputError as
+    `check_segment_example` does.
+    """
+    check_segment_example(example)
+    frames = len(example.spectrogram)
+    sound = Example(
+        id=example.id,
+        maps=np.broadcast_to(np.float32(0), (1, 1, frames, frames)),
+        spectrogram=example.spectrogram,
+        audio=example.audio,
+        phones=example.phones,
+        seconds_per_position=example.hop_seconds,
+        start_seconds=example.start + example.hop_seconds / 2,
+    )
+    true = np.unique([start for start, _, _ in example.phones[1:]])
+    columns = {1: 1, 2: 2, 4: 2}.get(len(example.panels), 3)
+    wide = style.PAGE - LEFT - RIGHT
+    side = min((wide - (columns - 1) * GAP) / columns, 2.8)
+    head, down = SOUND_HEIGHT + 0.36, side + STRIP + 0.72
+    height = head + -(-len(example.panels) // columns) * down + 0.42
+    with style.applied():
+        figure = Figure(figsize=(style.PAGE, height))
+        draw_sound(figure, sound, model, LEFT, wide)
+        for index, panel in enumerate(example.panels):
+            row, column = divmod(index, columns)
+            at = (LEFT + column * (side + GAP), head + row * down)
+            _draw_panel(figure, panel, true, at, side, column == 0)
+        _draw_key(figure, height - 0.46, {panel.attention for panel in example.panels})
+        return figure
+
+
+def _draw_panel(figure, panel, true, corner, side, first) -> None:
+    """A matrix with the ticks of its boundaries, and the score under it."""
+    left, top = corner
+    end = panel.start + len(panel.matrix) * panel.step
+    axes = style.place(figure, left, top, side, side)
+    colours, norm = MATRICES[panel.attention]
+    cells = block_means(np.asarray(panel.matrix, np.float32), int(side * MAP_DPI))
+    # Zeros have no logarithm: everything below the scale takes the colour of its lower end.
+    shown = np.maximum(cells * len(panel.matrix), DENSITY[0]) if panel.attention else cells
+    look = {"extent": (panel.start, end, end, panel.start), "interpolation": "nearest"}
+    axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", **look)
+    axes.grid(visible=False)
+    title = style.fitted(panel.title, side, 7.0)
+    style.write(figure, left + side / 2, top - 0.135, title, ha="center", fontsize=7.0)
+    hit, found = hits(panel.predicted, true)
+    rows = ((true, "black"), (panel.predicted[hit], HIT), (panel.predicted[~hit], WRONG))
+    for row, (times, colour) in zip((0, 1, 1), rows, strict=True):
+        near, far = 1 + (0.012 + 0.046 * row) / side, 1 + (0.048 + 0.046 * row) / side
+        look = {"color": colour, "lw": 0.4 + 0.2 * row, "clip_on": False}
+        axes.vlines(times, near, far, transform=axes.get_xaxis_transform(), **look)
+        axes.hlines(times, near, far, transform=axes.get_yaxis_transform(), **look)
+    axes.set(xlim=(panel.start, end), ylim=(end, panel.start))
+    times = round_times(panel.start, end, side)
+    axes.set_xticks(times, [f"{t:g}" for t in times])
+    axes.set_yticks(times, [f"{t:g}" for t in times])
+    axes.tick_params(axis="y", labelleft=first)
+    word = "key time (s)" if panel.attention else "time (s)"
+    if first:
+        axes.set_ylabel("query time (s)" if panel.attention else "time (s)", labelpad=2)
+    if not len(panel.overlap):
+        axes.set_xlabel(word, labelpad=2)
+        return
+    axes.tick_params(axis="x", labelbottom=False)
+    strip = style.place(figure, left, top + side + 0.08, side, STRIP)
+    _draw_score(strip, panel, true, hit, found, side)
+    strip.set_xlim(panel.start, end)
+    strip.set_xticks(times, [f"{t:g}" for t in times])
+    strip.set_xlabel("time (s)", labelpad=2)
+    look = {"labelpad": 2} if first else {"labelpad": 4, "rotation": 0, "va": "center"}
+    strip.set_ylabel("score S" if first else "S", **look)
+
+
+def _draw_score(axes: Axes, panel: Panel, true, hit, found, inches: float) -> None:
+    """The score S over time with its minima, hits and false alarms, and the true boundaries."""
+    # Crowded boundaries are drawn finer.
+    fine = float(np.clip(STRIP_ROOM * inches / max(len(true), len(hit), 1), 0.35, 1))
+    for times, look in ((true[found], TRUE), (true[~found], MISSED)):
+        for time in times:
+            axes.axvline(time, zorder=1, **look | {"lw": look["lw"] * fine})
+    axes.plot(panel.overlap_times, panel.overlap, color="#223a5e", lw=0.9 * fine, zorder=2)
+    value = np.interp(panel.predicted, panel.overlap_times, panel.overlap)
+    for chosen, name in ((hit, "hit"), (~hit, "false alarm")):
+        look = {"ls": "none", "zorder": 3} | POINTS[name]
+        look |= {"ms": look["ms"] * fine, "mew": look["mew"] * fine}
+        axes.plot(panel.predicted[chosen], value[chosen], **look)
+    top = max(float(np.max(panel.overlap)), 1.0)
+    axes.set_ylim(-0.08 * top, 1.05 * top)
+    axes.grid(visible=False)
+    axes.yaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _draw_key(figure: Figure, top: float, kinds: set[bool]) -> None:
+    """Scales of the matrices that were drawn and the looks of boundaries, at the foot."""
+    times = "attention / uniform attention, A \N{MULTIPLICATION SIGN} T"
+    for column, kind in enumerate(sorted(kinds, reverse=True)):
+        colours, norm = MATRICES[kind]
+        axes = style.place(figure, LEFT + column * 2.1, top, 1.7, 0.09)
+        ends = np.log10(DENSITY) if kind else (0.0, 1.0)
+        look = {"extent": (*ends, 0, 1), "aspect": "auto", "cmap": colours}
+        axes.imshow(np.linspace(0, 1, 256)[None], **look)
+        ticks = np.arange(ends[0], ends[1] + 1) if kind else [0, 0.5, 1]
+        axes.set_xticks(ticks, ["≤ 0.1", "1", "10", "≥ 100"] if kind else None)
+        axes.set(yticks=[], xlabel=times if kind else "similarity K")
+        axes.grid(visible=False)
+    looks = {
+        "true boundary, hit": TRUE,
+        "true boundary, missed": MISSED,
+        "predicted, hit": {"ls": "none"} | POINTS["hit"],
+        "predicted, false alarm": {"ls": "none"} | POINTS["false alarm"],
+    }
+    handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+    width, height = figure.get_size_inches()
+    place = {"loc": "upper right", "bbox_to_anchor": (1 - RIGHT / width, 1 - (top - 0.1) / height)}
+    figure.legend(handles=handles, ncols=1, borderpad=0, borderaxespad=0, **place)
+
+
+def precision_recall(tables: Sequence[SegmentTable]) -> Figure:
+    """Precision against recall of every score while beta moves, one panel per model.
+
+    Light lines join equal R-values; large markers are the tuned points; the legend holds R-values
+    with bootstrap 95 % intervals over utterances. Raises InputError as `check_segments` does.
+    """
+    check_segments(tables)
+    looks = kind_looks([[score.name for score in table.scores] for table in tables])
+    seen = [np.append(s.curve, [[s.precision, s.recall]], 0) for t in tables for s in t.scores]
+    low = float(np.clip(10 * np.floor(min(part.min() for part in seen) / 10), 0, 70))
+    page = style.COLUMN if len(tables) == 1 else 3.6 * len(tables)
+    left, right, head = 0.5, 0.42, 0.3
+    side = page / len(tables) - left - right
+    lines = max(len(table.scores) for table in tables)
+    with style.applied():
+        figure = Figure(figsize=(page, head + side + 0.62 + 0.14 * lines))
+        for column, table in enumerate(tables):
+            x = column * page / len(tables) + left
+            draw_heading(figure, table.name, table.utterances, (x, head - 0.12, side + right))
+            axes = style.place(figure, x, head, side, side)
+            draw_contours(axes, low, side)
+            for row, score in enumerate(table.scores):
+                look = looks[column][row]
+                axes.plot(score.curve[:, 1], score.curve[:, 0], lw=1, color=look["color"])
+                point = look | {"ls": "none", "ms": 5.5, "mec": "white", "mew": 0.6}
+                axes.plot(score.recall, score.precision, zorder=4, **point)
+                _legend_line(figure, score, look, (x, head + side + 0.66 + 0.14 * row), side)
+            axes.set(xlabel="recall (%)", ylabel="precision (%)" if column == 0 else "")
+            say = {"fontsize": style.SMALL, "color": "#666666", "va": "center", "ha": "right"}
+            y = head + side + 0.52
+            style.write(figure, x + side - 0.08, y, "R-value on test [95 %]", **say)
+            style.write(figure, x + side + 0.34, y, "best of", **say)
+        return figure
+
+
+def _legend_line(figure: Figure, score: Score, look: dict, at: tuple, width: float) -> None:
+    x, y = at
+    w, h = figure.get_size_inches()
+    places = np.array([x, x + 0.11, x + 0.22]) / w
+    figure.add_artist(Line2D(places, [1 - y / h] * 3, lw=1, ms=4, markevery=[1], **look))
+    text = {"fontsize": 6.5, "va": "center"}
+    value = f"{score.r:.1f} [{score.low:.1f}, {score.high:.1f}]".replace("-", "\N{MINUS SIGN}")
+    room = width - 0.46 - style.text_width(value, 6.5)
+    style.write(figure, x + 0.28, y, style.fitted(score.name, room, 6.5), **text)
+    style.write(figure, x + width - 0.08, y, value, ha="right", **text)
+    style.write(figure, x + width + 0.34, y, f"{score.tried}", ha="right", **text)
+
+
+def segmentation_heads(tables: Sequence[SegmentTable]) -> Figure:
+    """R-value of every head and hidden state by layer, and validation against test R-value.
+
+    One column per model; models share the limits of every axis. Bars and bands are bootstrap 95 %
+    intervals. The head that is best on validation is ringed. Raises InputError as `check_segments`.
+    """
+    check_segments(tables)
+    left, right, head, upper, foot, gap = 0.5, 0.12, 0.7, 2.3, 0.42, 0.5
+    page = style.COLUMN if len(tables) == 1 else max(style.PAGE, 2.6 * len(tables))
+    width = page / len(tables) - left - right
+    heads = [v for t in tables for v in (t.heads_low, t.heads_high, t.heads_valid)]
+    others = [v for t in tables for v in (t.hidden_low, t.hidden_high, t.even)]
+    others += [(s.low, s.high) for table in tables for s, *_ in _baselines(table)]
+    limits, narrow = padded_limits(heads + others), padded_limits(heads)
+    with style.applied():
+        figure = Figure(figsize=(page, head + upper + gap + width + foot))
+        for column, table in enumerate(tables):
+            x = column * page / len(tables) + left
+            draw_heading(figure, table.name, table.utterances, (x, head - 0.12, width))
+            axes = style.place(figure, x, head, width, upper)
+            _draw_layers(axes, table)
+            axes.set_ylim(limits)
+            below = style.place(figure, x, head + upper + gap, width, width)
+            below.plot(narrow, narrow, color="#999999", lw=0.7, zorder=1)
+            _draw_heads(below, table, table.heads_valid)
+            below.set(xlim=narrow, ylim=narrow, xlabel="R-value on validation")
+            below.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            for panel in (axes, below):
+                panel.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+                panel.set_ylabel("R-value on test" if column == 0 else "")
+        _draw_legend(figure, left, tables)
+        return figure
+
+
+def _baselines(table: SegmentTable) -> list[tuple[Score, str, str]]:
+    """Scores that are drawn as levels, with colour and line style."""
+    looks = {"MFCC": "-", "log-mel": (0, (5, 1.5, 1, 1.5))}
+    return [(s, SCORES[s.name][0], looks[s.name]) for s in table.scores if s.name in looks]
+
+
+def _draw_layers(axes: Axes, table: SegmentTable) -> None:
+    """R-values on test of heads and hidden states by layer above the levels of the baselines."""
+    layers, count = np.shape(table.category)
+    for score, colour, dashes in _baselines(table):
+        axes.axhspan(score.low, score.high, color=colour, alpha=0.16, lw=0, zorder=0)
+        axes.axhline(score.r, color=colour, lw=0.9, ls=dashes, zorder=1)
+    axes.axhline(table.even, color="black", lw=0.8, ls=":", zorder=1)
+    for edge in np.arange(layers) + 0.5:
+        axes.axvline(edge, color="#e4e4e4", lw=0.5, zorder=0)
+    x = np.arange(1, layers + 1)[:, None] + spread(count, 0.76 * (count - 1) / count)
+    depth = np.arange(layers + 1)
+    draw_bars(axes, depth, table.hidden, table.hidden_low, table.hidden_high, "black", "s", 2.6)
+    axes.plot(depth, table.hidden, color="black", lw=0.7, zorder=2)
+    _draw_heads(axes, table, x)
+    axes.set(xlim=(-0.5, layers + 0.5), xlabel="layer (heads of a layer from left to right)")
+    axes.set_xticks(depth)
+    axes.grid(visible=False, axis="x")
+
+
+def _draw_heads(axes: Axes, table: SegmentTable, x: np.ndarray) -> None:
+    """Every head at x (L, H) and its R-value on test, the one that is best on validation ringed."""
+    for kind in style.CATEGORIES:
+        at = np.asarray(table.category) == kind
+        values = (table.heads[at], table.heads_low[at], table.heads_high[at])
+        draw_bars(axes, x[at], *values, style.COLOURS[kind], style.MARKERS[kind], 2.8)
+    best = np.unravel_index(np.argmax(table.heads_valid), np.shape(table.heads))
+    axes.plot(x[best], table.heads[best], **RING)
+
+
+def _draw_legend(figure: Figure, left: float, tables: Sequence[SegmentTable]) -> None:
+    rows = [[*style.category_handles(), Line2D([], [], label="best on validation", **RING)]]
+    levels = {score.name: look for t in tables for score, *look in _baselines(t)}
+    rows.append([Line2D([], [], color="black", lw=0.7, marker="s", ms=2.6, label="hidden state")])
+    rows[1] += [Line2D([], [], color=c, ls=d, lw=0.9, label=n) for n, (c, d) in levels.items()]
+    rows[1].append(Line2D([], [], color="black", lw=0.8, ls=":", label="evenly spaced"))
+    width, height = figure.get_size_inches()
+    for row, handles in enumerate(rows):
+        place = {"bbox_to_anchor": ((left - 0.08) / width, 1 - (0.04 + 0.17 * row) / height)}
+        look = {"handletextpad": 0.3, "columnspacing": 0.8, "borderpad": 0.2, "handlelength": 1.7}
+        figure.legend(handles=handles, loc="upper left", ncols=len(handles), **place, **look)

@@ -1,0 +1,200 @@
+"""What every head does, without labels: metrics, ranks, categories, CAD, maps of one utterance."""
+
+import csv
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
+from sat_jax.analysis.head_types import HeadSummary, summarise
+from sat_jax.errors import InputError
+from sat_jax.features import frontend
+from sat_jax.figures import heads, maps, phone_curves, style, tables
+from sat_jax.figures.heads import HeadTable
+from sat_jax.figures.report import Section
+from sat_jax.figures.utterance import example_of
+from sat_jax.pretrain.log import read_metrics
+from sat_jax.shapes import SAMPLE_RATE, frame_count, sample_count
+from sat_jax.study.head_sections import sections, training_summary
+from sat_jax.study.subject import Subject, describe, longest_frames, passed
+from sat_jax.trace import reduce, store
+from sat_jax.trace.capture import Trace
+from sat_jax.trace.example import pick_utterance, trace_utterance
+from sat_jax.trace.store import Sample
+
+
+def study(subject: Subject) -> list[Section]:
+    """Measure and draw all heads of a run, trained and untrained; writes CSV, figures, maps."""
+    measured = measure(subject)
+    shown = pick_utterance(subject.split, subject.analysis.utterance)
+    samples = trace_shown(subject, subject.split[shown])
+    if not subject.leads:
+        return []
+    out, config = subject.out, subject.config
+    figures = out / "figures"
+    summaries = [summary for summary, _ in measured]
+    head_tables = []
+    for checkpoint, sample, summary in zip(subject.checkpoints, samples, summaries, strict=True):
+        end = checkpoint.end
+        table = table_of(checkpoint.name, len(subject.split), summary)
+        head_tables.append(table)
+        features, names = config.features, subject.split.phone_names
+        drawn = example_of(*sample, names, features.hop, config.model.stack)
+        name = sample.id.replace("/", "_")
+        store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
+        tables.write_heads(out / "analysis" / f"heads{end}.csv", table)
+        style.write_table(out / "analysis" / f"categories{end}.csv", category_rows(summary))
+        style.save(maps.gallery(drawn, table), figures, f"gallery{end}")
+        style.write_table(figures / f"gallery{end}.csv", tables.gallery_rows(table))
+        style.save(maps.all_heads(drawn, table), figures, f"all_heads{end}")
+        style.write_table(figures / f"all_heads{end}.csv", tables.metric_rows([table]))
+        style.save(heads.rank_intervals(table), figures, f"rank_intervals{end}")
+        style.write_table(figures / f"rank_intervals{end}.csv", tables.rank_rows(table))
+    sound = store.save_sound(out / "trace" / f"{name}.wav", samples[0].audio)
+    style.save(heads.head_distribution(head_tables), figures, "head_distribution")
+    style.write_table(figures / "head_distribution.csv", tables.distribution_rows(head_tables))
+    style.save(heads.head_scatter(head_tables), figures, "head_scatter")
+    style.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
+    draw_cumulative(subject, [curves for _, curves in measured])
+    trained = training_summary(read_metrics(subject.run / "metrics.jsonl"))
+    summary = f"{describe(subject)}\n\n{trained}"
+    return sections(out, head_tables, summary, sound)
+
+
+def measure(subject: Subject) -> list[tuple[HeadSummary, dict[str, np.ndarray]]]:
+    """Every metric with its interval, and the curves CAD, for each checkpoint."""
+    analysis = subject.analysis
+
+    def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
+        measured = measure_heads(jnp.concatenate(trace.probs, 1), trace.valid)
+        shape = len(trace.valid), len(trace.probs), -1
+        return {
+            name: values.reshape(*shape, *values.shape[2:]) for name, values in measured.items()
+        }
+
+    step = reduce.reducer(subject.see, measure_trace, subject.devices)
+    measured = []
+    for checkpoint in subject.checkpoints:
+        name = checkpoint.name
+        say = subject.say if not checkpoint.end else lambda _: None
+        parts = passed(subject, name, step, checkpoint.params, subject.split, say=say)
+        index, values = reduce.collect(parts)
+        subject.say(f"{name}: heads measured on {len(index)} utterances")
+        reduce.require_finite(name, values, [subject.split.ids[i] for i in index])
+        # A jitted function returns its dict sorted by name; tables follow the order of MEASURES.
+        ordered = {measure: values[measure] for measure in MEASURES}
+        summary = summarise(ordered, analysis.draws, analysis.seed)
+        measured.append((summary, cumulative(values[CAD], analysis.draws, analysis.seed)))
+    return measured
+
+
+def table_of(name: str, utterances: int, summary: HeadSummary) -> HeadTable:
+    """A head summary as the figures want it."""
+    fields = summary._asdict()
+    del fields["shares"]
+    return HeadTable(name=name, utterances=utterances, **fields)
+
+
+def category_rows(summary: HeadSummary) -> list[dict[str, Any]]:
+    """Rows of categories.csv: the share of heads in each category."""
+    return [
+        {"category": name, "share": share, "share_low": low, "share_high": high}
+        for name, (share, low, high) in summary.shares.items()
+    ]
+
+
+def cumulative(curves: np.ndarray, draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Mean curves (L, H, R) of curves (U, L, H, R), and the interval of each layer's mean."""
+    weights = bootstrap_weights(jax.random.key(seed), len(curves), draws)
+    low, high = interval(drawn_means(weights, jnp.asarray(curves.mean(2))))
+    return {"mean": curves.mean(0), "low": np.asarray(low), "high": np.asarray(high)}
+
+
+def draw_cumulative(subject: Subject, measured: list[dict[str, np.ndarray]]) -> None:
+    """The curves CAD of both checkpoints beside that of uniform attention."""
+    config, split = subject.config, subject.split
+    features, stack = config.features, config.model.stack
+    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
+    lengths = np.minimum(frames, longest_frames(config)) // stack
+    radii = np.arange(min(REACH, int(lengths.max()) - 1) + 1)
+    uniform = np.mean([uniform_within(t, radii) for t in lengths[lengths > 0].tolist()], axis=0)
+    names = [checkpoint.name for checkpoint in subject.checkpoints]
+    curves, low, high = (
+        np.stack([each[key] for each in measured])[..., : len(radii)]
+        for key in ("mean", "low", "high")
+    )
+    seconds = stack * features.hop / SAMPLE_RATE
+    figure = phone_curves.cumulative_diagonality(names, radii, curves, low, high, uniform, seconds)
+    style.save(figure, subject.out / "figures", "cumulative_diagonality")
+    rows = [
+        {
+            "model": name,
+            "layer": layer + 1,
+            "radius": radius,
+            "uniform": uniform[radius],
+            "share": curves[m, layer, :, radius].mean(),
+            "share_low": low[m, layer, radius],
+            "share_high": high[m, layer, radius],
+            **{f"head_{h + 1}": value for h, value in enumerate(curves[m, layer, :, radius])},
+        }
+        for m, name in enumerate(names)
+        for layer in range(curves.shape[1])
+        for radius in radii.tolist()
+    ]
+    style.write_table(subject.out / "figures" / "cumulative_diagonality.csv", rows)
+
+
+def uniform_within(length: int, radii: np.ndarray) -> np.ndarray:
+    """CAD of uniform attention over `length` positions: pairs within each radius over all pairs."""
+    r = np.minimum(radii, length - 1)
+    return (length * (2 * r + 1) - r * (r + 1)) / length**2
+
+
+class KeptHeads(NamedTuple):
+    """What other studies need of this one, (L, H) each."""
+
+    category: np.ndarray
+    verticality: np.ndarray
+
+
+def kept_heads(subject: Subject, end: str) -> KeptHeads:
+    """Read from heads.csv of a checkpoint; raises `InputError` where it is not of this model."""
+    path = subject.out / "analysis" / f"heads{end}.csv"
+    cure = "make it anew with --only heads"
+    if not path.exists():
+        raise InputError(f"{path}: is missing; {cure}")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    shape = subject.config.model.layers, subject.config.model.heads
+    if len(rows) != shape[0] * shape[1]:
+        raise InputError(
+            f"{path}: has {len(rows)} heads, the model {shape[0]} x {shape[1]}; {cure}"
+        )
+    category = np.array([row["category"] for row in rows]).reshape(shape)
+    verticality = np.array([float(row["verticality"]) for row in rows]).reshape(shape)
+    return KeptHeads(category, verticality)
+
+
+def trace_shown(subject: Subject, utterance: Any) -> list[Sample]:
+    """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
+    config = subject.config
+    features, stack = config.features, config.model.stack
+    frames = frame_count(len(utterance.audio), features.window, features.hop)
+    frames = min(frames - frames % stack, longest_frames(config))
+    samples = sample_count(frames, features.window, features.hop)
+    strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
+    featurise = functools.partial(frontend.featurise, features=features)
+    return trace_utterance(
+        subject.module,
+        [checkpoint.params for checkpoint in subject.checkpoints],
+        utterance,
+        samples,
+        featurise,
+        lambda audio, lengths: frontend.featurise(audio, lengths, strip)[0],
+        subject.devices,
+    )

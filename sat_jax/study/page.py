@@ -1,0 +1,55 @@
+"""Sections of each study in, the run's report out; sections are kept, so that studies add up."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sat_jax.errors import InputError
+from sat_jax.figures.report import Clip, Picture, Section, Table, write_report
+from sat_jax.figures.style import write_whole
+
+
+def keep_sections(out: Path, study: str, sections: Sequence[Section]) -> None:
+    """Write what a study says about a run to `out`/analysis/sections, whole or not at all."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value.relative_to(out))
+        return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+    text = json.dumps([plain(section) for section in sections], indent=1)
+    write_whole(out / "analysis" / "sections" / f"{study}.json", text.encode())
+
+
+def kept_sections(out: Path, study: str) -> list[Section]:
+    """What `keep_sections` wrote; nothing where the study was never made."""
+    path = out / "analysis" / "sections" / f"{study}.json"
+    if not path.exists():
+        return []
+    try:
+        return [_section(out, *fields) for fields in json.loads(path.read_text())]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not what analyze.py writes ({error}); delete it and make the {study} study"
+            " again"
+        ) from error
+
+
+def _section(
+    out: Path, heading: str, text: str, pictures: list, clips: list, tables: list, files: list
+) -> Section:
+    return Section(
+        heading,
+        text,
+        [Picture(out / png, caption, alt) for png, caption, alt in pictures],
+        [Clip(caption, out / wav) for caption, wav in clips],
+        [Table(caption, out / rows) for caption, rows in tables],
+        [(label, out / file) for label, file in files],
+    )
+
+
+def write_page(out: Path, title: str, studies: Sequence[str], manifest: dict[str, Any]) -> Path:
+    """Write `out`/report.html from the sections of all `studies` that were ever made there."""
+    sections = [section for study in studies for section in kept_sections(out, study)]
+    return write_report(out / "report.html", title, sections, manifest)

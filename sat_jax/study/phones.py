@@ -1,0 +1,334 @@
+"""What every head does with phones: relation maps, concentration, silence, named operations."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sat_jax.analysis.operations import Operation, named_operations, short_text
+from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
+from sat_jax.analysis.phone_summary import Attention, PhoneSummary, summarise_phones
+from sat_jax.audio.phones import MANNER, SILENCE
+from sat_jax.figures import phone_captions as captions
+from sat_jax.figures import phone_curves, phones, style
+from sat_jax.figures.phones import PhoneTable
+from sat_jax.figures.report import Picture, Section, Table
+from sat_jax.mesh import by_device
+from sat_jax.study.heads import kept_heads
+from sat_jax.study.subject import Checkpoint, Subject, passed
+from sat_jax.trace import reduce
+from sat_jax.trace.capture import Trace
+
+GROUPS = 512
+"""Most groups of utterances that are resampled; each utterance is one while they suffice."""
+BUDGET = 2**30
+"""Bytes that the sums of all groups may take."""
+SHOWN = 6
+"""Relation maps that are drawn large."""
+
+
+def study(subject: Subject) -> list[Section]:
+    """Relate phones by every head, trained and untrained; writes tables, maps and figures."""
+    names = tuple(subject.split.phone_names)
+    if not names:
+        subject.say("phones: the corpus has no phone labels, so no phone can be related to another")
+        return []
+    tables, found = [], []
+    for checkpoint in subject.checkpoints:
+        attention = measure(subject, checkpoint)
+        silence = names.index(SILENCE) if SILENCE in names else -1
+        analysis = subject.analysis
+        summary = summarise_phones(attention, silence, analysis.draws, analysis.seed)
+        operations = named_operations(summary, names)
+        tables.append(table_of(subject, checkpoint, summary, operations, int(attention.n.sum())))
+        found.append(operations)
+    if not subject.leads:
+        return []
+    for checkpoint, table, operations in zip(subject.checkpoints, tables, found, strict=True):
+        write_tables(subject, checkpoint.end, table, operations)
+    shown = most_extreme(tables[0], SHOWN)
+    draw(subject, tables, shown)
+    return sections(subject, tables, found)
+
+
+def measure(subject: Subject, checkpoint: Checkpoint) -> Attention:
+    """Attention between phones of every head, summed over groups of utterances."""
+    stack, phone_count = subject.config.model.stack, len(subject.split.phone_names)
+    model = subject.config.model
+
+    def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        frames = phone_frames(labels, valid, stack, phone_count)
+        joint, own = phone_attention(maps, valid, frames)
+        joint_uniform, own_uniform = uniform_phone_attention(valid, frames)
+        by_layer = (len(maps), model.layers, model.heads)
+        return {
+            "joint": joint.reshape(*by_layer, *joint.shape[2:]),
+            "own": own.reshape(*by_layer, -1),
+            "joint_uniform": joint_uniform,
+            "own_uniform": own_uniform,
+        }
+
+    def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
+        maps = jnp.concatenate(trace.probs, 1)
+        return by_device(relate, subject.devices)(maps, trace.valid, labels)
+
+    step = reduce.reducer(subject.see, measure_trace, subject.devices)
+    parts = passed(
+        subject,
+        f"{checkpoint.name}: phones",
+        step,
+        checkpoint.params,
+        subject.split,
+        rows_of=lambda batch: (batch.labels,),
+    )
+    size = 8 * model.layers * model.heads * phone_count * (phone_count + 1)
+    groups = max(min(GROUPS, BUDGET // size), 2)
+    n, sums = reduce.collect_groups(parts, len(subject.split), groups)
+    subject.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
+    return Attention(n=n, **sums)
+
+
+def table_of(
+    subject: Subject,
+    checkpoint: Checkpoint,
+    summary: PhoneSummary,
+    operations: list[Operation],
+    utterances: int,
+) -> PhoneTable:
+    """A summary as the figures want it."""
+    names = tuple(subject.split.phone_names)
+    kept = kept_heads(subject, checkpoint.end)
+    layers, heads = kept.category.shape
+    texts = tuple(
+        tuple(
+            short_text([op for op in operations if (op.layer, op.head) == (layer, head)])
+            for head in range(heads)
+        )
+        for layer in range(layers)
+    )
+    bounds = {}
+    for field in ("concentration", "silence", "own", "same"):
+        value = getattr(summary, field)
+        bounds |= {field: value.value, f"{field}_low": value.low, f"{field}_high": value.high}
+    return PhoneTable(
+        name=checkpoint.name,
+        phones=names,
+        manners=tuple(MANNER.get(name, "") for name in names),
+        relation=summary.relation,
+        elsewhere=summary.elsewhere,
+        silence_uniform=summary.silence_uniform,
+        own_uniform=summary.own_uniform,
+        verticality=kept.verticality,
+        category=kept.category,
+        operations=texts,
+        utterances=utterances,
+        **bounds,
+    )
+
+
+def most_extreme(table: PhoneTable, most: int) -> list[tuple[int, int]]:
+    """Heads of the strongest focus on different phones, then of the strongest neglect."""
+    ratios = np.nan_to_num(1 + table.concentration, nan=1.0)
+    focus = [(value, *at) for at, value in np.ndenumerate(ratios)]
+    shown: list[tuple[int, int]] = []
+    phones_seen: set[int] = set()
+    for _, layer, head, phone in sorted(focus, reverse=True):
+        if (layer, head) not in shown and phone not in phones_seen and len(shown) < most - 1:
+            shown.append((layer, head))
+            phones_seen.add(phone)
+    for _, layer, head, _ in sorted(focus):
+        if (layer, head) not in shown and len(shown) < most:
+            shown.append((layer, head))
+    return shown
+
+
+def write_tables(
+    subject: Subject, end: str, table: PhoneTable, operations: list[Operation]
+) -> None:
+    """analysis/: one file of relation maps for machines, one row per head and phone, per head."""
+    analysis = subject.out / "analysis"
+    style.write_table(analysis / f"phone_concentration{end}.csv", concentration_rows(table))
+    style.write_table(analysis / f"phone_shares{end}.csv", share_rows(table))
+    style.write_table(analysis / f"operations{end}.csv", operation_rows(operations))
+    style.write_arrays(
+        analysis / f"phone_maps{end}.npz",
+        relation=table.relation,
+        elsewhere=table.elsewhere,
+        phones=np.array(table.phones),
+    )
+
+
+def concentration_rows(table: PhoneTable) -> list[dict[str, Any]]:
+    """One row per head and phone."""
+    return [
+        {
+            "layer": layer + 1,
+            "head": head + 1,
+            "phone": table.phones[phone],
+            "concentration": table.concentration[layer, head, phone],
+            "concentration_low": table.concentration_low[layer, head, phone],
+            "concentration_high": table.concentration_high[layer, head, phone],
+        }
+        for layer, head, phone in np.ndindex(table.concentration.shape)
+    ]
+
+
+def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
+    """One row per head: shares on silence and in the own segment, same phone, what it does."""
+    rows = []
+    for at in np.ndindex(table.category.shape):
+        row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
+        row["category"] = str(table.category[at])
+        for name in ("silence", "own", "same"):
+            for part in ("", "_low", "_high"):
+                row[f"{name}{part}"] = getattr(table, f"{name}{part}")[at]
+        row["operations"] = table.operations[at[0]][at[1]]
+        rows.append(row)
+    return rows
+
+
+def operation_rows(operations: list[Operation]) -> list[dict[str, Any]]:
+    """One row per operation; one empty row where no head does anything."""
+    empty = {"layer": "", "head": "", "operation": "", "phone": ""}
+    empty |= {"effect": "", "effect_low": "", "effect_high": ""}
+    return [
+        {
+            "layer": op.layer + 1,
+            "head": op.head + 1,
+            "operation": op.name,
+            "phone": op.phone,
+            "effect": op.effect,
+            "effect_low": op.low,
+            "effect_high": op.high,
+        }
+        for op in operations
+    ] or [empty]
+
+
+def map_rows(table: PhoneTable, shown: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """One row per head that is shown and pair of phones."""
+    return [
+        {
+            "layer": layer + 1,
+            "head": head + 1,
+            "query": table.phones[m],
+            "key": table.phones[n],
+            "relation": table.relation[layer, head, m, n],
+            "elsewhere": table.elsewhere[layer, head, m, n],
+        }
+        for layer, head in shown
+        for m in range(len(table.phones))
+        for n in range(len(table.phones))
+    ]
+
+
+def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
+    """One row per head: verticality, strongest focus and strongest neglect."""
+    rows = []
+    for at in np.ndindex(table.category.shape):
+        values = np.nan_to_num(table.concentration[at], nan=0.0)
+        row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
+        row |= {"category": str(table.category[at]), "verticality": table.verticality[at]}
+        for name, phone in (("focus", values.argmax()), ("neglect", values.argmin())):
+            row |= {f"{name}_phone": table.phones[phone], name: values[phone]}
+            row[f"{name}_low"] = table.concentration_low[at][phone]
+            row[f"{name}_high"] = table.concentration_high[at][phone]
+        rows.append(row)
+    return rows
+
+
+def draw(subject: Subject, tables: list[PhoneTable], shown: list[tuple[int, int]]) -> None:
+    """Every figure of the study, with its CSV beside it."""
+    out, trained = subject.out / "figures", tables[0]
+    every = list(np.ndindex(trained.category.shape))
+    style.save(phones.phone_maps(trained, shown), out, "phone_maps")
+    style.write_table(out / "phone_maps.csv", map_rows(trained, shown))
+    style.save(phones.phone_maps(trained, shown, elsewhere=True), out, "phone_maps_elsewhere")
+    style.write_table(out / "phone_maps_elsewhere.csv", map_rows(trained, shown))
+    for checkpoint, table in zip(subject.checkpoints, tables, strict=True):
+        end = checkpoint.end
+        style.save(phones.all_phone_maps(table), out, f"all_phone_maps{end}")
+        style.write_table(out / f"all_phone_maps{end}.csv", map_rows(table, every))
+        style.save(phones.focus_chart(table), out, f"focus_chart{end}")
+        style.write_table(out / f"focus_chart{end}.csv", concentration_rows(table))
+    figure = phone_curves.verticality_against_concentration(trained, shown[:4])
+    style.save(figure, out, "verticality_concentration")
+    style.write_table(out / "verticality_concentration.csv", extreme_rows(trained))
+    style.save(phone_curves.segment_shares(tables), out, "segment_shares")
+    rows = [{"model": table.name, **row} for table in tables for row in share_rows(table)]
+    style.write_table(out / "segment_shares.csv", rows)
+
+
+def sections(
+    subject: Subject, tables: list[PhoneTable], found: list[list[Operation]]
+) -> list[Section]:
+    """What the report says about heads and phones."""
+    figures, analysis = subject.out / "figures", subject.out / "analysis"
+    trained, untrained = tables
+    counts = [len({(op.layer, op.head) for op in operations}) for operations in found]
+    heads = trained.category.size
+    summary = (
+        f"On {trained.utterances} utterances, {counts[0]} of {heads} heads of {trained.name} do "
+        f"something with phones that can be named, {counts[1]} of {heads} of {untrained.name}. "
+        f"Labels: {subject.split.phone_source}."
+    )
+
+    def picture(stem: str, caption: str, what: str, name: str = trained.name) -> Picture:
+        return Picture(figures / f"{stem}.png", caption, f"{what}, {name}")
+
+    def pair(stem: str, caption: str, what: str) -> list[Picture]:
+        same = "The same for the untrained model."
+        return [
+            picture(stem, caption, what),
+            picture(f"{stem}_untrained", same, what, untrained.name),
+        ]
+
+    return [
+        Section(
+            "What heads do with phones",
+            f"{summary}\n\n{captions.RELATION}\n\n{captions.OPERATIONS}",
+            tables=[Table("Named operations.", analysis / "operations.csv")],
+            files=[
+                ("Operations of the untrained model", analysis / "operations_untrained.csv"),
+                ("Relation maps of all heads (npz)", analysis / "phone_maps.npz"),
+            ],
+        ),
+        Section(
+            "Phone relation maps",
+            pictures=[
+                picture("phone_maps", captions.PHONE_MAPS, "Phone relation maps of six heads"),
+                picture(
+                    "phone_maps_elsewhere",
+                    captions.PHONE_MAPS_ELSEWHERE,
+                    "Phone relation maps without the query's own segment",
+                ),
+                *pair("all_phone_maps", captions.ALL_PHONE_MAPS, "Relation maps of all heads"),
+            ],
+        ),
+        Section(
+            "Which phones heads focus on and neglect",
+            pictures=[
+                *pair("focus_chart", captions.FOCUS_CHART, "Concentration of heads on phones"),
+                picture(
+                    "verticality_concentration",
+                    captions.VERTICALITY_CONCENTRATION,
+                    "Verticality of heads against their extreme concentration",
+                ),
+            ],
+        ),
+        Section(
+            "Silence, the own segment, the same phone elsewhere",
+            pictures=[
+                picture(
+                    "segment_shares",
+                    captions.SEGMENT_SHARES,
+                    "Attention on silence and inside the own segment",
+                    f"{trained.name} and {untrained.name}",
+                )
+            ],
+            tables=[
+                Table(f"{trained.name}, every head.", analysis / "phone_shares.csv"),
+            ],
+        ),
+    ]

@@ -1,0 +1,149 @@
+"""One utterance's matrices with the boundaries that follow from them, for the figure."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sat_jax.analysis import segmentation
+from sat_jax.audio import dataset
+from sat_jax.features import frontend
+from sat_jax.figures.segment_captions import Panel, SegmentExample
+from sat_jax.shapes import SAMPLE_RATE, sample_count
+from sat_jax.study.boundaries import SPECTRAL, Source
+from sat_jax.study.subject import Subject, passed
+from sat_jax.trace import reduce
+from sat_jax.trace.example import pick_utterance
+
+
+def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> SegmentExample:
+    """The drawn utterance as the best head, the best layer and the best MFCC see it.
+
+    `spectral` and `model` are the study's candidates (`segments.Candidates`).
+    """
+    wanted = subject.analysis.utterance
+    split = subject.split if wanted else test
+    place = pick_utterance(split, wanted)
+    one = dataset.take(split, np.array([place]))
+    layers, heads = subject.config.model.layers, subject.config.model.heads
+    head = int(model.tuned.r[: layers * heads].argmax())
+    layer = int(model.tuned.r[layers * heads :].argmax())
+    kinds = list(SPECTRAL)
+    mfcc = max(
+        (i for i, name in enumerate(kinds) if name.startswith("MFCC")),
+        key=lambda i: spectral.tuned.r[i],
+    )
+    attention = rows_of(subject, model, one, head // heads, head % heads)
+    states = rows_of(subject, model, one, layers + layer, 0)
+    cepstra = rows_of(subject, spectral, one, mfcc, 0)
+    stack = subject.config.model.stack
+    name = f"L{head // heads + 1} H{head % heads + 1}"
+    panels = [
+        raw_panel(subject, f"attention of {name}", attention[:, : len(attention)], stack),
+        panel(subject, f"similarity of the rows of {name}", attention, stack, model, head),
+        panel(subject, f"similarity of {kinds[mfcc]}", cepstra, 1, spectral, mfcc),
+        panel(
+            subject,
+            f"similarity of hidden layer {layer}",
+            states,
+            stack,
+            model,
+            layers * heads + layer,
+        ),
+    ]
+    # The attention is shown with the boundaries that its own rows give.
+    panels[0] = panels[0]._replace(
+        predicted=panels[1].predicted,
+        overlap=panels[1].overlap,
+        overlap_times=panels[1].overlap_times,
+    )
+    return framed(subject, split[place], len(cepstra), tuple(panels))
+
+
+def rows_of(subject: Subject, candidates: Any, one: Any, group: int, member: int) -> np.ndarray:
+    """Feature rows (T, F) of one candidate for a split of one utterance."""
+    source: Source = candidates.segment.source
+
+    def measure(seen: Any, _: Any) -> dict[str, jax.Array]:
+        groups, valid = source.rows(seen)
+        return {"rows": groups[group][:, member], "valid": valid}
+
+    step = reduce.reducer(source.see, measure, subject.devices)
+    parts = passed(subject, "example", step, candidates.params, one)
+    _, values = reduce.collect(parts)
+    return values["rows"][0][values["valid"][0]]
+
+
+def raw_panel(subject: Subject, title: str, rows: np.ndarray, stack: int) -> Panel:
+    """Attention itself."""
+    features = subject.config.features
+    none = np.zeros(0)
+    return Panel(
+        title=title,
+        matrix=rows,
+        attention=True,
+        start=(features.window - features.hop) / 2 / SAMPLE_RATE,
+        step=stack * features.hop / SAMPLE_RATE,
+        predicted=none,
+        overlap=none,
+        overlap_times=none,
+    )
+
+
+def panel(
+    subject: Subject, title: str, rows: np.ndarray, stack: int, candidates: Any, index: int
+) -> Panel:
+    """The similarity of rows at the tuned alpha, and the boundaries at the tuned beta."""
+    features = subject.config.features
+    alpha, beta = (float(candidates.tuned[field][index]) for field in (0, 1))
+    similarity, overlap, found, twice = segment(rows, alpha, beta, stack)
+    half = np.asarray(twice)[np.asarray(found)]
+    start = features.window / 2
+    return raw_panel(subject, title, np.asarray(similarity), stack)._replace(
+        attention=False,
+        predicted=(start + half * features.hop / 2) / SAMPLE_RATE,
+        overlap=np.asarray(overlap),
+        overlap_times=(start + np.arange(len(overlap)) * features.hop) / SAMPLE_RATE,
+    )
+
+
+@functools.partial(jax.jit, static_argnames="stack")
+def segment(
+    rows: jax.Array, alpha: float, beta: float, stack: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Similarity (T, T), the score S, and its minima, of rows (T, F) without padding."""
+    valid = jnp.ones(len(rows), bool)
+    distance = segmentation.distances(rows, valid)
+    mean = segmentation.mean_similarity(distance, valid, alpha)
+    limit = (-alpha * jnp.log(beta * mean))[None]
+    left, right = segmentation.reaches(*segmentation.furthest(distance), limit)
+    overlap = segmentation.overlap(left[0], right[0], stack)
+    return jnp.exp(-distance / alpha), overlap, *segmentation.minima(overlap)
+
+
+def framed(
+    subject: Subject, utterance: Any, frames: int, panels: tuple[Panel, ...]
+) -> SegmentExample:
+    """The panels with what is seen above them: sound, spectrogram, phones of the analysed part."""
+    features = subject.config.features
+    audio = utterance.audio[: sample_count(frames, features.window, features.hop)]
+    strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
+    seen, _, _ = frontend.featurise(audio[None], np.array([len(audio)]), strip)
+    names = subject.split.phone_names
+    phones = [
+        (start / SAMPLE_RATE, min(end, len(audio)) / SAMPLE_RATE, names[label])
+        for start, end, label in utterance.phones.tolist()
+        if start < len(audio)
+    ]
+    return SegmentExample(
+        id=utterance.id,
+        audio=audio,
+        spectrogram=np.asarray(seen[0]),
+        phones=phones,
+        hop_seconds=features.hop / SAMPLE_RATE,
+        start=(features.window - features.hop) / 2 / SAMPLE_RATE,
+        panels=panels,
+    )

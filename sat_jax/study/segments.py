@@ -1,0 +1,391 @@
+"""How well every head, layer and spectral feature finds phone boundaries: tuned alike, then scored.
+
+What stands for its kind (the best head, the best layer) is the best on the tuning utterances and is
+reported on the test utterances, with the number of candidates that it was chosen from.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
+from sat_jax.analysis.segment_score import (
+    SCORES,
+    count_hits,
+    drawn_scores,
+    even_boundaries,
+    score,
+)
+from sat_jax.audio import dataset
+from sat_jax.figures import segment_captions as captions
+from sat_jax.figures import segments as figures
+from sat_jax.figures import style
+from sat_jax.figures.report import Picture, Section, Table
+from sat_jax.figures.segment_captions import Score, SegmentTable
+from sat_jax.shapes import frame_count, position_count
+from sat_jax.study.boundaries import (
+    CURVE,
+    SPECTRAL,
+    Chosen,
+    Segmenter,
+    Tuned,
+    count_boundaries,
+    model_source,
+    only,
+    references,
+    segmenter,
+    spectral_source,
+    tune,
+)
+from sat_jax.study.heads import kept_heads
+from sat_jax.study.segment_example import draw_example
+from sat_jax.study.subject import Checkpoint, Subject
+
+
+class Speech(NamedTuple):
+    """What candidates are tuned and tested on."""
+
+    tuning: Any
+    """A split."""
+    tuning_known: list[np.ndarray]
+    """Reference boundaries of each of its utterances, in samples."""
+    test: Any
+    known: list[np.ndarray]
+    origin: str
+    """Where the tuning utterances come from."""
+
+
+class Candidates(NamedTuple):
+    """All candidates of one source, tuned and counted."""
+
+    segment: Segmenter
+    params: Any
+    tuned: Tuned
+    found: np.ndarray
+    """(U, C, 2) hits and predictions on every test utterance."""
+
+
+def study(subject: Subject) -> list[Section]:
+    """Tune and score everything, trained and untrained; writes tables and figures."""
+    if not subject.split.phone_names:
+        subject.say("segments: the corpus has no phone labels, so there are no boundaries to find")
+        return []
+    speech = open_speech(subject)
+    if speech is None:
+        return []
+    spectral = find(subject, "spectral", segmenter(spectral_source(subject), subject), None, speech)
+    segment = segmenter(model_source(subject), subject)
+    models = [
+        find(subject, checkpoint.name, segment, checkpoint.params, speech)
+        for checkpoint in subject.checkpoints
+    ]
+    baselines = scored(subject, speech, spectral, spectral_entries(spectral.tuned))
+    tables = [
+        table_of(subject, checkpoint, baselines, model, speech)
+        for checkpoint, model in zip(subject.checkpoints, models, strict=True)
+    ]
+    example = draw_example(subject, speech.test, spectral, models[0])
+    if not subject.leads:
+        return []
+    write(subject, tables, example)
+    return sections(subject, tables, speech, difference(subject, spectral, models[0], speech))
+
+
+def open_speech(subject: Subject) -> Speech | None:
+    """Labelled utterances to tune and to test on; None (and a word why) where there are too few.
+
+    Where nothing is apart from what is analysed, every other utterance of it tunes.
+    """
+    test, tuning = subject.split, subject.tuning
+    if tuning is None:
+        order = np.arange(len(test))
+        tuning, test = dataset.take(test, order[::2]), dataset.take(test, order[1::2])
+        origin = "every other utterance of what is analysed"
+    else:
+        origin = f"the {tuning.name} split of {tuning.directory.name}"
+    tuning, test = (long_enough(subject, each) for each in (tuning, test))
+    if not len(tuning) or not len(test):
+        subject.say("segments: too few utterances to tune on some and test on others; give more")
+        return None
+    known = references(subject, tuning), references(subject, test)
+    if not all(sum(map(len, each)) for each in known):
+        subject.say("segments: there is no boundary between phones to find; check the alignments")
+        return None
+    subject.say(f"segments: tuned on {len(tuning)} utterances ({origin}), tested on {len(test)}")
+    return Speech(tuning, known[0], test, known[1], origin)
+
+
+def long_enough(subject: Subject, split: Any) -> Any:
+    """The utterances of a split that fill at least one position."""
+    features = subject.config.features
+    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
+    kept = np.flatnonzero(position_count(frames, subject.config.model.stack) > 0)
+    return dataset.take(split, kept)
+
+
+def find(
+    subject: Subject, title: str, segment: Segmenter, params: Any, speech: Speech
+) -> Candidates:
+    """Tune all candidates of a source and count their boundaries on the test utterances."""
+    tuned = tune(subject, title, segment, params, speech.tuning, speech.tuning_known)
+    counts = count_boundaries(
+        subject, f"{title}: scores", segment, params, speech.test, speech.known, tuned
+    )
+    subject.say(f"segments: {title}: {len(tuned.r)} candidates tuned and scored")
+    return Candidates(segment, params, tuned, counts[:, :, 0])
+
+
+def weights_of(subject: Subject, utterances: int) -> np.ndarray:
+    """The bootstrap draws (G, U) of every interval of this study."""
+    key = jax.random.key(subject.analysis.seed)
+    return np.asarray(bootstrap_weights(key, utterances, subject.analysis.draws), np.float64)
+
+
+def known_counts(speech: Speech) -> np.ndarray:
+    """References of every test utterance, (U,)."""
+    return np.array([len(boundaries) for boundaries in speech.known])
+
+
+class Entry(NamedTuple):
+    """A candidate that stands for its kind."""
+
+    name: str
+    index: int
+    """Among all candidates of its source."""
+    place: Chosen
+    tried: int
+
+
+def spectral_entries(tuned: Tuned) -> list[Entry]:
+    """The better normalisation of MFCC and of log-mel."""
+    kinds = list(SPECTRAL)
+    entries = []
+    for kind in ("MFCC", "log-mel"):
+        members = [i for i, name in enumerate(kinds) if name.split(",")[0] == kind]
+        best = max(members, key=lambda i: tuned.r[i])
+        entries.append(Entry(kind, best, Chosen(best, 0), len(members)))
+    return entries
+
+
+def model_entries(tuned: Tuned, layers: int, heads: int) -> list[Entry]:
+    """The best hidden state and the best head."""
+    n = layers * heads
+    state, head = int(tuned.r[n:].argmax()), int(tuned.r[:n].argmax())
+    at = divmod(head, heads)
+    return [
+        Entry(f"hidden layer {state}", n + state, Chosen(layers + state, 0), layers + 1),
+        Entry(f"head L{at[0] + 1} H{at[1] + 1}", head, Chosen(*at), n),
+    ]
+
+
+def table_of(
+    subject: Subject,
+    checkpoint: Checkpoint,
+    baselines: list[Score],
+    model: Candidates,
+    speech: Speech,
+) -> SegmentTable:
+    """Everything that the figures say about one checkpoint."""
+    shape = subject.config.model.layers, subject.config.model.heads
+    n = shape[0] * shape[1]
+    known = known_counts(speech)
+    found = model.found.sum(0)
+    r = score(found[:, 0], found[:, 1], known.sum())["r"]
+    draws = drawn_scores(weights_of(subject, len(known)), model.found, known)["r"]
+    low, high = np.nanpercentile(draws, INTERVAL, axis=0)
+    entries = model_entries(model.tuned, *shape)
+    even = sum(
+        count_hits(boundaries, even_boundaries(boundaries, samples))
+        for boundaries, samples in zip(speech.known, speech.test.lengths.tolist(), strict=True)
+    )
+    return SegmentTable(
+        name=checkpoint.name,
+        scores=(*baselines, *scored(subject, speech, model, entries)),
+        heads_valid=model.tuned.r[:n].reshape(shape),
+        heads=r[:n].reshape(shape),
+        heads_low=low[:n].reshape(shape),
+        heads_high=high[:n].reshape(shape),
+        hidden=r[n:],
+        hidden_low=low[n:],
+        hidden_high=high[n:],
+        category=kept_heads(subject, checkpoint.end).category,
+        even=float(score(even, known.sum(), known.sum())["r"]),
+        utterances=len(known),
+        boundaries=int(known.sum()),
+    )
+
+
+def scored(
+    subject: Subject, speech: Speech, candidates: Candidates, entries: list[Entry]
+) -> list[Score]:
+    """The entries' scores on the test utterances, with their precision-recall curves."""
+    known = known_counts(speech)
+    chosen = [entry.index for entry in entries]
+    found = candidates.found[:, chosen]
+    values = score(*found.sum(0).T, known.sum())
+    draws = drawn_scores(weights_of(subject, len(known)), found, known)["r"]
+    low, high = np.nanpercentile(draws, INTERVAL, axis=0)
+    tuned = Tuned(*(field[chosen] for field in candidates.tuned))
+    few = segmenter(only(candidates.segment.source, [e.place for e in entries]), subject)
+    counts = count_boundaries(
+        subject, "curves", few, candidates.params, speech.test, speech.known, tuned, CURVE
+    ).sum(0)
+    along = score(counts[..., 0], counts[..., 1], known.sum())
+    curves = np.stack([along["precision"], along["recall"]], axis=-1)
+    return [
+        Score(
+            name=entry.name,
+            low=float(low[i]),
+            high=float(high[i]),
+            valid_r=float(tuned.r[i]),
+            tried=entry.tried,
+            alpha=float(tuned.alpha[i]),
+            beta=float(tuned.beta[i]),
+            curve=curves[i],
+            **{name: float(value[i]) for name, value in values.items()},
+        )
+        for i, entry in enumerate(entries)
+    ]
+
+
+def difference(
+    subject: Subject, spectral: Candidates, model: Candidates, speech: Speech
+) -> tuple[float, float, float]:
+    """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
+    known = known_counts(speech)
+    shape = subject.config.model.layers, subject.config.model.heads
+    head, mfcc = model_entries(model.tuned, *shape)[-1], spectral_entries(spectral.tuned)[0]
+    pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
+    head_r, base = score(*pair.sum(0).T, known.sum())["r"]
+    drawn = drawn_scores(weights_of(subject, len(known)), pair, known)["r"]
+    low, high = np.nanpercentile(drawn[:, 0] - drawn[:, 1], INTERVAL)
+    return float(head_r - base), float(low), float(high)
+
+
+def write(subject: Subject, tables: list[SegmentTable], example: Any) -> None:
+    """Figures of the study and the table beside each."""
+    out = subject.out / "figures"
+    style.save(figures.segmentation_example(example, tables[0].name), out, "segmentation_example")
+    style.write_table(out / "segmentation_example.csv", example_rows(example))
+    style.save(figures.precision_recall(tables), out, "precision_recall")
+    style.write_table(out / "precision_recall.csv", curve_rows(tables))
+    style.save(figures.segmentation_heads(tables), out, "segmentation_heads")
+    style.write_table(out / "segmentation_heads.csv", head_rows(tables))
+    style.write_table(subject.out / "analysis" / "segmentation.csv", score_rows(tables))
+
+
+def score_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
+    """Rows of segmentation.csv: what stands for each kind of feature."""
+    return [
+        {
+            "model": table.name,
+            "features": entry.name,
+            "r": entry.r,
+            "r_low": entry.low,
+            "r_high": entry.high,
+            "r_tuning": entry.valid_r,
+            "tried": entry.tried,
+            **{name: getattr(entry, name) for name in SCORES if name != "r"},
+            "alpha": entry.alpha,
+            "beta": entry.beta,
+            "evenly_spaced_r": table.even,
+            "utterances": table.utterances,
+            "boundaries": table.boundaries,
+        }
+        for table in tables
+        for entry in table.scores
+    ]
+
+
+def head_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
+    """One row per model and head, then per hidden state (head 0)."""
+    rows = []
+    for table in tables:
+        for at in np.ndindex(table.heads.shape):
+            where = {"model": table.name, "layer": at[0] + 1, "head": at[1] + 1}
+            ends = {"r_low": table.heads_low[at], "r_high": table.heads_high[at]}
+            kind = {"category": str(table.category[at]), "r_tuning": table.heads_valid[at]}
+            rows.append({**where, **kind, "r": table.heads[at], **ends})
+        for layer, r in enumerate(table.hidden):
+            where = {"model": table.name, "layer": layer, "head": 0, "category": "hidden"}
+            ends = {"r_low": table.hidden_low[layer], "r_high": table.hidden_high[layer]}
+            rows.append({**where, "r_tuning": "", "r": r, **ends})
+    return rows
+
+
+def curve_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
+    """One row per model, kind of feature and beta."""
+    return [
+        {
+            "model": table.name,
+            "features": entry.name,
+            "beta": entry.beta * factor,
+            "precision": point[0],
+            "recall": point[1],
+        }
+        for table in tables
+        for entry in table.scores
+        for factor, point in zip(CURVE, entry.curve, strict=True)
+    ]
+
+
+def example_rows(example: Any) -> list[dict[str, Any]]:
+    """One row per boundary of the utterance that is drawn: true ones, then each panel's."""
+    inner = [start for start, _, _ in example.phones[1:]]
+    rows = [{"panel": "phones", "seconds": time} for time in inner]
+    return rows + [
+        {"panel": panel.title, "seconds": time}
+        for panel in example.panels
+        for time in panel.predicted
+    ]
+
+
+def sections(
+    subject: Subject,
+    tables: list[SegmentTable],
+    speech: Speech,
+    ahead: tuple[float, float, float],
+) -> list[Section]:
+    """What the report says about segmentation."""
+    place = functools.partial(lambda stem: subject.out / "figures" / f"{stem}.png")
+    mfcc, head = tables[0].scores[0], tables[0].scores[-1]
+    found = (
+        f"Tuned on {len(speech.tuning)} utterances ({speech.origin}), tested on "
+        f"{len(speech.test)} with {tables[0].boundaries} boundaries. {head.name}, the best of "
+        f"{head.tried} on the tuning utterances, has an R-value of {head.r:.1f} "
+        f"({head.low:.1f} to {head.high:.1f}); {mfcc.name} {mfcc.r:.1f} ({mfcc.low:.1f} to "
+        f"{mfcc.high:.1f}); the difference is {style.signed(ahead[0], 1)} "
+        f"({style.signed(ahead[1], 1)} to {style.signed(ahead[2], 1)})."
+    )
+    names = " and ".join(table.name for table in tables)
+    return [
+        Section(
+            "Phone boundaries: which features find them",
+            f"{found}\n\n{captions.SEGMENTATION}",
+            pictures=[
+                Picture(
+                    place("segmentation_example"),
+                    captions.SEGMENTATION_EXAMPLE,
+                    f"Attention and similarity matrices with phone boundaries, {tables[0].name}",
+                ),
+                Picture(
+                    place("precision_recall"),
+                    captions.PRECISION_RECALL,
+                    f"Precision against recall of phone boundaries, {names}",
+                ),
+                Picture(
+                    place("segmentation_heads"),
+                    captions.SEGMENTATION_HEADS,
+                    f"R-value of every head and layer, {names}",
+                ),
+            ],
+            tables=[
+                Table(
+                    "What stands for each kind of feature, on the test utterances.",
+                    subject.out / "analysis" / "segmentation.csv",
+                )
+            ],
+        )
+    ]
