@@ -28,6 +28,7 @@ ARROWS = {
     "trace": GROUND | {"model"},
     "analysis": {"errors", "shapes"},
     "figures": {"errors", "shapes"},
+    "study": GROUND | {"audio", "features", "model", "pretrain", "trace", "analysis", "figures"},
 }
 FORBIDDEN = {
     "audio": {"jax", "flax", "optax", "tensorflow"},

@@ -1,6 +1,5 @@
-"""The scripts as a user runs them: train, interrupt, go on, analyse, on one process and on two."""
+"""train.py as a user runs it: train, interrupt, go on, on one process and on two."""
 
-import csv
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import trees
 from two_processes import ROOT, start
 
 STEPS = 120
@@ -141,57 +139,6 @@ def test_a_run_directory_that_cannot_be_written_is_one_line(data, tmp_path):
     assert "give another --run-dir" in result.stderr.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def analysed(trained):
-    run, _ = trained
-    result = python(sys.executable, "analyze.py", str(run))
-    assert result.returncode == 0, result.stderr
-    return run
-
-
-def heads_of(directory):
-    with (directory / "analysis" / "heads.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_analysis_of_the_run(analysed):
-    run = analysed
-    for stem in ("gallery", "all_heads", "rank_intervals"):
-        for end in ("", "_untrained"):
-            for suffix in ("png", "pdf"):
-                assert (run / "figures" / f"{stem}{end}.{suffix}").stat().st_size > 10_000
-    assert (run / "figures" / "head_distribution.png").exists()
-    assert (run / "figures" / "head_scatter.pdf").exists()
-    assert (run / "report.html").stat().st_size > 100_000
-    assert len(list((run / "trace").glob("*.npz"))) == 2
-    rows = heads_of(run)
-    assert list(rows[0])[:5] == [
-        *("layer", "head", "globalness", "globalness_low", "globalness_high")
-    ]
-    assert [(r["layer"], r["head"]) for r in rows] == [
-        (str(layer), str(head)) for layer in (1, 2) for head in (1, 2, 3, 4)
-    ]
-    assert {r["category"] for r in rows} <= {"global", "vertical", "diagonal"}
-    for row in rows:
-        for name in ("globalness", "verticality", "diagonality", "mean_offset", "mass_within_5"):
-            low, value, high = (float(row[f"{name}{end}"]) for end in ("_low", "", "_high"))
-            assert low <= value <= high
-    assert sorted(int(r["rank_globalness"]) for r in rows) == list(range(1, 9))
-
-
-def test_analysis_of_another_corpus(trained, data, tmp_path):
-    run, _ = trained
-    tree = tmp_path / "tree"
-    trees.write_timit(tree, trees.speak(speakers=3, utterances=4))
-    result = python(
-        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "timit"),
-        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "8"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert (run / "on-tree" / "report.html").exists()
-    assert "8 utterances" in result.stdout
-
-
 def test_two_processes_give_the_numbers_of_one(data, tmp_path):
     short = ["--loop.steps", "12", "--loop.valid-every", "12", "--loop.checkpoint-every", "6"]
     pair, alone = tmp_path / "pair", tmp_path / "alone"
@@ -204,15 +151,6 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
     assert "process 1: 2 x cpu" in said[0][0]
     assert not [line for line in said[1][0].splitlines() if "Gloo" not in line]
-
-
-def test_two_processes_measure_what_one_measures(analysed, tmp_path):
-    two = start(["analyze.py", str(analysed), "--out", str(tmp_path)], **PIPES)
-    said = [process.communicate(timeout=240) for process in two]
-    assert [process.returncode for process in two] == [0, 0], said
-    for ours, theirs in zip(heads_of(tmp_path), heads_of(analysed), strict=True):
-        for name in ("globalness", "verticality", "diagonality", "weight"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5)
 
 
 @pytest.mark.parametrize("victim", [0, 1])

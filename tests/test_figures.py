@@ -1,11 +1,7 @@
 """Figures and report on synthetic heads: nothing clipped, overlapping, mislabelled or external."""
 
-import base64
-import io
 import subprocess
 import sys
-import wave
-from html.parser import HTMLParser
 from itertools import combinations, pairwise
 
 import matplotlib
@@ -16,7 +12,7 @@ from matplotlib.colors import to_hex
 from scipy.special import xlogy
 
 from sat_jax.errors import InputError
-from sat_jax.figures import captions, heads, labels, maps, report, style, utterance
+from sat_jax.figures import heads, labels, maps, style, utterance
 
 METRICS = ("globalness", "verticality", "diagonality")
 PHONES = ["sil", "dh", "ah", "k", "w", "ih", "b", "r", "aw", "n", "f", "aa", "s", "jh", "m", "sh"]
@@ -434,127 +430,3 @@ def test_no_tables_and_no_heads_are_refused(toy):
         heads.head_distribution([])
     with pytest.raises(InputError, match="top is 0"):
         maps.gallery(toy[0], toy[1], top=0)
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def all(self, name):
-        return [attrs for tag, attrs in self.tags if tag == name]
-
-
-@pytest.fixture(scope="module")
-def written(toy, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "toy & co"
-    png, pdf = style.save(heads.head_distribution([toy[1]]), run / "figures", "dist #1")
-    (run / "heads.csv").write_text("layer,head\n")
-    sections = [
-        report.Section("Metrics <G>", captions.METRICS + "\n\n{{body}} stays\n\n    if a <b> c"),
-        report.Section(
-            "Distribution",
-            captions.CATEGORIES,
-            [report.Picture(png, captions.HEAD_DISTRIBUTION, 'heads "by" layer')],
-            [report.Clip("utterance", toy[0].audio)],
-            [("CSV", run / "heads.csv")],
-        ),
-    ]
-    manifest = {
-        "command": "analyze.py '<script>alert(1)</script>'",
-        "devices": {"cpu": 2},
-        "seed": 3,
-    }
-    path = report.write_report(run / "report.html", "Heads of <toy>", sections, toy[1], manifest)
-    return path, png, pdf, sections
-
-
-def test_report_needs_nothing_but_itself(written):
-    path, png, *_ = written
-    text = path.read_text()
-    page = Page(text)
-    sources = [attrs["src"] for _, attrs in page.tags if "src" in attrs]
-    assert len(sources) == 2
-    assert all(source.startswith("data:") for source in sources)
-    assert not page.all("link")
-    assert "@import" not in text
-    assert "url(" not in text
-    assert not any("srcset" in attrs for _, attrs in page.tags)
-    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    for link in page.all("a"):
-        assert ":" not in link["href"]
-        assert not link["href"].startswith("/")
-        if link["href"].startswith("#"):
-            assert link["href"][1:] in ids
-    assert {a["href"] for a in page.all("a") if a["href"][0] != "#"} == {
-        "figures/dist%20%231.pdf",
-        "heads.csv",
-    }
-    images = page.all("img")
-    assert [image["alt"] for image in images] == ['heads "by" layer']
-    assert base64.b64decode(images[0]["src"].split(",")[1]) == png.read_bytes()
-    assert any("viewport" in meta.values() for meta in page.all("meta"))
-    assert "prefers-color-scheme: dark" in text
-
-
-def test_report_plays_the_utterance(written, toy):
-    data = Page(written[0].read_text()).all("audio")[0]["src"].split(",")[1]
-    with wave.open(io.BytesIO(base64.b64decode(data))) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
-        assert file.readframes(file.getnframes()) == toy[0].audio.tobytes()
-
-
-def test_report_escapes_what_others_wrote(written):
-    page = Page(written[0].read_text())
-    assert len(page.all("script")) == 1
-    text = "".join(page.text)
-    assert "Heads of <toy>" in text
-    assert "Metrics <G>" in text
-    assert "<script>alert(1)</script>" in text
-    assert "{{body}} stays" in text
-    assert "E[ -(1/T²) Σ_q Σ_k |q-k| A[q,k] ]" in text
-    assert "if a <b> c" in text
-    assert "exist by construction" in text
-
-
-def test_report_table_sorts_by_numbers_and_holds_every_head(written, toy):
-    page = Page(written[0].read_text())
-    columns = len(page.all("th"))
-    assert columns == 4 + len(toy[1].metrics) + 4
-    values = [cell["data-value"] for cell in page.all("td")]
-    rows = np.array(values).reshape(48, columns)
-    assert np.array_equal(rows[:, 0].astype(int), np.repeat(np.arange(6) + 1, 8))
-    assert np.array_equal(rows[:, 2], toy[1].category.ravel())
-    assert np.allclose(rows[:, 4].astype(float), toy[1].metrics["globalness"].ravel())
-    assert np.array_equal(rows[:, -1].astype(int), toy[1].ranks["weight"].ravel())
-
-
-def test_report_is_written_whole_or_not_at_all(written):
-    path, png, *_ = written
-    before = path.read_bytes()
-    cases = [
-        (report.Picture(png.with_name("none.png"), "", "alt"), "none.png: cannot be read"),
-        (report.Picture(png, "", " "), "no alternative text"),
-        (report.Picture(path.parent / "heads.csv", "", "alt"), "is not a PNG"),
-    ]
-    for picture, message in cases:
-        with pytest.raises(InputError, match=message):
-            report.write_report(path, "t", [report.Section("s", pictures=[picture])], None, {})
-    missing = report.Section("s", files=[("CSV", path.parent / "no.csv")])
-    with pytest.raises(InputError, match="does not exist"):
-        report.write_report(path, "t", [missing], None, {})
-    with pytest.raises(InputError, match="expected int16"):
-        report.write_report(
-            path, "t", [report.Section("s", clips=[report.Clip("c", [0.1])])], None, {}
-        )
-    with pytest.raises(InputError, match="figures: cannot be written"):
-        report.write_report(path.parent / "figures", "t", [], None, {})
-    assert path.read_bytes() == before
-    assert sorted(p.name for p in path.parent.iterdir()) == ["figures", "heads.csv", "report.html"]

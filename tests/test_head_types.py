@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sat_jax.analysis.bootstrap import bootstrap_weights
 from sat_jax.analysis.head_types import (
     CATEGORY_OF,
-    bootstrap_weights,
     categories,
     ranks,
     summarise,
@@ -44,7 +44,7 @@ def test_a_tie_goes_to_the_larger_relative_gap_then_to_the_order():
 
 def test_summary_is_mean_over_utterances():
     values = per_utterance(np.random.default_rng(0))
-    summary = summarise(values, draws=50)
+    summary = summarise(values, draws=100)
     for name in NAMES:
         np.testing.assert_allclose(summary.metrics[name], values[name].mean(0), rtol=1e-5)
         assert (summary.low[name] <= summary.metrics[name]).all()
@@ -81,7 +81,7 @@ def test_certain_heads_are_certain_and_uncertain_ones_are_not():
 
 def test_one_utterance_has_intervals_of_no_width():
     values = per_utterance(np.random.default_rng(3), utterances=1)
-    summary = summarise(values, draws=20)
+    summary = summarise(values, draws=100)
     for name in NAMES:
         np.testing.assert_allclose(summary.low[name], summary.high[name], rtol=1e-6)
 
@@ -105,6 +105,6 @@ def test_shares_are_those_of_the_categories_and_sum_to_one():
 
 
 def test_certain_categories_have_certain_shares():
-    summary = summarise(per_utterance(np.random.default_rng(2), noise=1e-4), draws=50)
+    summary = summarise(per_utterance(np.random.default_rng(2), noise=1e-4), draws=100)
     for share, low, high in summary.shares.values():
         np.testing.assert_allclose((low, high), share, atol=1e-6)

@@ -301,14 +301,12 @@ def test_heads_are_named_for_what_they_were_built_to_do(built):
         strengths = [strength(op.effect) for op in mine]
         assert strengths == sorted(strengths, reverse=True)
         for op in mine:
-            assert op.low <= op.effect <= op.high
+            assert op.low - 1e-5 <= op.effect <= op.high + 1e-5
             assert (op.low > 1) != (op.high < 1)
             assert op.effect >= EFFECT or op.effect <= 1 / EFFECT
     assert [op.head for op in operations] == sorted(op.head for op in operations)
     assert not [op for op in operations if op.head == 0]
-    assert {(op.name, op.phone) for op in operations if op.head == 5} == NAMED[5] | {
-        (op.name, op.phone) for op in operations if op.head == 5 and op.name == "neglect"
-    }
+    assert {op.phone for op in operations if op.head == 5 and op.name == "focus"} == {"b"}
     assert {(op.name, op.phone) for op in operations if op.head == 6} == NAMED[6]
 
 

@@ -14,7 +14,7 @@ from sat_jax.config import Config, Mesh, Model
 from sat_jax.model.mockingjay import build_model, init_params, stack_frames, stack_layers
 from sat_jax.trace.capture import capture, traceable
 from sat_jax.trace.example import pick_utterance
-from sat_jax.trace.reduce import collect, reduce_maps, stream
+from sat_jax.trace.reduce import collect, collect_groups, reducer, see_model, stream
 from sat_jax.trace.store import Sample, load_sample, save_sample
 
 MODEL = Model(layers=2, heads=4, width=16, ffn=24, stack=2, init_std=None)
@@ -78,6 +78,12 @@ def test_scanned_models_trace_like_unrolled_ones(model):
     jax.tree.map(np.testing.assert_array_equal, flat, params)
 
 
+def measure(trace, settings, *rows):
+    """Head metrics of every layer, stacked."""
+    layers = [measure_heads(probs, trace.valid) for probs in trace.probs]
+    return {name: jnp.stack([layer[name] for layer in layers], 1) for name in layers[0]}
+
+
 def test_streaming_does_not_depend_on_batches_padding_or_devices(model):
     module, params = model
     audio = utterances()
@@ -89,15 +95,46 @@ def test_streaming_does_not_depend_on_batches_padding_or_devices(model):
             grid = jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
         else:
             grid = mesh.build_mesh(axes, size)
-        step = reduce_maps(module, featurise, measure_heads, grid)
+        step = reducer(see_model(module, featurise, grid), measure, grid)
         whole = jax.device_put(params, mesh.replicated(grid))
         index, values = collect(stream(step, whole, batches(audio, size, frames), grid))
         np.testing.assert_array_equal(index, np.arange(len(audio)))
         results.append(values)
     for other in results[1:]:
         for name, values in results[0].items():
-            assert values.shape == (11, 2, 4)
+            assert values.shape[:3] == (11, 2, 4)
             np.testing.assert_allclose(values, other[name], rtol=2e-5, atol=2e-5)
+
+
+def test_settings_and_rows_reach_the_measure_with_their_utterance(model):
+    module, params = model
+    audio = utterances()
+    grid = mesh.build_mesh(Mesh(), 8)
+
+    def scaled(trace, settings, row):
+        return {"sum": row.sum(-1) * settings, "positions": trace.valid.sum(-1)}
+
+    step = reducer(see_model(module, featurise, grid), scaled, grid)
+    whole = jax.device_put(params, mesh.replicated(grid))
+    own = lambda batch: (np.stack([batch.index, batch.index], 1).astype(np.float32),)  # noqa: E731
+    parts = list(stream(step, whole, batches(audio, 8, 20), grid, np.float32(10), own))
+    index, values = collect(parts)
+    np.testing.assert_array_equal(values["sum"], 20 * index)
+    np.testing.assert_array_equal(values["positions"], [len(a) // F // 2 for a in audio])
+
+
+@pytest.mark.parametrize("groups", [1, 3, 11, 50])
+def test_groups_of_utterances_hold_the_same_sums(groups):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(11, 2, 3)).astype(np.float32)
+    order = rng.permutation(11)
+    parts = [(order[:4], {"a": values[order[:4]]}), (order[4:], {"a": values[order[4:]]})]
+    counts, sums = collect_groups(iter(parts), 11, groups)
+    assert len(counts) == min(groups, 11)
+    assert counts.sum() == 11
+    assert counts.max() - counts.min() <= 1
+    np.testing.assert_allclose(sums["a"].sum(0), values.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(sums["a"][0], values[: counts[0]].sum(0), rtol=1e-5)
 
 
 def test_samples_come_back_as_they_were(tmp_path):

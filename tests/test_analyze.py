@@ -1,0 +1,170 @@
+"""analyze.py as a user runs it: every study of a run, of other corpora, of several runs."""
+
+import csv
+import json
+import sys
+
+import pytest
+import trees
+from test_end_to_end import PIPES, command, python
+from two_processes import start
+
+SHORT = ["--loop.steps", "60", "--loop.valid-every", "60", "--loop.checkpoint-every", "60"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    run = tmp_path_factory.mktemp("runs") / "reference"
+    result = python(*command(run, data, *SHORT))
+    assert result.returncode == 0, result.stderr
+    return run, result.stdout
+
+
+@pytest.fixture(scope="module")
+def analysed(trained):
+    run, _ = trained
+    result = python(sys.executable, "analyze.py", str(run))
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def heads_of(directory):
+    with (directory / "analysis" / "heads.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_analysis_of_the_run(analysed):
+    run = analysed
+    both = ("gallery", "all_heads", "rank_intervals", "all_phone_maps", "focus_chart")
+    stems = {f"{stem}{end}" for stem in both for end in ("", "_untrained")}
+    stems |= {"head_distribution", "head_scatter", "cumulative_diagonality"}
+    stems |= {"phone_maps", "phone_maps_elsewhere", "verticality_concentration", "segment_shares"}
+    stems |= {"segmentation_example", "precision_recall", "segmentation_heads"}
+    assert {p.stem for p in (run / "figures").iterdir()} == stems
+    for stem in stems:
+        for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):
+            assert (run / "figures" / f"{stem}.{suffix}").stat().st_size > size, (stem, suffix)
+    assert (run / "report.html").stat().st_size > 100_000
+    assert len(list((run / "trace").glob("*.npz"))) == 2
+    rows = heads_of(run)
+    assert list(rows[0])[:5] == [
+        *("layer", "head", "globalness", "globalness_low", "globalness_high")
+    ]
+    assert [(r["layer"], r["head"]) for r in rows] == [
+        (str(layer), str(head)) for layer in (1, 2) for head in (1, 2, 3, 4)
+    ]
+    assert {r["category"] for r in rows} <= {"global", "vertical", "diagonal"}
+    for row in rows:
+        for name in ("globalness", "verticality", "diagonality", "mean_offset", "mass_within_5"):
+            low, value, high = (float(row[f"{name}{end}"]) for end in ("_low", "", "_high"))
+            assert low <= value <= high
+    assert sorted(int(r["rank_globalness"]) for r in rows) == list(range(1, 9))
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_phones_of_the_run(analysed):
+    concentrations = table(analysed / "analysis" / "phone_concentration.csv")
+    assert len(concentrations) == 8 * 39
+    known = [r for r in concentrations if r["concentration"] != "nan"]
+    assert len(known) > 8 * 30
+    assert all(float(r["concentration"]) >= -1 for r in known)
+    for row in table(analysed / "analysis" / "phone_shares.csv"):
+        assert 0 < float(row["silence_low"]) <= float(row["silence"]) <= float(row["silence_high"])
+        assert 0 < float(row["own"]) < 1
+    for row in table(analysed / "analysis" / "operations.csv"):
+        assert row["operation"]
+
+
+def test_segmentation_of_the_run(analysed):
+    rows = table(analysed / "analysis" / "segmentation.csv")
+    assert [r["features"].split()[0] for r in rows] == ["MFCC", "log-mel", "hidden", "head"] * 2
+    for row in rows:
+        assert float(row["r_low"]) <= float(row["r"]) <= float(row["r_high"])
+    # Ten times the boundaries of the talker, and a feature that is known to find them.
+    assert float(rows[0]["r"]) > float(rows[0]["evenly_spaced_r"]) + 10
+    heads = table(analysed / "figures" / "segmentation_heads.csv")
+    best = max((r for r in heads[:8]), key=lambda r: float(r["r_tuning"]))
+    assert rows[3]["features"] == f"head L{best['layer']} H{best['head']}"
+    assert rows[3]["r"] == best["r"]
+    report = (analysed / "report.html").read_text()
+    assert "the best of 8 on the tuning utterances" in report
+
+
+def test_one_study_anew_leaves_the_others(analysed):
+    before = (analysed / "analysis" / "operations.csv").stat().st_mtime_ns
+    result = python(sys.executable, "analyze.py", str(analysed), "--only", "segments")
+    assert result.returncode == 0, result.stderr
+    assert "heads measured" not in result.stdout
+    assert (analysed / "analysis" / "operations.csv").stat().st_mtime_ns == before
+    report = (analysed / "report.html").read_text()
+    assert report.index("Heads across layers</h2>") < report.index("Phone relation maps</h2>")
+    assert "Phone boundaries" in report
+
+
+def test_runs_side_by_side(analysed, data, tmp_path):
+    other = analysed.parent / "longer_spans"
+    span = ["--name", "longer_spans", "--objective.c-num", "6"]
+    assert python(*command(other, data, *SHORT, *span)).returncode == 0
+    few = ["--max-utterances", "4", "--tune-utterances", "2", "--draws", "50"]
+    result = python(sys.executable, "analyze.py", str(analysed), str(other), *few)
+    assert result.returncode == 0, result.stderr
+    out = analysed.parent / "reference-longer_spans"
+    rows = table(out / "figures" / "mask_lengths.csv")
+    assert [r["c_num"] for r in rows] == ["3", "6"]
+    for row in rows:
+        shares = [float(row[name]) for name in ("global", "vertical", "diagonal")]
+        assert sum(shares) == pytest.approx(1)
+        assert float(row["best_head_low"]) <= float(row["best_head_high"])
+    assert (out / "figures" / "mask_lengths.png").stat().st_size > 10_000
+    assert "Mask length" in (out / "report.html").read_text()
+    both = python(sys.executable, "analyze.py", "a", "b", "--out", str(tmp_path))
+    assert both.returncode == 2
+    assert "leave --out away" in both.stderr
+
+
+def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, tmp_path):
+    run, _ = trained
+    tree = tmp_path / "plain"
+    trees.write_folder(tree, trees.speak(speakers=2, utterances=2), textgrids=False)
+    result = python(
+        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "folder"),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(data)),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "phones: the corpus has no phone labels" in result.stdout
+    assert "segments: the corpus has no phone labels" in result.stdout
+    assert (run / "on-plain" / "figures" / "gallery.png").exists()
+    assert not (run / "on-plain" / "figures" / "phone_maps.png").exists()
+    sections = json.loads((run / "on-plain" / "analysis" / "sections" / "phones.json").read_text())
+    assert sections == []
+
+
+def test_analysis_of_another_corpus(trained, data, tmp_path):
+    run, _ = trained
+    tree = tmp_path / "tree"
+    trees.write_timit(tree, trees.speak(speakers=3, utterances=4))
+    result = python(
+        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "timit"),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "8"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert (run / "on-tree" / "report.html").exists()
+    assert "8 utterances" in result.stdout
+
+
+def test_two_processes_measure_what_one_measures(analysed, tmp_path):
+    two = start(["analyze.py", str(analysed), "--out", str(tmp_path)], **PIPES)
+    said = [process.communicate(timeout=240) for process in two]
+    assert [process.returncode for process in two] == [0, 0], said
+    for ours, theirs in zip(heads_of(tmp_path), heads_of(analysed), strict=True):
+        for name in ("globalness", "verticality", "diagonality", "weight"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5)
