@@ -1,4 +1,5 @@
 # demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
+# study  the demo's model with masked spans of 3, 6 and 9 frames, drawn side by side
 # test   every test                      lint   ruff
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
@@ -6,11 +7,17 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo study test lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
 	$(RUN) analyze.py runs/toy
+
+study: $(VENV)/.demo
+	$(RUN) train.py toy
+	$(RUN) train.py toy_m6
+	$(RUN) train.py toy_m9
+	$(RUN) analyze.py runs/toy runs/toy_m6 runs/toy_m9
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile
@@ -23,6 +30,7 @@ bench: $(VENV)/.bench
 	$(RUN) benchmarks/train_step.py
 	$(RUN) benchmarks/data.py
 	$(RUN) benchmarks/head_metrics.py
+	$(RUN) benchmarks/phones.py
 
 $(VENV)/.demo: requirements.txt requirements-demo.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

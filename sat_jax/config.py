@@ -273,6 +273,12 @@ class Analysis:
     """Most static lengths (and so compilations) that utterances are padded to."""
     tune_utterances: int = 64
     """Most validation utterances, evenly spread, on which segmentation is tuned; 0 is all."""
+    segment_rows: Literal["plain", "sqrt"] = "plain"
+    """Attention rows that boundaries are looked for in: as they are (the paper), or their square
+    roots, whose distance is Hellinger's."""
+    segment_shifts: bool = False
+    """Segment on frames, not positions: as many passes as a position has frames, each one frame
+    later, their rows in turn. Several times the work."""
     draws: int = 1000
     """Bootstrap draws behind every interval."""
     seed: int = 0

@@ -232,3 +232,12 @@ def test_segments_that_cannot_be_are_faults(given, reason):
 def test_spoken_noise_is_told():
     assert noise_notes([Segment(0, 1, "aa")]) == ()
     assert "'spn'" in noise_notes([Segment(0, 1, "aa"), Segment(1, 2, "SPN")])[0]
+
+
+@pytest.mark.parametrize("share", [0.74, 0.5, 0.02])
+def test_labels_that_end_far_too_early_are_of_another_time_scale(share):
+    given = [Segment(0, round(share * 32000), "aa")]
+    with pytest.raises(BadItem, match="interval ends at .* and the audio at 2 s") as caught:
+        check_phones(given, 32000, "one.PHN")
+    assert caught.value.reason == "alignment that covers too little of the audio"
+    assert check_phones([Segment(0, 24000, "aa")], 32000, "one.PHN")[-1].label == "sil"

@@ -465,7 +465,7 @@ def change(**fields):
         (change(relation=np.full((6, 8, 39, 39), np.inf)), "relation is inf at L1 H1"),
         (change(concentration_low=np.zeros((6, 8))), r"concentration_low has shape \(6, 8\)"),
         (change(own_high=np.zeros((8, 6))), r"own_high has shape \(8, 6\), expected \(6, 8\)"),
-        (change(same=np.full((6, 8), np.nan)), "same is nan at L1 H1"),
+        (change(same_low=np.full((6, 8), np.nan)), "same_low is nan at L1 H1"),
         (change(verticality=np.full((6, 8), np.nan)), "verticality is nan at L1 H1"),
         (
             lambda t: t._replace(concentration_low=t.concentration_low * np.nan),
@@ -560,7 +560,7 @@ def test_one_colour_scale_symmetric_about_uniform_attention(toy):
 
 def test_captions_are_paragraphs_that_fit_a_line():
     captions = {name: text for name, text in vars(phone_captions).items() if name.isupper()}
-    assert len(captions) == 9
+    assert len(captions) == 10
     for name, text in captions.items():
         assert text == text.strip(), name
         assert max(map(len, text.splitlines())) <= 200, name

@@ -222,6 +222,15 @@ def test_nothing_leaves_where_attention_stays_in_its_segment(seed):
     assert not np.asarray(leaving(joint, own)).any()
 
 
+def test_what_rounding_leaves_of_a_difference_has_not_left():
+    own = np.random.default_rng(0).uniform(0.01, 0.3, (6, P)).astype(np.float32)
+    joint = np.nextafter(own, np.float32(1))[:, :, None] * np.eye(P, dtype=np.float32)
+    assert (joint.sum(-1) > own).all()
+    assert not leaving(jnp.asarray(joint), jnp.asarray(own)).any()
+    joint[:, 1, 1] += 1e-3
+    assert np.asarray(leaving(joint, own))[:, 1, 1] == pytest.approx(1, abs=1e-6)
+
+
 def test_what_leaves_is_what_a_mask_of_frames_leaves():
     for seed in range(3):
         probs, valid, labels, lengths = batch(20 + seed, 2)

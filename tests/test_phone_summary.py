@@ -11,7 +11,6 @@ from sat_jax.analysis.bootstrap import bootstrap_weights
 from sat_jax.analysis.operations import (
     EFFECT,
     Operation,
-    direction,
     is_strong,
     named_operations,
     short_text,
@@ -341,7 +340,7 @@ def plain_summary(**changes):
         "same": certain((1, 2), 1.0),
         "towards_silence": certain((1, 2), 1.0),
     }
-    return PhoneSummary(**(fields | changes))
+    return PhoneSummary(**({"seen": np.full(P, 50)} | fields | changes))
 
 
 def test_what_is_not_known_is_never_named():
@@ -352,6 +351,18 @@ def test_what_is_not_known_is_never_named():
         towards_silence=certain((1, 2), np.nan),
     )
     assert named_operations(unknown, PHONES) == []
+
+
+def test_what_too_few_utterances_show_is_never_named():
+    strong = certain((1, 2, P), 3.0)
+    everywhere = plain_summary(concentration=strong)
+    assert len(named_operations(everywhere, PHONES)) == 2 * P
+    seen = np.full(P, 50)
+    seen[1] = 4
+    named = named_operations(plain_summary(concentration=strong, seen=seen), PHONES)
+    assert {op.phone for op in named} == set(PHONES) - {PHONES[1]}
+    none = plain_summary(same=certain((1, 2), 9.0), seen=np.full(P, 4))
+    assert named_operations(none, PHONES) == []
 
 
 @pytest.mark.parametrize(
@@ -370,11 +381,6 @@ def test_what_is_not_known_is_never_named():
 )
 def test_an_operation_is_large_and_certain(value, low, high, strong):
     assert is_strong(value, low, high) == strong
-
-
-def test_direction_is_that_of_a_whole_interval():
-    low, high = np.array([1.1, 0.2, 0.9, 1.0, np.nan]), np.array([2, 0.9, 1.1, 1.0, np.nan])
-    assert direction(low, high).tolist() == [1, -1, 0, 0, 0]
 
 
 def test_operations_of_one_head_come_with_the_strongest_first():

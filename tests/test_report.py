@@ -117,7 +117,7 @@ def test_tables_sort_by_numbers_and_show_intervals_beside_their_value(written):
     assert values.tolist() == [["1", "1", "global", "0.25"], ["1", "2", "diagonal", "-3.5"]]
     minus = "\N{MINUS SIGN}"
     assert f"{minus}0.500 to 1.000" in page.text
-    assert f"{minus}3.500" in page.text
+    assert f"{minus}3.500 " in page.text
     assert {span.get("class") for span in page.all("span")} == {"global", "diagonal"}
 
 

@@ -37,6 +37,8 @@ ALPHAS = np.array([0.3, 1.5])
 BETAS = np.array([[0.6, 0.93, 4.0], [0.9, 1.1, 2.5]])
 """The largest are so large that rows do not resemble even themselves enough."""
 WINDOW, HOP = 400, 160
+FIRST = WINDOW / 2
+"""Centre of the first frame, in samples."""
 BATCH = 8
 
 
@@ -262,6 +264,27 @@ def test_distances_are_those_of_pairs_and_padding_is_infinitely_far():
     np.testing.assert_allclose(got[:14], np.exp(-pairs / 4).mean(1), rtol=1e-5)
 
 
+def test_a_threshold_that_is_only_met_is_not_exceeded():
+    place = np.array([0, 1, 3, 4, 10.0])
+    apart = np.abs(place[:, None] - place[None, :]).astype(np.float32)
+    limits = np.array([[3] * 5, [6] * 5, [np.inf] * 5, [0] * 5, [-1] * 5], np.float32)
+    left, right = jax.jit(lambda apart, limit: reaches(*furthest(apart), limit))(apart, limits)
+    assert left.tolist() == [
+        [0, 1, 1, 1, 0],
+        [0, 1, 2, 3, 0],
+        [0, 1, 2, 3, 4],
+        [-1] * 5,
+        [-1] * 5,
+    ]
+    assert right.tolist() == [
+        [1, 1, 1, 0, 0],
+        [3, 2, 1, 0, 0],
+        [4, 3, 2, 1, 0],
+        [-1] * 5,
+        [-1] * 5,
+    ]
+
+
 def test_a_plateau_is_one_minimum_at_its_centre_and_ends_are_none():
     rng = np.random.default_rng(0)
     many = rng.integers(0, 3, (400, 11))
@@ -283,7 +306,7 @@ def count_grid(rows, valid, target, alpha):
 
 def counted(many, alphas, references):
     """Hits and predictions (n, A, G, 2) of rows [(n, T)] of 3 frames, references [(m,)]."""
-    times = half_frame_times(T * 3, WINDOW, HOP)
+    times = half_frame_times(T * 3, FIRST, HOP)
     rows = np.full((len(many), T, T), 7, np.float32)
     for i, values in enumerate(many):
         rows[i, : len(values)] = values
@@ -294,7 +317,7 @@ def counted(many, alphas, references):
 
 def test_counts_are_those_of_a_loop_over_references():
     rng = np.random.default_rng(0)
-    times = half_frame_times(T * 3, WINDOW, HOP)
+    times = half_frame_times(T * 3, FIRST, HOP)
     names = [*CASES, *CASES]
     references = [
         np.sort(rng.choice(T * 3 * HOP + WINDOW, size, replace=False))
@@ -328,7 +351,7 @@ def test_blocks_between_true_boundaries_have_an_r_value_of_100():
     lengths = [rng.permutation([1, 2, 3, 4, 10]) for _ in range(2 * len(CASES))]
     maps = [block_diagonal(each) for each in lengths]
     # The label of a frame is read at its centre: the change is within half a hop of the middle.
-    between = [each.cumsum()[:-1] * 3 * HOP + (WINDOW - HOP) / 2 for each in lengths]
+    between = [each.cumsum()[:-1] * 3 * HOP + FIRST - HOP / 2 for each in lengths]
     known = [each + rng.uniform(-HOP / 2, HOP / 2, len(each)) for each in between]
     counts = counted(maps, [[0.25, 0.25]] * len(maps), known)
     hits, predicted = counts[:, 0, 1].sum(0)
@@ -369,7 +392,7 @@ def test_a_hit_is_within_20_milliseconds():
 
 
 def test_half_frames_lie_at_and_between_the_centres():
-    assert half_frame_times(3, 400, 160).tolist() == [200, 280, 360, 440, 520]
+    assert half_frame_times(3, 200, 160).tolist() == [200, 280, 360, 440, 520]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import numpy as np
 from sat_jax.analysis.phone_summary import PhoneSummary
 
 EFFECT = 1.5
+LEAST = 5
+"""Utterances (or groups of them) in which a phone has to occur: fewer have no honest interval."""
 
 SINGLE = {
     "towards_silence": ("attends to silence", "not to silence"),
@@ -37,11 +39,6 @@ class Operation(NamedTuple):
     high: float
 
 
-def direction(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """1 where a whole interval of ratios is above 1, -1 where it is below, else 0."""
-    return (np.asarray(low) > 1).astype(int) - (np.asarray(high) < 1).astype(int)
-
-
 def named_operations(summary: PhoneSummary, phones: Sequence[str]) -> list[Operation]:
     """Every operation of every head, the strongest of a head first."""
     found = []
@@ -50,9 +47,11 @@ def named_operations(summary: PhoneSummary, phones: Sequence[str]) -> list[Opera
         mine = []
         for field, names in SINGLE.items():
             value, low, high = (float(part[at]) for part in getattr(summary, field))
-            if is_strong(value, low, high):
+            if summary.seen.max() >= LEAST and is_strong(value, low, high):
                 mine.append(Operation(*at, names[value < 1], "", value, low, high))
         for p, phone in enumerate(phones):
+            if summary.seen[p] < LEAST:
+                continue
             value, low, high = (1.0 + float(part[at][p]) for part in summary.concentration)
             if is_strong(value, low, high):
                 name = "focus" if value > 1 else "neglect"
@@ -64,7 +63,7 @@ def named_operations(summary: PhoneSummary, phones: Sequence[str]) -> list[Opera
 def is_strong(value: float, low: float, high: float) -> bool:
     """Whether a ratio is `EFFECT` times away from 1, its interval on one side; False for NaN."""
     away = value >= EFFECT or value <= 1 / EFFECT
-    return bool(away and direction(low, high) != 0)
+    return bool(away and (low > 1 or high < 1))
 
 
 def strength(effect: float) -> float:

@@ -57,6 +57,13 @@ class PhoneSummary(NamedTuple):
     elsewhere, as a ratio to uniform attention."""
     towards_silence: Interval
     """(L, H) share on silence as a ratio to uniform attention."""
+    seen: np.ndarray
+    """(P,) groups of utterances in which each phone occurs."""
+
+
+def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
+    """value / uniform; NaN where the latter is 0."""
+    return jnp.where(uniform > 0, value / jnp.where(uniform > 0, uniform, 1.0), jnp.nan)
 
 
 def relation(joint: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -79,22 +86,20 @@ def leaving(joint: jax.Array, own: jax.Array) -> jax.Array:
     phones = joint.shape[-1]
     left = jnp.maximum(joint - own[..., None] * jnp.eye(phones), 0.0)
     # What rounding leaves of a difference is no attention.
-    left = jnp.where(left > 1e-6 * joint, left, 0.0)
+    left = jnp.where(left <= 1e-6 * joint, 0.0, left)
     total = left.sum((-2, -1), keepdims=True)
     return left / jnp.where(total > 0, total, 1.0)
 
 
 def same_share(joint: jax.Array, silence: int) -> jax.Array:
-    """Share of the attention (..., P, P) of phones other than silence that has the same phone."""
+    """Share of the attention (..., P, P) of phones other than silence that has the same phone.
+
+    NaN where they give none.
+    """
     spoken = jnp.arange(joint.shape[-1]) != silence
     queries = jnp.where(spoken[:, None], joint, 0.0)
     total = queries.sum((-2, -1))
-    return jnp.trace(queries, axis1=-2, axis2=-1) / jnp.where(total > 0, total, 1.0)
-
-
-def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
-    """value / uniform; NaN where the latter is 0."""
-    return jnp.where(uniform > 0, value / jnp.where(uniform > 0, uniform, 1.0), jnp.nan)
+    return ratio(jnp.trace(queries, axis1=-2, axis2=-1), total)
 
 
 def statistics(
@@ -135,7 +140,6 @@ def summarise_phones(
     joint_uniform = drawn_means(everything, jnp.asarray(attention.joint_uniform))
     own_uniform = drawn_means(everything, jnp.asarray(attention.own_uniform))
 
-    @jax.jit
     def head(of: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
         joint, own = (drawn_means(everything, values) for values in of)
         found = statistics(joint, own, joint_uniform, own_uniform, silence)
@@ -167,5 +171,6 @@ def summarise_phones(
         elsewhere=tables["elsewhere"],
         silence_uniform=chance,
         own_uniform=float(own_uniform[0].sum()),
+        seen=(np.diagonal(attention.joint_uniform, axis1=1, axis2=2) > 0).sum(0),
         **bounds,
     )

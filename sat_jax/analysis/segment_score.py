@@ -47,9 +47,12 @@ def targets(references: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.where(near, nearest, -1).astype(np.int32)
 
 
-def half_frame_times(frames: int, window: int, hop: int) -> np.ndarray:
-    """Times in samples of the frame centres and of the middles between them, (2 frames - 1,)."""
-    return window / 2 + np.arange(2 * frames - 1) * hop / 2
+def half_frame_times(frames: int, first: float, hop: int) -> np.ndarray:
+    """Times in samples of frame centres and of the middles between them, (2 frames - 1,).
+
+    `first` is the centre of the first frame.
+    """
+    return first + np.arange(2 * frames - 1) * hop / 2
 
 
 def count_hits(references: np.ndarray, predicted: np.ndarray) -> int:
@@ -75,7 +78,7 @@ def score(
     total = np.where(np.asarray(references) > 0, references, np.nan)
     recall = 100.0 * hits / total
     over = 100.0 * (predicted / total - 1.0)
-    precision = 100.0 * hits / np.maximum(predicted, 1.0)
+    precision = 100.0 * hits / np.where(predicted > 0, predicted, 1.0) + 0.0 * total
     r1 = np.hypot(100.0 - recall, over)
     r2 = (-over + recall - 100.0) / np.sqrt(2.0)
     f1 = 2.0 * precision * recall / np.maximum(precision + recall, 1e-12)

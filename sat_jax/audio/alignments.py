@@ -20,6 +20,9 @@ TIER = "phones"
 TOLERANCE = SAMPLE_RATE // 50
 """Samples (20 ms) by which an aligner's rounding may pass the end of the audio."""
 
+COVERED = 0.75
+"""Share of the audio that labels have to reach: less is not a pause, but another time scale."""
+
 _ROUNDING = 1e-6  # seconds, far below one sample
 
 _TOKEN = re.compile(
@@ -110,8 +113,8 @@ def read_phn(path: Path, rate: int = SAMPLE_RATE) -> list[Segment]:
 def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segment]:
     """Segments that tile `[0, samples)`: gaps become silence, an end within 20 ms is clipped.
 
-    Raises `BadItem`, naming `path` and the interval, for segments that overlap, are empty, or end
-    more than 20 ms after the audio.
+    Raises `BadItem`, naming `path` and the interval, for segments that overlap, are empty, end more
+    than 20 ms after the audio, or end so early that they must be of another recording or hop.
     """
     tiled: list[Segment] = []
     reached = 0
@@ -139,6 +142,15 @@ def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segm
             tiled.append(Segment(reached, min(start, samples), SILENCE))
         tiled.append(Segment(start, min(end, samples), label))
         reached = end
+    if reached < COVERED * samples:
+        raise BadItem(
+            path,
+            "alignment that covers too little of the audio",
+            f"its last interval ends at {reached / SAMPLE_RATE:g} s and the audio at "
+            f"{samples / SAMPLE_RATE:g} s",
+            "check that it belongs to this recording and counts in its sample rate; label a long "
+            "pause as sil",
+        )
     if reached < samples:
         tiled.append(Segment(reached, samples, SILENCE))
     return [segment for segment in tiled if segment.start < segment.end]

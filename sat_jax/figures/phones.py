@@ -77,6 +77,8 @@ def check_phones(table: PhoneTable) -> None:
         absent = np.isnan(table.concentration) if field in phones else field in pairs
         if field.startswith("silence"):
             absent = np.isnan(table.silence_uniform)
+        if field.startswith("same"):
+            absent = np.isnan(table.same)  # a head that never leaves its own segment
         wrong = ~((np.isfinite(values) & (values >= least - 1e-4)) | (np.isnan(values) & absent))
         if wrong.any():
             at = np.argwhere(wrong)[0]

@@ -53,6 +53,8 @@ class Source(NamedTuple):
     """What is seen to rows, a list of (B, C, T, F), and valid (B, T)."""
     stack: int
     """Frames per row."""
+    width: int = 1
+    """Frames that a row stands for, where rows overlap: its centre is so much later."""
 
 
 class Chosen(NamedTuple):
@@ -71,13 +73,59 @@ class Tuned(NamedTuple):
     """R-value on the tuning utterances."""
 
 
-def model_source(subject: Subject) -> Source:
+def plain_source(subject: Subject) -> Source:
     """Attention rows of all heads, layer by layer, then the hidden states 0 to L."""
+    return Source(subject.see, rows_of_trace, subject.config.model.stack)
+
+
+def rows_of_trace(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
+    """Maps (B, H, T, T) of every layer, then states (B, 1, T, D), and valid (B, T)."""
+    return [*trace.probs, *(states[:, None] for states in trace.hidden)], trace.valid
+
+
+def model_source(subject: Subject) -> Source:
+    """The candidates of `plain_source` as the analysis wants their rows."""
+    stack, layers = subject.config.model.stack, subject.config.model.layers
 
     def rows(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
-        return [*trace.probs, *(states[:, None] for states in trace.hidden)], trace.valid
+        groups, valid = rows_of_trace(trace)
+        if subject.analysis.segment_rows == "sqrt":
+            groups = [*(jnp.sqrt(maps) for maps in groups[:layers]), *groups[layers:]]
+        return groups, valid
 
-    return Source(subject.see, rows, subject.config.model.stack)
+    if not subject.analysis.segment_shifts or stack == 1:
+        return Source(subject.see, rows, stack)
+    return Source(shifted(subject), lambda traces: interleaved([rows(t) for t in traces]), 1, stack)
+
+
+def shifted(subject: Subject) -> reduce.See:
+    """Traces of the same audio, each one frame later than the one before, as many as a position."""
+    hop, stack = subject.config.features.hop, subject.config.model.stack
+
+    def see(params: Any, audio: jax.Array, lengths: jax.Array) -> list[Trace]:
+        later = [
+            (jnp.pad(audio[:, shift * hop :], ((0, 0), (0, shift * hop))), shift * hop)
+            for shift in range(stack)
+        ]
+        return [
+            subject.see(params, heard, jnp.maximum(lengths - samples, 0))
+            for heard, samples in later
+        ]
+
+    return jax.jit(see)
+
+
+def interleaved(
+    passes: Sequence[tuple[list[jax.Array], jax.Array]],
+) -> tuple[list[jax.Array], jax.Array]:
+    """Rows of shifted passes in turn, (B, C, T * passes, F), and which are real.
+
+    A later pass has as many positions as an earlier one or one less, so that real rows come first.
+    """
+    groups = [jnp.stack(group, 3) for group in zip(*(rows for rows, _ in passes), strict=True)]
+    joined = [group.reshape(*group.shape[:2], -1, group.shape[-1]) for group in groups]
+    valid = jnp.stack([valid for _, valid in passes], -1)
+    return joined, valid.reshape(len(valid), -1)
 
 
 def only(source: Source, chosen: Sequence[Chosen]) -> Source:
@@ -177,8 +225,14 @@ def references(subject: Subject, split: Any) -> list[np.ndarray]:
     return known
 
 
+def first_time(subject: Subject, source: Source) -> float:
+    """Samples from the start of an utterance to the centre of the first frame of a source."""
+    features = subject.config.features
+    return features.window / 2 + (source.width - 1) / 2 * features.hop
+
+
 def target_rows(
-    subject: Subject, known: Sequence[np.ndarray]
+    subject: Subject, source: Source, known: Sequence[np.ndarray]
 ) -> Callable[[Any], tuple[np.ndarray, ...]]:
     """For every row of a batch, the reference that a boundary at each half frame would hit."""
     features, stack = subject.config.features, subject.config.model.stack
@@ -186,7 +240,7 @@ def target_rows(
     def rows(batch: Any) -> tuple[np.ndarray, ...]:
         frames = frame_count(batch.audio.shape[1], features.window, features.hop)
         frames = position_count(frames, stack) * stack
-        times = half_frame_times(frames, features.window, features.hop)
+        times = half_frame_times(frames, first_time(subject, source), features.hop)
         none = np.zeros(0, np.int32)
         return (np.stack([targets(known[i] if i >= 0 else none, times) for i in batch.index]),)
 
@@ -198,7 +252,7 @@ def tune(
 ) -> Tuned:
     """Alpha and beta of the best R-value of every candidate on a split, by two searches."""
     total = sum(len(boundaries) for boundaries in known)
-    rows = target_rows(subject, known)
+    rows = target_rows(subject, segment.source, known)
     parts = passed(subject, f"{title}: distances", segment.distances, params, split)
     scale = reduce.collect(parts)[1]["distance"].mean(0)
     alpha = np.maximum(scale, np.finfo(np.float32).tiny)[:, None] * ALPHAS
@@ -238,6 +292,6 @@ def count_boundaries(
         params,
         split,
         (tuned.alpha[:, None].astype(np.float32), beta.astype(np.float32)),
-        target_rows(subject, known),
+        target_rows(subject, segment.source, known),
     )
     return reduce.collect(parts)[1]["counts"][:, :, 0]

@@ -13,7 +13,7 @@ from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.figures.segment_captions import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
-from sat_jax.study.boundaries import SPECTRAL, Source
+from sat_jax.study.boundaries import SPECTRAL, Source, first_time, plain_source
 from sat_jax.study.subject import Subject, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.example import pick_utterance
@@ -36,22 +36,20 @@ def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> Segm
         (i for i, name in enumerate(kinds) if name.startswith("MFCC")),
         key=lambda i: spectral.tuned.r[i],
     )
-    attention = rows_of(subject, model, one, head // heads, head % heads)
-    states = rows_of(subject, model, one, layers + layer, 0)
-    cepstra = rows_of(subject, spectral, one, mfcc, 0)
-    stack = subject.config.model.stack
-    name = f"L{head // heads + 1} H{head % heads + 1}"
+    at = head // heads, head % heads
+    plain = plain_source(subject)
+    attention = rows_of(subject, plain, model.params, one, *at)
+    attention = attention[:, : len(attention)]
+    rows = rows_of(subject, model.segment.source, model.params, one, *at)
+    states = rows_of(subject, model.segment.source, model.params, one, layers + layer, 0)
+    cepstra = rows_of(subject, spectral.segment.source, None, one, mfcc, 0)
+    name = f"L{at[0] + 1} H{at[1] + 1}"
     panels = [
-        raw_panel(subject, f"attention of {name}", attention[:, : len(attention)], stack),
-        panel(subject, f"similarity of the rows of {name}", attention, stack, model, head),
-        panel(subject, f"similarity of {kinds[mfcc]}", cepstra, 1, spectral, mfcc),
+        raw_panel(subject, f"attention of {name}", attention, plain),
+        panel(subject, f"similarity of the rows of {name}", rows, model, head),
+        panel(subject, f"similarity of {kinds[mfcc]}", cepstra, spectral, mfcc),
         panel(
-            subject,
-            f"similarity of hidden layer {layer}",
-            states,
-            stack,
-            model,
-            layers * heads + layer,
+            subject, f"similarity of hidden layer {layer}", states, model, layers * heads + layer
         ),
     ]
     # The attention is shown with the boundaries that its own rows give.
@@ -63,50 +61,49 @@ def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> Segm
     return framed(subject, split[place], len(cepstra), tuple(panels))
 
 
-def rows_of(subject: Subject, candidates: Any, one: Any, group: int, member: int) -> np.ndarray:
+def rows_of(
+    subject: Subject, source: Source, params: Any, one: Any, group: int, member: int
+) -> np.ndarray:
     """Feature rows (T, F) of one candidate for a split of one utterance."""
-    source: Source = candidates.segment.source
 
     def measure(seen: Any, _: Any) -> dict[str, jax.Array]:
         groups, valid = source.rows(seen)
         return {"rows": groups[group][:, member], "valid": valid}
 
     step = reduce.reducer(source.see, measure, subject.devices)
-    parts = passed(subject, "example", step, candidates.params, one)
+    parts = passed(subject, "example", step, params, one)
     _, values = reduce.collect(parts)
     return values["rows"][0][values["valid"][0]]
 
 
-def raw_panel(subject: Subject, title: str, rows: np.ndarray, stack: int) -> Panel:
+def raw_panel(subject: Subject, title: str, rows: np.ndarray, source: Source) -> Panel:
     """Attention itself."""
-    features = subject.config.features
+    hop = subject.config.features.hop
     none = np.zeros(0)
     return Panel(
         title=title,
         matrix=rows,
         attention=True,
-        start=(features.window - features.hop) / 2 / SAMPLE_RATE,
-        step=stack * features.hop / SAMPLE_RATE,
+        start=(first_time(subject, source) - hop / 2) / SAMPLE_RATE,
+        step=source.stack * hop / SAMPLE_RATE,
         predicted=none,
         overlap=none,
         overlap_times=none,
     )
 
 
-def panel(
-    subject: Subject, title: str, rows: np.ndarray, stack: int, candidates: Any, index: int
-) -> Panel:
+def panel(subject: Subject, title: str, rows: np.ndarray, candidates: Any, index: int) -> Panel:
     """The similarity of rows at the tuned alpha, and the boundaries at the tuned beta."""
-    features = subject.config.features
+    hop, source = subject.config.features.hop, candidates.segment.source
     alpha, beta = (float(candidates.tuned[field][index]) for field in (0, 1))
-    similarity, overlap, found, twice = segment(rows, alpha, beta, stack)
+    similarity, overlap, found, twice = segment(rows, alpha, beta, source.stack)
     half = np.asarray(twice)[np.asarray(found)]
-    start = features.window / 2
-    return raw_panel(subject, title, np.asarray(similarity), stack)._replace(
+    start = first_time(subject, source)
+    return raw_panel(subject, title, np.asarray(similarity), source)._replace(
         attention=False,
-        predicted=(start + half * features.hop / 2) / SAMPLE_RATE,
+        predicted=(start + half * hop / 2) / SAMPLE_RATE,
         overlap=np.asarray(overlap),
-        overlap_times=(start + np.arange(len(overlap)) * features.hop) / SAMPLE_RATE,
+        overlap_times=(start + np.arange(len(overlap)) * hop) / SAMPLE_RATE,
     )
 
 

@@ -80,7 +80,7 @@ def open_subject(run: Path, analysis: Analysis) -> Subject:
     split, out = open_corpus(run, config, analysis, say)
     tuning = open_tuning(config, split, analysis.tune_utterances)
     edges = edges_of(config, split, tuning, analysis.buckets)
-    size = rows_within(config, edges[-1], analysis.batch_size, devices.size)
+    size = rows_within(config, analysis, edges[-1], devices.size)
     featurise = functools.partial(frontend.featurise, features=config.features)
     see = reduce.see_model(module, featurise, devices)
     return Subject(
@@ -180,15 +180,17 @@ def edges_of(config: Config, split: Any, tuning: Any, most: int) -> tuple[int, .
     )
 
 
-def rows_within(config: Config, frames: int, most: int, devices: int) -> int:
+def rows_within(config: Config, analysis: Analysis, frames: int, devices: int) -> int:
     """Utterances at a time so that all maps, and one more array of their size, fit `BUDGET`.
 
-    At most `most`, at least one for every device.
+    At most the analysis's batch size, at least one for every device.
     """
     model = config.model
     maps = 2 * (model.layers * model.heads + model.layers + 1)
+    if analysis.segment_shifts:
+        maps *= model.stack**2
     fit = BUDGET // (4 * maps * position_count(frames, model.stack) ** 2)
-    return max(min(most, fit // devices * devices), devices)
+    return max(min(analysis.batch_size, fit // devices * devices), devices)
 
 
 def passed(
