@@ -21,7 +21,7 @@ DRAWS = 1000
 
 
 def add_at(maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Relation maps (H, P, P) of one utterance, frame pair by frame pair, as it is often written."""
+    """Relation maps (H, P, P) of one utterance, frame pair by frame pair."""
     frames = len(labels)
     place = np.arange(frames) // STACK
     joint = np.zeros((len(maps), PHONES, PHONES), np.float32)
@@ -114,8 +114,8 @@ def main() -> None:
     print(f"segmentation of maps of {LONGEST} positions, per map and core:")
     print(f"  24 settings {search * 1e3:.1f} ms, 1 setting {score * 1e3:.1f} ms")
     print(
-        f"  100 utterances x {HEADS} heads on one core: two searches {2 * search * hundred:.1f} min,"
-        f" scores {score * hundred:.1f} min"
+        f"  100 utterances x {HEADS} heads on one core: two searches {2 * search * hundred:.1f} "
+        f"min, scores {score * hundred:.1f} min"
     )
 
 

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import pytest
 import trees
 from test_end_to_end import PIPES, command, python
 from two_processes import start
+
+from sat_jax.errors import InputError
+from sat_jax.study import compared
 
 SHORT = ["--loop.steps", "60", "--loop.valid-every", "60", "--loop.checkpoint-every", "60"]
 
@@ -81,7 +85,7 @@ def test_phones_of_the_run(analysed):
         assert 0 < float(row["silence_low"]) <= float(row["silence"]) <= float(row["silence_high"])
         assert 0 < float(row["own"]) < 1
     for row in table(analysed / "analysis" / "operations.csv"):
-        assert row["operation"]
+        assert not row["layer"] or float(row["effect_low"]) <= float(row["effect_high"])
 
 
 def test_segmentation_of_the_run(analysed):
@@ -100,33 +104,40 @@ def test_segmentation_of_the_run(analysed):
 
 
 def test_one_study_anew_leaves_the_others(analysed):
-    before = (analysed / "analysis" / "operations.csv").stat().st_mtime_ns
-    result = python(sys.executable, "analyze.py", str(analysed), "--only", "segments")
+    before = (analysed / "analysis" / "segmentation.csv").stat().st_mtime_ns
+    few = ["--draws", "50", "--max-utterances", "3"]
+    result = python(sys.executable, "analyze.py", str(analysed), "--only", "phones", *few)
     assert result.returncode == 0, result.stderr
+    assert "phones related on 3 utterances" in result.stdout
     assert "heads measured" not in result.stdout
-    assert (analysed / "analysis" / "operations.csv").stat().st_mtime_ns == before
+    assert (analysed / "analysis" / "segmentation.csv").stat().st_mtime_ns == before
     report = (analysed / "report.html").read_text()
     assert report.index("Heads across layers</h2>") < report.index("Phone relation maps</h2>")
     assert "Phone boundaries" in report
 
 
-def test_runs_side_by_side(analysed, data, tmp_path):
+def test_runs_side_by_side(analysed):
     other = analysed.parent / "longer_spans"
-    span = ["--name", "longer_spans", "--objective.c-num", "6"]
-    assert python(*command(other, data, *SHORT, *span)).returncode == 0
-    few = ["--max-utterances", "4", "--tune-utterances", "2", "--draws", "50"]
-    result = python(sys.executable, "analyze.py", str(analysed), str(other), *few)
-    assert result.returncode == 0, result.stderr
+    shutil.copytree(analysed, other)
+    config = json.loads((other / "config.json").read_text())
+    config["name"], config["objective"]["c_num"] = "longer_spans", 6
+    (other / "config.json").write_text(json.dumps(config))
+    compared.study([analysed, other], [analysed, other])
     out = analysed.parent / "reference-longer_spans"
     rows = table(out / "figures" / "mask_lengths.csv")
-    assert [r["c_num"] for r in rows] == ["3", "6"]
+    assert [(r["run"], r["c_num"]) for r in rows] == [("toy", "3"), ("longer_spans", "6")]
     for row in rows:
         shares = [float(row[name]) for name in ("global", "vertical", "diagonal")]
         assert sum(shares) == pytest.approx(1)
         assert float(row["best_head_low"]) <= float(row["best_head_high"])
+    best = table(analysed / "analysis" / "segmentation.csv")[3]
+    assert rows[0]["best_head"] == best["r"]
     assert (out / "figures" / "mask_lengths.png").stat().st_size > 10_000
     assert "Mask length" in (out / "report.html").read_text()
-    both = python(sys.executable, "analyze.py", "a", "b", "--out", str(tmp_path))
+    (other / "analysis" / "segmentation.csv").unlink()
+    with pytest.raises(InputError, match=r"segmentation\.csv: is missing.*segments study"):
+        compared.study([analysed, other], [analysed, other])
+    both = python(sys.executable, "analyze.py", "a", "b", "--out", str(out))
     assert both.returncode == 2
     assert "leave --out away" in both.stderr
 
@@ -155,14 +166,17 @@ def test_analysis_of_another_corpus(trained, data, tmp_path):
     result = python(
         *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "timit"),
         *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "8"),
+        *("--only", "segments", "--draws", "50"),
     )
     assert result.returncode == 0, result.stderr
     assert (run / "on-tree" / "report.html").exists()
-    assert "8 utterances" in result.stdout
+    assert "heads measured on 8 utterances" in result.stdout
+    assert "tested on 8" in result.stdout
+    assert table(run / "on-tree" / "analysis" / "segmentation.csv")[0]["features"] == "MFCC"
 
 
 def test_two_processes_measure_what_one_measures(analysed, tmp_path):
-    two = start(["analyze.py", str(analysed), "--out", str(tmp_path)], **PIPES)
+    two = start(["analyze.py", str(analysed), "--only", "heads", "--out", str(tmp_path)], **PIPES)
     said = [process.communicate(timeout=240) for process in two]
     assert [process.returncode for process in two] == [0, 0], said
     for ours, theirs in zip(heads_of(tmp_path), heads_of(analysed), strict=True):

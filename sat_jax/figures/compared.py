@@ -219,9 +219,8 @@ def _draw_offsets(axes: Axes, rows: Sequence[RunRow]) -> None:
         axes.scatter(place + spread(count, 0.26) - 0.12, row.offset, lw=0, **look)
         ends = (row.offset_low, row.offset_high)
         draw_bars(axes, place + 0.3, row.offset_mean, *ends, "black", "_", 7, mew=1.2)
-    tallest = max(
-        (max(np.max(r.offset), r.offset_high) for r in rows if np.size(r.offset)), default=1
-    )
+    tallest = max([max(np.max(r.offset), r.offset_high) for r in rows if np.size(r.offset)] or [0])
+    tallest = tallest or 1  # no head is off the diagonal
     axes.set_ylim(-0.04 * tallest, 1.08 * tallest)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_ylabel("|modal offset| (ms)")
