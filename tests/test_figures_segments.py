@@ -8,8 +8,8 @@ from matplotlib.colors import to_hex
 from test_figures import PHONES, assert_legible
 
 from sat_jax.errors import InputError
-from sat_jax.figures import compared, segment_captions, segments, style
-from sat_jax.figures.segment_captions import Panel, Score, SegmentExample, SegmentTable
+from sat_jax.figures import compared, segment_captions, segment_records, segments, style
+from sat_jax.figures.segment_records import Panel, Score, SegmentExample, SegmentTable
 
 
 def make_score(name, r, tried, rng, width=1.0):
@@ -195,7 +195,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
     strips = [axes for axes in figure.axes if axes.get_ylabel() in ("score S", "S")]
     assert len(strips) == 3
     for panel, axes in zip(example.panels, maps, strict=True):
-        hit, _ = segment_captions.hits(panel.predicted, true)
+        hit, _ = segment_records.hits(panel.predicted, true)
         expected = {"#000000": true, "#009e73": panel.predicted[hit]}
         expected["#d55e00"] = panel.predicted[~hit]
         for ticks in axes.collections:
@@ -208,7 +208,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
             assert (ends[:, :, 1 if upper else 0] > 1).all()
         assert len(axes.collections) == 6
     for panel, axes in zip(example.panels[1:], strips, strict=True):
-        hit, found = segment_captions.hits(panel.predicted, true)
+        hit, found = segment_records.hits(panel.predicted, true)
         assert hit.any() and not hit.all() and found.any() and not found.all()
         lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
         solid = [line.get_xdata()[0] for line in lines if line.get_linestyle() == "-"]
@@ -226,7 +226,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
 
 
 def test_a_boundary_is_hit_once_by_the_nearest_within_20_ms():
-    hits = segment_captions.hits
+    hits = segment_records.hits
     true = np.array([0.10, 0.13, 0.50])
     hit, found = hits(np.array([0.08, 0.114, 0.116, 0.477, 0.52, 0.52]), true)
     # 0.08 takes 0.10, 0.114 comes too late, 0.116 is nearer to 0.13; 0.477 is 23 ms off.
@@ -494,8 +494,8 @@ def test_too_few_and_too_many_runs_are_refused(count):
 
 
 def test_captions_say_the_tolerance_that_is_used_and_have_whole_paragraphs():
-    assert f"within {1000 * segment_captions.TOLERANCE:g} ms" in segment_captions.SEGMENTATION
-    captions = {k: v for k, v in vars(segment_captions).items() if k.isupper() and k != "TOLERANCE"}
+    assert f"within {1000 * segment_records.TOLERANCE:g} ms" in segment_captions.SEGMENTATION
+    captions = {k: v for k, v in vars(segment_captions).items() if k.isupper()}
     assert len(captions) == 5
     for text in captions.values():
         assert text == text.strip()

@@ -20,7 +20,7 @@ from sat_jax.figures.compared import (
     spread,
 )
 from sat_jax.figures.maps import DENSITY, MAP_DPI, block_means
-from sat_jax.figures.segment_captions import (
+from sat_jax.figures.segment_records import (
     Panel,
     Score,
     SegmentExample,

@@ -11,7 +11,7 @@ import numpy as np
 from sat_jax.analysis import segmentation
 from sat_jax.audio import dataset
 from sat_jax.features import frontend
-from sat_jax.figures.segment_captions import Panel, SegmentExample
+from sat_jax.figures.segment_records import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
 from sat_jax.study.boundaries import SPECTRAL, Source, first_time, plain_source
 from sat_jax.study.subject import Subject, passed

@@ -23,7 +23,7 @@ from sat_jax.figures import segment_captions as captions
 from sat_jax.figures import segments as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.figures.segment_captions import Score, SegmentTable
+from sat_jax.figures.segment_records import Score, SegmentTable
 from sat_jax.shapes import frame_count, position_count
 from sat_jax.study.boundaries import (
     CURVE,
