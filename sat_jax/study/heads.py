@@ -30,7 +30,7 @@ from sat_jax.trace.store import Sample
 
 def study(subject: Subject) -> list[Section]:
     """Measure and draw all heads of a run, trained and untrained; writes CSV, figures, maps."""
-    measured = measure(subject)
+    measured, utterances = measure(subject)
     shown = pick_utterance(subject.split, subject.analysis.utterance)
     samples = trace_shown(subject, subject.split[shown])
     if not subject.leads:
@@ -41,7 +41,7 @@ def study(subject: Subject) -> list[Section]:
     head_tables = []
     for checkpoint, sample, summary in zip(subject.checkpoints, samples, summaries, strict=True):
         end = checkpoint.end
-        table = table_of(checkpoint.name, len(subject.split), summary)
+        table = table_of(checkpoint.name, utterances, summary)
         head_tables.append(table)
         features, names = config.features, subject.split.phone_names
         drawn = example_of(*sample, names, features.hop, config.model.stack)
@@ -66,8 +66,8 @@ def study(subject: Subject) -> list[Section]:
     return sections(out, head_tables, summary, sound)
 
 
-def measure(subject: Subject) -> list[tuple[HeadSummary, dict[str, np.ndarray]]]:
-    """Every metric with its interval, and the curves CAD, for each checkpoint."""
+def measure(subject: Subject) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
+    """Every metric with its interval, and the curves CAD, for each checkpoint; on how many."""
     analysis = subject.analysis
 
     def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
@@ -90,7 +90,7 @@ def measure(subject: Subject) -> list[tuple[HeadSummary, dict[str, np.ndarray]]]
         ordered = {measure: values[measure] for measure in MEASURES}
         summary = summarise(ordered, analysis.draws, analysis.seed)
         measured.append((summary, cumulative(values[CAD], analysis.draws, analysis.seed)))
-    return measured
+    return measured, len(index)
 
 
 def table_of(name: str, utterances: int, summary: HeadSummary) -> HeadTable:

@@ -1,0 +1,112 @@
+"""Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analyze import wanted
+from sat_jax.study.boundaries import (
+    BETAS,
+    FINE_ALPHAS,
+    FINE_BETAS,
+    Chosen,
+    Source,
+    interleaved,
+    only,
+    rows_of_trace,
+)
+from sat_jax.study.heads import uniform_within
+from sat_jax.study.segments import model_entries, spectral_entries
+from sat_jax.study.subject import spread
+
+STACK = 3
+
+
+class Trace(NamedTuple):
+    """What `rows_of_trace` needs of a trace."""
+
+    probs: tuple
+    hidden: tuple
+    valid: jnp.ndarray
+
+
+class Tuned(NamedTuple):
+    r: np.ndarray
+
+
+@pytest.mark.parametrize("frames", [12, 13, 14])
+def test_rows_of_shifted_passes_come_in_the_order_of_their_time(frames):
+    positions = 5
+    passes = []
+    for shift in range(STACK):
+        first_frame = np.arange(positions) * STACK + shift
+        rows = jnp.asarray(np.tile(first_frame[None, None, :, None], (2, 4, 1, 1)), jnp.float32)
+        valid = np.arange(positions) < (frames - shift) // STACK
+        passes.append(([rows, 10 * rows], jnp.asarray(np.tile(valid, (2, 1)))))
+    (once, tenfold), valid = interleaved(passes)
+    assert once.shape == (2, 4, positions * STACK, 1)
+    np.testing.assert_array_equal(once[1, 2, :, 0], np.arange(positions * STACK))
+    np.testing.assert_array_equal(tenfold[0, 0], 10 * once[0, 0])
+    # Every row whose frames all exist is real, and the real ones come first.
+    assert valid.sum(1).tolist() == [frames - STACK + 1] * 2
+    assert bool(valid[0, : frames - STACK + 1].all())
+
+
+def test_a_source_of_few_candidates_holds_those():
+    probs = tuple(
+        jnp.full((2, 3, 4, 4), layer * 10.0) + jnp.arange(3)[:, None, None] for layer in (0, 1)
+    )
+    hidden = tuple(jnp.full((2, 4, 5), 100.0 + layer) for layer in range(3))
+    source = Source(None, rows_of_trace, STACK)
+    trace = Trace(probs, hidden, jnp.ones((2, 4), bool))
+    (head, state), _ = only(source, [Chosen(1, 2), Chosen(2 + 1, 0)]).rows(trace)
+    assert head.shape == (2, 1, 4, 4)
+    assert bool((head == 12).all())
+    assert state.shape == (2, 1, 4, 5)
+    assert bool((state == 101).all())
+
+
+def test_the_best_of_each_kind_stands_for_it():
+    heads, states = [60.0, 61, 70, 62, 50, 51], [80.0, 90, 85]
+    state, head = model_entries(Tuned(np.array(heads + states)), layers=2, heads=3)
+    assert (head.name, head.index, head.place, head.tried) == ("head L1 H3", 2, Chosen(0, 2), 6)
+    assert (state.name, state.index, state.place) == ("hidden layer 1", 7, Chosen(3, 0))
+    assert state.tried == 3
+    mfcc, mel = spectral_entries(Tuned(np.array([70.0, 72, 75, 71])))
+    assert (mfcc.name, mfcc.index, mfcc.tried) == ("MFCC", 1, 2)
+    assert (mel.name, mel.index) == ("log-mel", 2)
+
+
+def test_the_second_search_lies_between_the_points_of_the_first():
+    assert FINE_BETAS.min() == pytest.approx(-FINE_BETAS.max())
+    assert FINE_BETAS.max() < np.diff(BETAS).min()
+    assert FINE_ALPHAS.prod() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_uniform_attention_within_a_radius(length):
+    offset = np.abs(np.arange(length) - np.arange(length)[:, None])
+    radii = np.arange(9)
+    expected = [(offset <= radius).mean() for radius in radii]
+    np.testing.assert_allclose(uniform_within(length, radii), expected)
+
+
+def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
+    assert wanted(tmp_path, ()) == ["heads", "phones", "segments"]
+    assert wanted(tmp_path, ("segments",)) == ["heads", "segments"]
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "heads.csv").write_text("")
+    assert wanted(tmp_path, ("segments", "phones")) == ["phones", "segments"]
+
+
+def test_few_utterances_are_spread_and_none_is_taken_twice(monkeypatch):
+    taken = []
+    monkeypatch.setattr("sat_jax.audio.dataset.take", lambda split, index: taken.append(index))
+    assert spread(range(5), 0) == range(5)
+    assert spread(range(5), 9) == range(5)
+    spread(range(100), 7)
+    assert taken[0][0] == 0
+    assert taken[0][-1] == 99
+    assert len(set(taken[0].tolist())) == 7
