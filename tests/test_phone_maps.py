@@ -153,10 +153,10 @@ def test_segments_are_counted_by_frames_and_neighbours_of_one_label_are_one():
     got = np.asarray(same_segment(frames.segment))
     for row, n in enumerate(lengths):
         y = labels[row, : n * 3]
-        wanted = np.zeros((T, T, 3))
+        wanted = np.zeros((3, T, T))
         for q, k in np.ndindex(len(y), len(y)):
             between = y[min(q, k) : max(q, k) + 1]
-            wanted[q // 3, k // 3, q % 3] += (between == y[q]).all()
+            wanted[q % 3, q // 3, k // 3] += (between == y[q]).all()
         np.testing.assert_array_equal(got[row], wanted)
 
 
@@ -214,7 +214,7 @@ def test_nothing_leaves_where_attention_stays_in_its_segment(seed):
     labels = np.repeat(rng.integers(0, P, t), rng.integers(1, 12, t))[:t][None]
     valid = np.ones((1, t), bool)
     frames = phone_frames(jnp.asarray(labels), jnp.asarray(valid), 1, P)
-    inside = np.asarray(same_segment(frames.segment))[0, :, :, 0]
+    inside = np.asarray(same_segment(frames.segment))[0, 0]
     maps = inside * rng.uniform(0, 1, (t, t)) ** 4
     maps = (maps / maps.sum(1, keepdims=True)).astype(np.float32)
     joint, own = related(maps[None, None], valid, labels, 1)[:2]

@@ -64,8 +64,8 @@ def phone_attention(
         rows = maps.astype(jnp.float32)
         heard = jnp.einsum("bts,bsp->btp", rows, frames.counts, precision="highest")
         joint = jnp.einsum("btm,btn->bmn", frames.counts, heard, precision="highest")
-        kept = jnp.einsum("bts,btsr->btr", rows, inside, precision="highest")
-        own = jnp.einsum("btr,btrp->bp", kept, spoken, precision="highest")
+        kept = (rows[:, None] * inside).sum(-1)
+        own = jnp.einsum("brt,btrp->bp", kept, spoken, precision="highest")
         return joint * scale[:, None, None], own * scale[:, None]
 
     joint, own = lax.map(measure, probs.swapaxes(0, 1))
@@ -73,8 +73,9 @@ def phone_attention(
 
 
 def same_segment(segment: jax.Array) -> jax.Array:
-    """Frames of key position s in the segment of frame r of query position t: (B, T, S, R)."""
-    query, key = segment[:, :, None, :, None], segment[:, None, :, None, :]
+    """Frames of key position s in the segment of frame r of query position t: (B, R, T, S)."""
+    query = segment.swapaxes(1, 2)[:, :, :, None, None]
+    key = segment[:, None, None]
     return ((query == key) & (query >= 0)).sum(-1).astype(jnp.float32)
 
 
@@ -84,6 +85,6 @@ def uniform_phone_attention(valid: jax.Array, frames: PhoneFrames) -> tuple[jax.
     total = jnp.maximum(valid.sum(-1), 1).astype(jnp.float32) * stack
     share = frames.counts.sum(1) / total[:, None]
     spoken = jax.nn.one_hot(frames.labels, frames.counts.shape[-1], dtype=jnp.float32)
-    inside = same_segment(frames.segment).sum(2)
-    own = jnp.einsum("btr,btrp->bp", inside, spoken, precision="highest")
+    inside = same_segment(frames.segment).sum(-1)
+    own = jnp.einsum("brt,btrp->bp", inside, spoken, precision="highest")
     return share[:, :, None] * share[:, None, :], own / (total * total)[:, None]
