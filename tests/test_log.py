@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sat_jax.errors import InputError
-from sat_jax.figures.head_report import training_summary
 from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.tables import write_heads
 from sat_jax.pretrain import log, watch
 from sat_jax.pretrain.step import StepMetrics
+from sat_jax.study.head_sections import training_summary
 
 
 def metrics(loss=1.0, finite=True):
