@@ -17,7 +17,9 @@ from sat_jax.study.boundaries import (
     only,
     rows_of_trace,
 )
+from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.heads import uniform_within
+from sat_jax.study.phones import extreme_rows, most_extreme
 from sat_jax.study.segments import model_entries, spectral_entries
 from sat_jax.study.subject import spread
 
@@ -110,3 +112,30 @@ def test_few_utterances_are_spread_and_none_is_taken_twice(monkeypatch):
     assert taken[0][0] == 0
     assert taken[0][-1] == 99
     assert len(set(taken[0].tolist())) == 7
+
+
+class Phones(NamedTuple):
+    """What the rows of the phones study need of its table."""
+
+    phones: tuple
+    category: np.ndarray
+    verticality: np.ndarray
+    concentration: np.ndarray
+    concentration_low: np.ndarray
+    concentration_high: np.ndarray
+
+
+def test_a_phone_that_never_occurs_is_no_focus_and_no_neglect():
+    c = np.array([[[np.nan, -0.5, -0.2], [np.nan, 0.3, 2.0]]])
+    table = Phones(("zh", "a", "b"), np.full((1, 2), "global"), np.zeros((1, 2)), c, c - 1, c + 1)
+    first, second = extreme_rows(table)
+    assert (first["focus_phone"], first["focus"], first["neglect_phone"]) == ("b", -0.2, "a")
+    assert (second["focus_phone"], second["focus_high"]) == ("b", 3.0)
+    assert most_extreme(table, 2) == [(0, 1), (0, 0)]
+
+
+def test_without_diagonal_heads_their_mean_offset_is_unknown():
+    assert np.isnan(mean_of_heads(np.zeros(0))).all()
+    mean, low, high = mean_of_heads(np.array([0.0, 30.0, 30.0, 60.0]))
+    assert mean == 30
+    assert low < 30 < high

@@ -68,9 +68,7 @@ def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
 
 def relation(joint: jax.Array, uniform: jax.Array) -> jax.Array:
     """(joint - uniform) / uniform (eq. 6), (..., P, P); NaN where the pair never occurs."""
-    occurs = uniform > 0
-    ratio = joint / jnp.where(occurs, uniform, 1.0)
-    return jnp.where(occurs, ratio - 1.0, jnp.nan)
+    return ratio(joint, uniform) - 1.0
 
 
 def concentration(relation: jax.Array) -> jax.Array:

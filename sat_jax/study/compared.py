@@ -62,14 +62,14 @@ def row_of(run: Path, place: Path) -> RunRow:
     heads = read_table(place / "analysis" / "heads.csv", "heads")
     diagonal = [row for row in heads if row["category"] == "diagonal"]
     offsets = np.array([abs(float(row["modal_offset"])) for row in diagonal]) * hop
-    low, high = interval_of_mean(offsets)
+    mean, low, high = mean_of_heads(offsets)
     categories = read_table(place / "analysis" / "categories.csv", "heads")
     evaluated = [r for r in read_metrics(run / "metrics.jsonl") if "valid_loss" in r]
     return RunRow(
         name=config.name,
         c_num=config.objective.c_num,
         offset=offsets,
-        offset_mean=float(offsets.mean()),
+        offset_mean=mean,
         offset_low=low,
         offset_high=high,
         shares={
@@ -83,11 +83,13 @@ def row_of(run: Path, place: Path) -> RunRow:
     )
 
 
-def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of values (n,) over resampled heads."""
+def mean_of_heads(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of values (n,) and its 95 % interval over resampled heads; NaN where there are none."""
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
     picks = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
     low, high = np.percentile(values[picks].mean(1), INTERVAL)
-    return float(low), float(high)
+    return float(values.mean()), float(low), float(high)
 
 
 def scores_of(place: Path) -> dict[str, tuple[float, float, float]]:

@@ -129,8 +129,8 @@ def table_of(
 
 def most_extreme(table: PhoneTable, most: int) -> list[tuple[int, int]]:
     """Heads of the strongest focus on different phones, then of the strongest neglect."""
-    ratios = np.nan_to_num(1 + table.concentration, nan=1.0)
-    focus = [(value, *at) for at, value in np.ndenumerate(ratios)]
+    known = np.argwhere(np.isfinite(table.concentration)).tolist()
+    focus = [(table.concentration[tuple(at)], *at) for at in known]
     shown: list[tuple[int, int]] = []
     phones_seen: set[int] = set()
     for _, layer, head, phone in sorted(focus, reverse=True):
@@ -227,10 +227,10 @@ def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
     """One row per head: verticality, strongest focus and strongest neglect."""
     rows = []
     for at in np.ndindex(table.category.shape):
-        values = np.nan_to_num(table.concentration[at], nan=0.0)
+        values = table.concentration[at]
         row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
         row |= {"category": str(table.category[at]), "verticality": table.verticality[at]}
-        for name, phone in (("focus", values.argmax()), ("neglect", values.argmin())):
+        for name, phone in (("focus", np.nanargmax(values)), ("neglect", np.nanargmin(values))):
             row |= {f"{name}_phone": table.phones[phone], name: values[phone]}
             row[f"{name}_low"] = table.concentration_low[at][phone]
             row[f"{name}_high"] = table.concentration_high[at][phone]
