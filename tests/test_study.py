@@ -1,5 +1,6 @@
 """Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 
 from analyze import wanted
+from sat_jax.config import Features
 from sat_jax.study.boundaries import (
     BETAS,
     FINE_ALPHAS,
     FINE_BETAS,
     Chosen,
     Source,
+    first_time,
     interleaved,
     only,
     rows_of_trace,
@@ -54,6 +57,13 @@ def test_rows_of_shifted_passes_come_in_the_order_of_their_time(frames):
     # Every row whose frames all exist is real, and the real ones come first.
     assert valid.sum(1).tolist() == [frames - STACK + 1] * 2
     assert bool(valid[0, : frames - STACK + 1].all())
+
+
+def test_a_shifted_row_is_centred_in_the_frames_that_it_hears():
+    subject = SimpleNamespace(config=SimpleNamespace(features=Features()))
+    assert first_time(subject, Source(None, rows_of_trace, STACK)) == 200
+    # Frames 0, 1 and 2 cover samples 0 to 720.
+    assert first_time(subject, Source(None, rows_of_trace, 1, width=3)) == 360
 
 
 def test_a_source_of_few_candidates_holds_those():
