@@ -1,12 +1,15 @@
 """A stack of transformer layers: hidden states in, hidden states out, each layer's sown."""
 
+import operator
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from sat_jax.config import Model
-from sat_jax.model.attention.heads import TRACE, SelfAttention, kernel_init
+from sat_jax.model.attention.heads import NO_CUT, TRACE, Cut, SelfAttention, kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import Dense
 
@@ -16,53 +19,72 @@ def gelu(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1.0 + lax.erf(x * 2.0**-0.5))
 
 
-def layer_norm(config: Model, name: str) -> nn.LayerNorm:
+def layer_norm(config: Model, name: str | None = None) -> nn.LayerNorm:
     """Layer normalisation in float32, whatever the matmul type."""
     return nn.LayerNorm(epsilon=config.layer_norm_eps, dtype=jnp.float32, name=name)
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each with a residual; post-LN, or pre-LN by a flag."""
+    """Self-attention and feed-forward, each with a residual; post-LN, or pre-LN by a flag.
+
+    `attend` and `merge` are its two halves: what is costly about a set of heads, and what has to be
+    done anew for each of its subsets.
+    """
 
     config: Model
+    heads: int
 
-    @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        valid: jax.Array,
-        gate: jax.Array | None,
-        span: jax.Array | None,
-        key: jax.Array | None,
-    ) -> jax.Array:
-        """One layer on `x` (B, T, D), valid (B, T), gate (H,), span (H,)."""
+    def setup(self) -> None:
+        """Parameters of both sub-layers."""
         config = self.config
+        dtype, start = jnp.dtype(config.compute_dtype), kernel_init(config.init_std)
+        scale = config.residual_init_scale
+        self.attention = SelfAttention(config, self.heads)
+        self.norm_attention = layer_norm(config)
+        self.norm_ffn = layer_norm(config)
+        self.ffn_in = Dense(config.ffn, dtype=dtype, kernel_init=start)
+        self.ffn_out = Dense(
+            config.width, dtype=dtype, kernel_init=lambda *args: start(*args) * scale
+        )
+
+    def __call__(
+        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+    ) -> jax.Array:
+        """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
-        attend = SelfAttention(config, name="attention")
-        norms = (layer_norm(config, "norm_attention"), layer_norm(config, "norm_ffn"))
-        if config.pre_ln:
-            mixed = attend(norms[0](x), valid, gate, span, keys[0])
-            x = x + dropout(keys[1], mixed, config.dropout)
-            x = x + dropout(keys[2], self.feed_forward(norms[1](x)), config.dropout)
-        else:
-            mixed = attend(x, valid, gate, span, keys[0])
-            x = norms[0](x + dropout(keys[1], mixed, config.dropout))
-            x = norms[1](x + dropout(keys[2], self.feed_forward(x), config.dropout))
+        x = self.merge(x, self.attend(x, valid, cut, keys[0]), cut.gate, keys[1:])
         if not self.is_initializing():
             self.sow(TRACE, "hidden", x)
         return x
 
+    def attend(
+        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+    ) -> jax.Array | None:
+        """Each head's mixture of values (B, H, T, K); None without any head."""
+        y = self.norm_attention(x) if self.config.pre_ln else x
+        return self.attention.contexts(y, valid, cut, key)
+
+    def merge(
+        self,
+        x: jax.Array,
+        context: jax.Array | None,
+        gate: jax.Array | None = None,
+        keys: Sequence[jax.Array | None] = (None, None),
+    ) -> jax.Array:
+        """The layer's output (B, T, D) from its input and its heads' contexts, gate (H,)."""
+        rate = self.config.dropout
+        mixed = self.attention.project(context, x.shape, gate)
+        x = x + dropout(keys[0], mixed, rate)
+        if self.config.pre_ln:
+            return x + dropout(keys[1], self.feed_forward(self.norm_ffn(x)), rate)
+        x = self.norm_attention(x)
+        return self.norm_ffn(x + dropout(keys[1], self.feed_forward(x), rate))
+
     def feed_forward(self, x: jax.Array) -> jax.Array:
         """Position-wise GELU network, `x` (B, T, D)."""
-        config = self.config
-        dtype = jnp.dtype(config.compute_dtype)
-        start = kernel_init(config.init_std)
-        scale = config.residual_init_scale
         b, t, d = x.shape
-        y = x.reshape(b * t, d)
-        y = gelu(Dense(config.ffn, dtype=dtype, kernel_init=start, name="ffn_in")(y))
-        y = Dense(d, dtype=dtype, kernel_init=lambda *args: start(*args) * scale, name="ffn_out")(y)
-        return y.reshape(b, t, d)
+        y = gelu(self.ffn_in(x.reshape(b * t, d)))
+        return self.ffn_out(y).reshape(b, t, d)
 
 
 class Encoder(nn.Module):
@@ -72,21 +94,13 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        x: jax.Array,
-        valid: jax.Array,
-        gate: jax.Array | None = None,
-        span: jax.Array | None = None,
-        key: jax.Array | None = None,
+        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
     ) -> jax.Array:
-        """Encode `x` (B, T, D); gate (L, H); span a number or (L, H); key drives dropout."""
+        """Encode `x` (B, T, D) with every field of `cut` (L, H, ...); `key` drives dropout."""
         config = self.config
-        shape = (config.layers, config.heads)
-        if span is not None:
-            span = jnp.broadcast_to(jnp.asarray(span), shape)
         keys = None
         if key is not None:
-            keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(shape[0]))
+            keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(config.layers))
         layer = nn.remat(EncoderLayer) if config.remat else EncoderLayer
         if config.scan_layers:
             x, _ = nn.scan(
@@ -94,9 +108,9 @@ class Encoder(nn.Module):
                 variable_axes={"params": 0, TRACE: 0},
                 split_rngs={"params": True},
                 length=config.layers,
-            )(layer(config, name="layers"), x, (gate, span, keys))
+            )(layer(config, config.heads, name="layers"), x, (cut, keys))
         else:
             for index in range(config.layers):
-                per_layer = (None if a is None else a[index] for a in (gate, span, keys))
-                x = layer(config, name=f"layer_{index}")(x, valid, *per_layer)
+                of_layer = jax.tree.map(operator.itemgetter(index), (cut, keys))
+                x = layer(config, config.heads, name=f"layer_{index}")(x, valid, *of_layer)
         return layer_norm(config, "norm")(x) if config.pre_ln else x

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, Model
 from sat_jax.errors import InputError
-from sat_jax.model.attention.heads import TRACE, algorithm_of, kernel_init
+from sat_jax.model.attention.heads import TRACE, Cut, algorithm_of, kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
 from sat_jax.model.products import Dense
@@ -51,7 +51,15 @@ class Mockingjay(nn.Module):
     config: Model
     output_width: int
 
-    @nn.compact
+    def setup(self) -> None:
+        """Parameters: input projection and its normalisation, encoder, prediction head."""
+        config = self.config
+        start = kernel_init(config.input_init_std)
+        self.input = Dense(config.width, dtype=jnp.dtype(config.compute_dtype), kernel_init=start)
+        self.input_norm = layer_norm(config)
+        self.encoder = Encoder(config)
+        self.head = PredictionHead(config, self.output_width)
+
     def __call__(
         self,
         inputs: jax.Array,
@@ -59,16 +67,30 @@ class Mockingjay(nn.Module):
         *,
         gate: jax.Array | None = None,
         span: jax.Array | None = None,
+        swap: jax.Array | None = None,
+        maps: jax.Array | None = None,
         offset: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Predictions (B, T, output_width) in float32 for `inputs` (B, T, stack * F).
 
-        valid (B, T) is a prefix of each row and padding changes no valid output. gate (L, H) and
-        span (a number or (L, H), in positions) act inside the encoder; offset (B,) is the position
-        of the first frame; `key` turns dropout on. Raises `InputError` if T is over the position
-        table.
+        valid (B, T) is a prefix of each row and padding changes no valid output. gate (L, H), span
+        (a number or (L, H), in positions) and swap (L, H), for which maps (L, H, T, S) stand in,
+        act inside the encoder (see `Cut`); offset (B,) is the position of the first frame; `key`
+        turns dropout on. Raises `InputError` if T is over the position table.
         """
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = self.embed(inputs, offset, keys[0])
+        if not self.is_initializing():
+            self.sow(TRACE, "hidden", x)
+        if span is not None:
+            span = jnp.broadcast_to(jnp.asarray(span), (self.config.layers, self.config.heads))
+        return self.predict(self.encoder(x, valid, Cut(gate, span, swap, maps), keys[1]))
+
+    def embed(
+        self, inputs: jax.Array, offset: jax.Array | None = None, key: jax.Array | None = None
+    ) -> jax.Array:
+        """What the first layer hears (B, T, D): projection, positions, normalisation, dropout."""
         config = self.config
         b, t, f = inputs.shape
         if t > config.max_positions:
@@ -76,18 +98,14 @@ class Mockingjay(nn.Module):
                 f"{t} positions are over the position table: "
                 f"raise model.max-positions from {config.max_positions} or crop the utterances"
             )
-        dtype = jnp.dtype(config.compute_dtype)
-        keys = (None, None) if key is None else jax.random.split(key)
-        x = Dense(
-            config.width, dtype=dtype, kernel_init=kernel_init(config.input_init_std), name="input"
-        )(inputs.reshape(b * t, f)).reshape(b, t, config.width)
+        x = self.input(inputs.reshape(b * t, f)).reshape(b, t, config.width)
         positions = jnp.arange(t)[None, :] + (0 if offset is None else offset[:, None])
         x = x.astype(jnp.float32) + sinusoids(positions, config.width, config.position_base)
-        x = dropout(keys[0], layer_norm(config, "input_norm")(x), config.dropout)
-        if not self.is_initializing():
-            self.sow(TRACE, "hidden", x)
-        x = Encoder(config, name="encoder")(x, valid, gate, span, keys[1])
-        return PredictionHead(config, self.output_width, name="head")(x)
+        return dropout(key, self.input_norm(x), config.dropout)
+
+    def predict(self, hidden: jax.Array) -> jax.Array:
+        """Predictions (B, T, output_width) from the encoder's output (B, T, D)."""
+        return self.head(hidden)
 
 
 class PredictionHead(nn.Module):

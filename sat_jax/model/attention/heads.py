@@ -6,6 +6,7 @@ here: the fused projection, the masked float32 softmax, span, dropout, gate and 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -35,7 +36,7 @@ def kernel_init(std: float | None) -> Initializer:
     )
 
 
-def fused_init(config: Model, streams: int) -> Initializer:
+def fused_init(heads: int, config: Model, streams: int) -> Initializer:
     """Start of the fused projection, laid out (D, H, streams + 1, K) with the values last.
 
     `tied_query_key` gives every stream but the values the kernel of the first one.
@@ -43,7 +44,7 @@ def fused_init(config: Model, streams: int) -> Initializer:
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
         kernel = kernel_init(config.init_std)(key, shape, dtype)
-        kernel = kernel.reshape(shape[0], config.heads, streams + 1, -1)
+        kernel = kernel.reshape(shape[0], heads, streams + 1, -1)
         select = kernel[:, :, :streams]
         if config.tied_query_key:
             select = jnp.broadcast_to(select[:, :, :1], select.shape)
@@ -92,73 +93,128 @@ def fused_context(
     return context.transpose(0, 2, 1, 3)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention with traced gate and span, its maps sown as `trace/probs`."""
+def replace_maps(probs: jax.Array, swap: jax.Array, maps: jax.Array, valid: jax.Array) -> jax.Array:
+    """Maps (B, H, T, S) with those of the heads in `swap` (H,) replaced by `maps` (H, T, S).
 
-    config: Model
+    What replaces is cut to the valid keys (B, S) of each utterance, and each row is scaled to sum
+    to 1, as a softmax over these keys does (Hassid et al. 2022, PAPA).
+    """
+    fixed = jnp.where(valid[:, None, None, :], maps, 0.0)
+    fixed = fixed / jnp.maximum(fixed.sum(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+    return jnp.where(swap[:, None, None], fixed, probs)
+
+
+class Cut(NamedTuple):
+    """What is done to the heads of one layer, or of all with a leading axis L; None is nothing."""
+
+    gate: jax.Array | None = None
+    """(H,) multiplies each head's contribution: 1 keeps it, 0 prunes it."""
+    span: jax.Array | None = None
+    """(H,) positions that a head may look away; what is beyond gets 0, nothing is re-normalised."""
+    swap: jax.Array | None = None
+    """(H,) bool: heads whose maps are replaced by `maps`."""
+    maps: jax.Array | None = None
+    """(H, T, S) maps that stand in for those of the heads in `swap`."""
+
+
+NO_CUT = Cut()
+
+
+class Bias(nn.Module):
+    """What is left of an output projection without heads: its bias."""
+
+    width: int
 
     @nn.compact
+    def __call__(self, rows: int) -> jax.Array:
+        """The bias, `rows` times: (rows, D)."""
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.width,))
+        return jnp.broadcast_to(bias, (rows, self.width))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with traced cuts, its maps sown as `trace/probs`.
+
+    It has `heads` heads of width `config.width / config.heads`: fewer than `config.heads` where
+    some were removed. `contexts` and `project` are its two halves.
+    """
+
+    config: Model
+    heads: int
+
+    def setup(self) -> None:
+        """Parameters: the fused projection `streams` and the output projection `out`."""
+        config = self.config
+        if not self.heads:
+            self.out = Bias(config.width)
+            return
+        dtype = jnp.dtype(config.compute_dtype)
+        algorithm = algorithm_of(config.attention)
+        streams = len(algorithm.STREAMS)
+        scale, start = config.residual_init_scale, kernel_init(config.init_std)
+        self.streams = Dense(
+            (streams + 1) * self.heads * (config.width // config.heads),
+            dtype=dtype,
+            kernel_init=fused_init(self.heads, config, streams),
+        )
+        self.logits = algorithm()
+        self.out = Dense(config.width, dtype=dtype, kernel_init=lambda *args: start(*args) * scale)
+
     def __call__(
-        self,
-        x: jax.Array,
-        valid: jax.Array,
-        gate: jax.Array | None = None,
-        span: jax.Array | None = None,
-        key: jax.Array | None = None,
+        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
     ) -> jax.Array:
         """Mix `x` (B, T, D) over positions; padded keys (valid (B, T) False) get probability 0.
 
-        gate: (H,), multiplies each head's contribution; span: (H,) positions; key: dropout.
-        What is sown is the softmax before span, dropout and gate, float32 (B, H, T, S).
+        `key` turns dropout on. What is sown is the softmax before span, dropout and gate, float32
+        (B, H, T, S).
         """
+        return self.project(self.contexts(x, valid, cut, key), x.shape, cut.gate)
+
+    def contexts(
+        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+    ) -> jax.Array | None:
+        """Each head's mixture of values (B, H, T, K), before the gate; None without any head."""
+        if not self.heads:
+            return None
         config = self.config
         dtype = jnp.dtype(config.compute_dtype)
-        algorithm = algorithm_of(config.attention)
-        streams = (*algorithm.STREAMS, "value")
+        names = (*self.logits.STREAMS, "value")
         b, t, d = x.shape
-        projected = Dense(
-            len(streams) * d,
-            dtype=dtype,
-            kernel_init=fused_init(config, len(algorithm.STREAMS)),
-            name="streams",
-        )(x.reshape(b * t, d))
-        projected = projected.reshape(b, t, config.heads, len(streams), d // config.heads)
+        projected = self.streams(x.reshape(b * t, d)).reshape(b, t, self.heads, len(names), -1)
         # Split before the transpose, so that the gradient is a concatenation and not a sum of
         # padded arrays.
         parts = {
             name: part.squeeze(3).transpose(0, 2, 1, 3)
             for name, part in zip(
-                streams, lax.split(projected, (1,) * len(streams), axis=3), strict=True
+                names, lax.split(projected, (1,) * len(names), axis=3), strict=True
             )
         }
         value = parts.pop("value")
 
         traced = self.is_mutable_collection(TRACE) and not self.is_initializing()
         dropped = key is not None and config.dropout > 0
-        fused = algorithm.DOT_PRODUCT and jax.default_backend() != "cpu"
-        if fused and span is None and not traced and not dropped:
-            context = fused_context(parts["query"], parts["key"], value, valid)
-        else:
-            logits = algorithm(name=config.attention)(x, **parts)
-            probs = masked_softmax(logits, valid[:, None])
-            if traced:
-                self.sow(TRACE, "probs", probs)
-            if span is not None:
-                probs = limit_span(probs, span)
-            probs = dropout(key, probs, config.dropout).astype(dtype)
-            context = mixture(probs, value)
+        fused = self.logits.DOT_PRODUCT and jax.default_backend() != "cpu"
+        if fused and cut.span is None and cut.swap is None and not traced and not dropped:
+            return fused_context(parts["query"], parts["key"], value, valid)
+        probs = masked_softmax(self.logits(x, **parts), valid[:, None])
+        if traced:
+            self.sow(TRACE, "probs", probs)
+        if cut.swap is not None:
+            probs = replace_maps(probs, cut.swap, cut.maps, valid)
+        if cut.span is not None:
+            probs = limit_span(probs, cut.span)
+        return mixture(dropout(key, probs, config.dropout).astype(dtype), value)
+
+    def project(
+        self, context: jax.Array | None, shape: tuple[int, ...], gate: jax.Array | None = None
+    ) -> jax.Array:
+        """Contexts (B, H, T, K), times the gate (H,), through W_O: (B, T, D) = `shape`."""
+        b, t, d = shape
+        if context is None:
+            return self.out(b * t).reshape(shape)
         if gate is not None:
-            context = context * gate.astype(dtype)[:, None, None]
-        context = context.transpose(0, 2, 1, 3).reshape(b * t, d)
-        scale = config.residual_init_scale
-        start = kernel_init(config.init_std)
-        out = Dense(
-            d,
-            dtype=dtype,
-            kernel_init=lambda *args: start(*args) * scale,
-            name="out",
-        )(context)
-        return out.reshape(b, t, d)
+            context = context * gate.astype(context.dtype)[:, None, None]
+        return self.out(context.transpose(0, 2, 1, 3).reshape(b * t, -1)).reshape(b, t, d)
 
 
 def algorithm_of(name: str) -> type[nn.Module]:
