@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, Model
 from sat_jax.errors import InputError
-from sat_jax.model.attention.heads import TRACE, Cut, algorithm_of, kernel_init
+from sat_jax.model.attention.heads import NO_CUT, TRACE, Cut, algorithm_of, kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
 from sat_jax.model.products import Dense
@@ -79,13 +79,25 @@ class Mockingjay(nn.Module):
         act inside the encoder (see `Cut`); offset (B,) is the position of the first frame; `key`
         turns dropout on. Raises `InputError` if T is over the position table.
         """
+        if span is not None:
+            span = jnp.broadcast_to(jnp.asarray(span), (self.config.layers, self.config.heads))
+        cut = Cut(gate, span, swap, maps)
+        return self.predict(self.encode(inputs, valid, cut, offset, key))
+
+    def encode(
+        self,
+        inputs: jax.Array,
+        valid: jax.Array,
+        cut: Cut = NO_CUT,
+        offset: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """The encoder's output (B, T, D); every field of `cut` is (L, H, ...)."""
         keys = (None, None) if key is None else jax.random.split(key)
         x = self.embed(inputs, offset, keys[0])
         if not self.is_initializing():
             self.sow(TRACE, "hidden", x)
-        if span is not None:
-            span = jnp.broadcast_to(jnp.asarray(span), (self.config.layers, self.config.heads))
-        return self.predict(self.encoder(x, valid, Cut(gate, span, swap, maps), keys[1]))
+        return self.encoder(x, valid, cut, keys[1])
 
     def embed(
         self, inputs: jax.Array, offset: jax.Array | None = None, key: jax.Array | None = None

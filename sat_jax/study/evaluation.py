@@ -1,0 +1,128 @@
+"""A model's pieces and one batch in, what `analysis.ablate.sweep` wants to be handed out."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sat_jax.analysis.ablate import FULL, Evaluation, Settings, Units
+from sat_jax.model.attention.heads import Cut
+from sat_jax.trace.pieces import Pieces
+
+NUMBERS = 6
+"""Numbers of heads, above none, that pieces are compiled for."""
+
+
+class Counts(NamedTuple):
+    """What a sweep has cost."""
+
+    compiled: set[tuple[Any, ...]]
+    """Names of pieces and the shapes that they were called with: as many compilations."""
+    nodes: dict[str, int]
+    """How often each piece was called."""
+
+
+class Contexts(NamedTuple):
+    """What `attend` hands to `merge`."""
+
+    head: np.ndarray
+    """(N,) int32, the heads attended with, filled up."""
+    values: jax.Array
+    """(B, C, N, T, K)."""
+
+
+def rounded(count: int, heads: int) -> int:
+    """The number of heads that a piece is compiled for to serve `count` of them."""
+    quantum = -(-heads // NUMBERS)
+    return -(-count // quantum) * quantum
+
+
+def evaluation(
+    pieces: Pieces,
+    params: Any,
+    heads: int,
+    inputs: jax.Array,
+    valid: jax.Array,
+    finish: Callable[[jax.Array], Any],
+    counts: Counts,
+    maps: jax.Array | None = None,
+) -> Evaluation:
+    """A sweep's view of one batch: inputs (B, T, F), valid (B, T), split over the mesh.
+
+    `finish` makes a tree of arrays (B, C, ...) of the encoder's outputs (B, C, T, D); `counts` is
+    added to; `maps` (L, H, T, S) stand in for those of swapped heads, see `Cut`.
+    """
+    encoder = params["encoder"]
+
+    def run(name: str, key: tuple[Any, ...], *arguments: Any) -> jax.Array:
+        counts.compiled.add((name, inputs.shape, *key))
+        counts.nodes[name] = counts.nodes.get(name, 0) + 1
+        return getattr(pieces, name)(*arguments)
+
+    def padded(units: Units) -> Units:
+        # The last unit fills up; its gates there are 0.
+        room = rounded(len(units.head), heads)
+        index = np.minimum(np.arange(room), len(units.head) - 1)
+        return Units(*(field[index] for field in units))
+
+    def widened(gates: np.ndarray, room: int) -> np.ndarray:
+        return np.pad(gates, ((0, 0), (0, room - gates.shape[1])))
+
+    def cut_of(layer: int, units: Units) -> Cut:
+        limited, swapped = (units.span < FULL).any(), units.swap.any()
+        return Cut(
+            span=units.span if limited else None,
+            swap=units.swap if swapped else None,
+            maps=maps[layer] if swapped else None,
+        )
+
+    def kind_of(units: Units, *arrays: Any) -> tuple[Any, ...]:
+        flags = bool((units.span < FULL).any()), bool(units.swap.any())
+        return (len(units.head), *flags, *(array.shape[:2] for array in arrays))
+
+    def attend(layer: int, states: jax.Array, units: Units) -> Contexts:
+        units = padded(units)
+        contexts = run(
+            "attend",
+            kind_of(units, states),
+            *(encoder[f"layer_{layer}"], units.head, cut_of(layer, units), states, valid),
+        )
+        return Contexts(units.head, contexts)
+
+    def merge(
+        layer: int, states: jax.Array, contexts: Contexts, parent: np.ndarray, gate: np.ndarray
+    ) -> jax.Array:
+        head = contexts.head
+        key = len(head), states.shape[1], len(parent)
+        arguments = encoder[f"layer_{layer}"], head, parent, widened(gate, len(head))
+        return run("merge", key, *arguments, states, contexts.values)
+
+    def step(
+        layer: int, states: jax.Array, units: Units, parent: np.ndarray, gate: np.ndarray
+    ) -> jax.Array:
+        units = padded(units)
+        key = *kind_of(units, states), len(parent)
+        cut, gate = cut_of(layer, units), widened(gate, len(units.head))
+        arguments = encoder[f"layer_{layer}"], units.head, cut, parent, gate
+        return run("step", key, *arguments, states, valid)
+
+    def skip(layer: int, states: jax.Array, parent: np.ndarray) -> jax.Array:
+        key = states.shape[1], len(parent)
+        return run("skip", key, encoder[f"layer_{layer}"], parent, states)
+
+    def whole(settings: Settings) -> Any:
+        swapped = settings.swap.any()
+        cut = Cut(settings.gate, settings.span, *((settings.swap, maps) if swapped else ()))
+        key = len(settings.gate), bool(swapped)
+        return finish(run("whole", key, params, cut, inputs, valid))
+
+    return Evaluation(
+        start=lambda: run("embed", (), params, inputs),
+        attend=attend,
+        merge=merge,
+        step=step,
+        skip=skip,
+        finish=lambda states: finish(pieces.close(params, states)),
+        whole=whole,
+    )

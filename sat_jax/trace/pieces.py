@@ -1,0 +1,123 @@
+"""A model in, the jitted pieces out of which a sweep over ablations is made.
+
+A piece is compiled once for all layers and once for each number of heads that it is called with.
+Every device works on the utterances that it holds.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh as DeviceMesh
+
+from sat_jax.mesh import by_device
+from sat_jax.model.attention.heads import Cut
+from sat_jax.model.encoder import EncoderLayer, layer_norm
+from sat_jax.model.pruned import keep_heads
+
+
+class Pieces(NamedTuple):
+    """Jitted functions of parameters and states (B, C, T, D), C nodes at a time."""
+
+    embed: Callable[..., jax.Array]
+    attend: Callable[..., jax.Array]
+    merge: Callable[..., jax.Array]
+    step: Callable[..., jax.Array]
+    skip: Callable[..., jax.Array]
+    close: Callable[..., jax.Array]
+    """What follows the last layer in a pre-LN encoder."""
+    whole: Callable[..., jax.Array]
+    """Plain forward passes under C settings."""
+
+
+def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
+    """The pieces of a `model` with unrolled layers, for batches that are split over `mesh`."""
+    config = model.config
+
+    def layer_of(heads: int) -> EncoderLayer:
+        return EncoderLayer(config, heads)
+
+    def kept(layer: Any, head: jax.Array) -> dict[str, Any]:
+        attention = keep_heads(layer["attention"], head, config.heads)
+        return {"params": {**layer, "attention": attention}}
+
+    def embed(params: Any, inputs: jax.Array) -> jax.Array:
+        return model.apply({"params": params}, inputs, method="embed")[:, None]
+
+    def attend(
+        layer: Any, head: jax.Array, cut: Cut, states: jax.Array, valid: jax.Array
+    ) -> jax.Array:
+        if cut.maps is not None:
+            cut = cut._replace(maps=cut.maps[head])
+        rows = jnp.repeat(valid, states.shape[1], axis=0)
+        contexts = layer_of(len(head)).apply(
+            kept(layer, head), joined(states), rows, cut, method="attend"
+        )
+        return contexts.reshape(*states.shape[:2], *contexts.shape[1:])
+
+    def merge(
+        layer: Any,
+        head: jax.Array,
+        parent: jax.Array,
+        gate: jax.Array,
+        states: jax.Array,
+        contexts: jax.Array,
+    ) -> jax.Array:
+        states = children(states, parent)
+        contexts = children(contexts, parent) * gate[:, :, None, None]
+        merged = layer_of(len(head)).apply(
+            kept(layer, head), joined(states), joined(contexts), method="merge"
+        )
+        return merged.reshape(states.shape)
+
+    def step(
+        layer: Any,
+        head: jax.Array,
+        cut: Cut,
+        parent: jax.Array,
+        gate: jax.Array,
+        states: jax.Array,
+        valid: jax.Array,
+    ) -> jax.Array:
+        return merge(layer, head, parent, gate, states, attend(layer, head, cut, states, valid))
+
+    def skip(layer: Any, parent: jax.Array, states: jax.Array) -> jax.Array:
+        states = children(states, parent)
+        bare = kept(layer, np.arange(0))
+        return layer_of(0).apply(bare, joined(states), None, method="merge").reshape(states.shape)
+
+    def close(params: Any, states: jax.Array) -> jax.Array:
+        return layer_norm(config).apply({"params": params["encoder"]["norm"]}, states)
+
+    def whole(params: Any, cuts: Cut, inputs: jax.Array, valid: jax.Array) -> jax.Array:
+        def run(cut: Cut) -> jax.Array:
+            return model.apply({"params": params}, inputs, valid, cut, method="encode")
+
+        axes = Cut(*(None if field is None else 0 for field in cuts[:3]))
+        return jax.vmap(run, in_axes=(axes,), out_axes=1)(cuts)
+
+    def on_devices(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
+        return jax.jit(by_device(function, mesh, arguments))
+
+    return Pieces(
+        embed=on_devices(embed, 1),
+        attend=on_devices(attend, 3),
+        merge=on_devices(merge, 4),
+        step=on_devices(step, 5),
+        skip=on_devices(skip, 2),
+        close=on_devices(close, 1) if config.pre_ln else lambda params, states: states,
+        whole=on_devices(whole, 2),
+    )
+
+
+def joined(arrays: jax.Array) -> jax.Array:
+    """Arrays (B, C, ...) as (B * C, ...)."""
+    return arrays.reshape(-1, *arrays.shape[2:])
+
+
+def children(arrays: jax.Array, parent: jax.Array) -> jax.Array:
+    """Arrays (B, C, ...) of parents as arrays (B, C2, ...) of their children."""
+    return arrays if arrays.shape[1] == len(parent) == 1 else arrays[:, parent]
