@@ -250,10 +250,57 @@ class Config:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """What the ablate study takes away from a model, and what it asks afterwards."""
+
+    preset: Literal["", "coarse", "default", "full"] = ""
+    """coarse: four orderings at the paper's seven points; default: with their reverses and random
+    ones, at every head; full: more orderings, leave one out, spans, replaced attention. Coarse
+    beside other studies, default if asked for by --only ablate."""
+    order: Path | None = None
+    """CSV with the columns layer,head (from 1), in the order in which heads go: one more."""
+    tasks: tuple[Literal["reconstruction", "phone", "speaker-frame", "speaker-utterance"], ...] = (
+        "reconstruction",
+        "phone",
+        "speaker-frame",
+        "speaker-utterance",
+    )
+    """What is asked of the pruned model; tasks without labels in the corpus are left out."""
+    kind: Literal["zero", "mean"] = "zero"
+    """Attention of a pruned head: 0, or its mean over the utterances that probes learn from."""
+    draws: int = 10
+    """Random orderings."""
+    train_utterances: int = 192
+    """Most utterances that probes learn from, evenly spread."""
+    valid_utterances: int = 48
+    """Most utterances that tell probes when to stop."""
+    test_utterances: int = 96
+    """Most utterances that everything is tested on."""
+    max_frames: int = 288
+    """Longer utterances are cut after so many frames."""
+    layer: int | None = None
+    """Layer whose output probes read; the last by default."""
+    hidden: int = 128
+    """Hidden units of the probes on frames; the probe on utterances is linear."""
+    probe_steps: int = 150
+    """Most training steps of a probe, the same for every setting; it may stop earlier."""
+    probe_batch: int = 512
+    """Positions in one training step of a probe on frames."""
+    probe_rate: float = 0.01
+    """Highest learning rate of the probes."""
+    probe_seeds: int = 2
+    """Probes trained anew from so many starts, for every setting."""
+    memory_mib: int = 1024
+    """Memory that representations of settings may take at a time."""
+    engine: Literal["trie", "vmap"] = "trie"
+    """trie shares what settings have in common; vmap runs each whole, as a reference."""
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What `analyze.py` does with a run."""
 
-    only: tuple[Literal["heads", "phones", "segments"], ...] = ()
+    only: tuple[Literal["heads", "phones", "segments", "ablate"], ...] = ()
     """Studies to make; all by default. The report keeps what earlier calls have made."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Part of the corpus that is analysed; all for a corpus that was not trained on."""
@@ -279,6 +326,8 @@ class Analysis:
     segment_shifts: bool = False
     """Segment on frames, not positions: as many passes as a position has frames, each one frame
     later, their rows in turn. Several times the work."""
+    ablate: Ablation = field(default_factory=Ablation)
+    """The ablate study."""
     draws: int = 1000
     """Bootstrap draws behind every interval."""
     seed: int = 0

@@ -159,7 +159,10 @@ class KeptHeads(NamedTuple):
     """What other studies need of this one, (L, H) each."""
 
     category: np.ndarray
+    globalness: np.ndarray
     verticality: np.ndarray
+    diagonality: np.ndarray
+    weight: np.ndarray
 
 
 def kept_heads(subject: Subject, end: str) -> KeptHeads:
@@ -175,9 +178,11 @@ def kept_heads(subject: Subject, end: str) -> KeptHeads:
         raise InputError(
             f"{path}: has {len(rows)} heads, the model {shape[0]} x {shape[1]}; {cure}"
         )
-    category = np.array([row["category"] for row in rows]).reshape(shape)
-    verticality = np.array([float(row["verticality"]) for row in rows]).reshape(shape)
-    return KeptHeads(category, verticality)
+    metrics = {
+        name: np.array([float(row[name]) for row in rows]).reshape(shape)
+        for name in KeptHeads._fields[1:]
+    }
+    return KeptHeads(np.array([row["category"] for row in rows]).reshape(shape), **metrics)
 
 
 def trace_shown(subject: Subject, utterance: Any) -> list[Sample]:

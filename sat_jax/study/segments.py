@@ -24,7 +24,6 @@ from sat_jax.figures import segments as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.figures.segment_records import Score, SegmentTable
-from sat_jax.shapes import frame_count, position_count
 from sat_jax.study.boundaries import (
     CURVE,
     SPECTRAL,
@@ -41,7 +40,7 @@ from sat_jax.study.boundaries import (
 )
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.segment_example import draw_example
-from sat_jax.study.subject import Checkpoint, Subject
+from sat_jax.study.subject import Checkpoint, Subject, long_enough
 
 
 class Speech(NamedTuple):
@@ -105,7 +104,7 @@ def open_speech(subject: Subject) -> Speech | None:
         origin = "every other utterance of what is analysed"
     else:
         origin = f"the {tuning.name} split of {tuning.directory.name}"
-    tuning, test = (long_enough(subject, each) for each in (tuning, test))
+    tuning, test = (long_enough(subject.config, each) for each in (tuning, test))
     if not len(tuning) or not len(test):
         subject.say("segments: too few utterances to tune on some and test on others; give more")
         return None
@@ -115,14 +114,6 @@ def open_speech(subject: Subject) -> Speech | None:
         return None
     subject.say(f"segments: tuned on {len(tuning)} utterances ({origin}), tested on {len(test)}")
     return Speech(tuning, known[0], test, known[1], origin)
-
-
-def long_enough(subject: Subject, split: Any) -> Any:
-    """The utterances of a split that fill at least one position."""
-    features = subject.config.features
-    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
-    kept = np.flatnonzero(position_count(frames, subject.config.model.stack) > 0)
-    return dataset.take(split, kept)
 
 
 def find(

@@ -20,7 +20,7 @@ from sat_jax.config_json import read_config
 from sat_jax.errors import InputError
 from sat_jax.features import batches, buckets, frontend
 from sat_jax.model.mockingjay import build_model
-from sat_jax.shapes import SAMPLE_RATE, position_count
+from sat_jax.shapes import SAMPLE_RATE, frame_count, position_count
 from sat_jax.trace import reduce
 from sat_jax.trace.load import load_model
 
@@ -145,6 +145,13 @@ def spread(split: Any, most: int) -> Any:
     if not 0 < most < len(split):
         return split
     return dataset.take(split, np.linspace(0, len(split) - 1, most).round().astype(int))
+
+
+def long_enough(config: Config, split: Any) -> Any:
+    """The utterances of a split that fill at least one position."""
+    features = config.features
+    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
+    return dataset.take(split, np.flatnonzero(position_count(frames, config.model.stack) > 0))
 
 
 def longest_frames(config: Config) -> int:

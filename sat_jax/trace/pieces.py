@@ -4,6 +4,7 @@ A piece is compiled once for all layers and once for each number of heads that i
 Every device works on the utterances that it holds.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,8 +94,12 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         return layer_norm(config).apply({"params": params["encoder"]["norm"]}, states)
 
     def whole(params: Any, cuts: Cut, inputs: jax.Array, valid: jax.Array) -> jax.Array:
+        # Settings of fewer layers than the model has end earlier.
+        depth = cuts.gate.shape[1]
+        shallow = model.clone(config=dataclasses.replace(config, layers=depth))
+
         def run(cut: Cut) -> jax.Array:
-            return model.apply({"params": params}, inputs, valid, cut, method="encode")
+            return shallow.apply({"params": params}, inputs, valid, cut, method="encode")
 
         axes = Cut(*(None if field is None else 0 for field in cuts[:3]))
         return jax.vmap(run, in_axes=(axes,), out_axes=1)(cuts)

@@ -1,0 +1,160 @@
+"""Speech in, the questions that probes answer about it out; representations in, answers out."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sat_jax.analysis.probe import Budget, Examples, Probe, predict, train_probes
+from sat_jax.analysis.probe_score import confusion
+from sat_jax.config import Ablation
+from sat_jax.study.ablate_speech import TEST, TRAIN, VALID, Speech
+
+EVERY = 25
+"""Steps between evaluations of a probe, at most."""
+PATIENCE = 3
+CHECKED = 2048
+"""Most rows that tell a probe when to stop."""
+RIDGE = 1e-3
+
+
+class Question(NamedTuple):
+    """A classification task, the same for all settings."""
+
+    name: str
+    classes: int
+    budget: Budget
+    train: Examples
+    valid: Examples
+    test: Examples
+    owner: np.ndarray
+    """(n,) whose test row this is, among the tested utterances."""
+    tested: np.ndarray
+    """Numbers of the tested utterances."""
+    pooled: bool
+    """Whether a row is an utterance, not a position."""
+
+    def frames(self) -> np.ndarray:
+        """Labelled test frames of every tested utterance."""
+        labelled = (np.asarray(self.test.labels) >= 0).sum(1)
+        return np.bincount(self.owner, labelled, len(self.tested)).astype(np.int64)
+
+    def chance(self) -> float:
+        """Accuracy of always naming the class that is commonest in training."""
+        train, test = (np.asarray(e.labels).ravel() for e in (self.train, self.test))
+        common = np.bincount(train[train >= 0], minlength=self.classes).argmax()
+        return float((test[test >= 0] == common).mean())
+
+
+def questions_of(
+    ablate: Ablation, speech: Speech, say: Callable[[str], None]
+) -> tuple[Question, ...]:
+    """The classification tasks that were asked for and that the speech has labels for."""
+    asked = []
+    for name in ablate.tasks:
+        if name == "phone":
+            if speech.phone_names:
+                labels = speech.phone
+                rows = _position_rows(speech, speech.part)
+                asked.append(_question(ablate, name, labels, len(speech.phone_names), rows, speech))
+            else:
+                say("ablate: phone is left out, as the corpus has no phone labels")
+        elif name != "reconstruction":
+            if speech.speaker_part is None:
+                say(f"ablate: {name} is left out: no two speakers are in training and test")
+                continue
+            classes = len(speech.speaker_names)
+            if name == "speaker-frame":
+                labels = np.repeat(speech.speaker[speech.utterance][:, None], 1, axis=1)
+                rows = _position_rows(speech, speech.speaker_part)
+            else:
+                labels = speech.speaker[:, None]
+                rows = tuple(np.flatnonzero(speech.speaker_part == part) for part in range(3))
+            asked.append(_question(ablate, name, labels, classes, rows, speech))
+    return tuple(asked)
+
+
+def _position_rows(speech: Speech, part: np.ndarray) -> tuple[np.ndarray, ...]:
+    of_position = part[speech.utterance]
+    return tuple(np.flatnonzero(of_position == which) for which in (TRAIN, VALID, TEST))
+
+
+def _question(
+    ablate: Ablation,
+    name: str,
+    labels: np.ndarray,
+    classes: int,
+    rows: tuple[np.ndarray, ...],
+    speech: Speech,
+) -> Question:
+    pooled = name == "speaker-utterance"
+    examples = [Examples(r.astype(np.int32), labels[r].astype(np.int32)) for r in rows]
+    owners = rows[TEST] if pooled else speech.utterance[rows[TEST]]
+    tested, owner = np.unique(owners, return_inverse=True)
+    every = max(d for d in range(1, EVERY + 1) if ablate.probe_steps % d == 0)
+    budget = Budget(
+        hidden=0 if pooled else ablate.hidden,
+        steps=ablate.probe_steps,
+        batch=min(ablate.probe_batch, len(rows[TRAIN])),
+        rate=ablate.probe_rate,
+        every=every,
+        patience=PATIENCE,
+        checked=CHECKED,
+        ridge=RIDGE,
+    )
+    return Question(name, classes, budget, *examples, owner, tested, pooled)
+
+
+def ask(
+    questions: tuple[Question, ...],
+    utterance: np.ndarray,
+    keys: jax.Array,
+    batched: bool,
+    intact: tuple[Probe, ...] | None,
+    features: jax.Array,
+) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
+    """Train and test probes for every setting of features (M, N, D).
+
+    Positions belong to `utterance` (N,). Gives the probes, leaves (M, S, ...), and counts (M, S, U,
+    P, 3) by task and by anew or frozen, see `confusion`; frozen probes are the `intact` ones, (S,
+    ...).
+    """
+    trained, counts = [], {}
+    for number, question in enumerate(questions):
+        rows = pooled_means(features, utterance) if question.pooled else features
+        probes = train_probes(
+            *(rows, question.train, question.valid, question.classes, question.budget),
+            *(keys, batched),
+        )
+        tested = rows[:, question.test.rows]
+        trained.append(probes)
+        counts[f"{question.name}/anew"] = _counts(question, probes, tested, 0)
+        if intact is not None:
+            counts[f"{question.name}/frozen"] = _counts(question, intact[number], tested, None)
+    return tuple(trained), counts
+
+
+def _counts(
+    question: Question, probes: Probe, tested: jax.Array, by_setting: int | None
+) -> jax.Array:
+    def of_seed(probe: Probe, rows: jax.Array) -> jax.Array:
+        return confusion(
+            *(predict(probe, rows), question.test.labels, question.owner),
+            *(len(question.tested), question.classes),
+        )
+
+    def of_setting(pair: tuple[Any, jax.Array]) -> jax.Array:
+        return jax.vmap(of_seed, (0, None))(*pair)
+
+    if by_setting is None:
+        return jax.lax.map(lambda rows: of_setting((probes, rows)), tested)
+    return jax.lax.map(of_setting, (probes, tested))
+
+
+def pooled_means(features: jax.Array, utterance: np.ndarray) -> jax.Array:
+    """Means (M, U, D) of features (M, N, D) over the positions of each utterance (N,)."""
+    count = int(utterance.max()) + 1
+    sums = jax.vmap(lambda rows: jax.ops.segment_sum(rows, utterance, count))(features)
+    return sums / jnp.asarray(np.maximum(np.bincount(utterance, minlength=count), 1))[:, None]
