@@ -21,7 +21,7 @@ from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
 # In the order of the report.
-STUDIES = ("heads", "phones", "segments")
+STUDIES = ("heads", "phones", "segments", "ablate")
 
 
 def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
@@ -43,7 +43,14 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
         raise InputError(
             "out: several runs cannot write their results into one place; leave --out away"
         )
-    return arguments.runs, arguments.analysis
+    return arguments.runs, with_preset(arguments.analysis)
+
+
+def with_preset(analysis: Analysis) -> Analysis:
+    """The same with the ablate study's preset chosen: a short one beside other studies."""
+    preset = analysis.ablate.preset or ("default" if "ablate" in analysis.only else "coarse")
+    ablate = dataclasses.replace(analysis.ablate, preset=preset)
+    return dataclasses.replace(analysis, ablate=ablate)
 
 
 def main() -> None:

@@ -254,9 +254,9 @@ class Ablation:
     """What the ablate study takes away from a model, and what it asks afterwards."""
 
     preset: Literal["", "coarse", "default", "full"] = ""
-    """coarse: four orderings at the paper's seven points; default: with their reverses and random
-    ones, at every head; full: more orderings, leave one out, spans, replaced attention. Coarse
-    beside other studies, default if asked for by --only ablate."""
+    """coarse: the metric orderings and three random ones at the paper's seven points; default: with
+    their reverses, at every head; full: more orderings, leave one out, spans, replaced attention.
+    By default it is coarse beside other studies, default with --only ablate."""
     order: Path | None = None
     """CSV with the columns layer,head (from 1), in the order in which heads go: one more."""
     tasks: tuple[Literal["reconstruction", "phone", "speaker-frame", "speaker-utterance"], ...] = (

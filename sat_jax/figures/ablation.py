@@ -14,21 +14,21 @@ from sat_jax.figures.ablation_axes import (
     CHANCE,
     CONDITIONS,
     INTACT,
-    LEFT,
     LEGEND_ROW,
-    RIGHT,
+    LOOKS,
     TITLE,
     better,
     conditions,
-    counted,
     draw_conditions,
     draw_legend,
     draw_levels,
     draw_title,
     head_ticks,
     legend_rows,
+    levels,
     ordering_look,
     panel_boxes,
+    wrapped,
 )
 from sat_jax.figures.ablation_records import (
     Ablation,
@@ -42,6 +42,9 @@ from sat_jax.figures.compared import padded_limits, spread
 
 HEAD = 0.42  # inches above the legend
 HIGH, BETWEEN, FOOT = 1.9, 0.78, 0.56
+AREA_SHAPES = "osD^"
+COUNTS, AREA_GAP = 0.32, 0.14  # inches of the numbers beside a panel of areas, and between panels
+NOTE = {"fontsize": style.SMALL, "color": "#444444"}
 MARKS = 7  # markers on a line with more points than this
 
 
@@ -57,7 +60,7 @@ def task_curves(table: Ablation, orderings: Sequence[str], dashed: Sequence[str]
     wanted = [(name, False) for name in orderings] + [(name, True) for name in dashed]
     _check_wanted(table, wanted)
     looks = [ordering_look(*each) for each in wanted]
-    names = {"random": f"random (mean and range of {table.draws})"}
+    names = {"random": "random (mean, range)"}
     handles = [
         Line2D([], [], label=names.get(name, name), **look)
         for (name, _), look in zip(wanted, looks, strict=True)
@@ -68,8 +71,8 @@ def task_curves(table: Ablation, orderings: Sequence[str], dashed: Sequence[str]
         lines = [(curves[name], look) for (name, _), look in zip(wanted, looks, strict=True)]
         panels.append((task, lines, [task.chance]))
     randomly = any(base(name) == "random" for name, _ in wanted)
-    more = f"{table.kind}, {table.probes}; {counted(table, randomly)}"
-    return _curve_panels(panels, handles, table.heads, table.name, more)
+    name, more, _ = conditions([table], randomly)
+    return _curve_panels(panels, handles, table.heads, name, more)
 
 
 def compared_curves(tables: Sequence[Ablation], ordering: str) -> Figure:
@@ -79,7 +82,7 @@ def compared_curves(tables: Sequence[Ablation], ordering: str) -> Figure:
     as `check_ablations` does, and where no table has the ordering.
     """
     check_ablations(tables)
-    name, shared, own = conditions(tables)
+    name, shared, own = conditions(tables, base(ordering) == "random")
     looks, panels = [], {}
     for colour, dashes, marker in CONDITIONS[: len(tables)]:
         look = {"color": colour, "ls": dashes, "marker": marker, "ms": 3.2, "mec": colour}
@@ -98,12 +101,11 @@ def compared_curves(tables: Sequence[Ablation], ordering: str) -> Figure:
             f"{', '.join(known)}"
         )
     handles = [
-        Line2D([], [], label=label or shared, **look)
+        Line2D([], [], label=label or ordering, **look)
         for label, look in zip(own, looks, strict=True)
     ]
-    first = tables[0]
-    more = f"ordering: {ordering}{'; ' + shared if shared else ''}; {first.utterances} utterances"
-    return _curve_panels(list(panels.values()), handles, first.heads, name, more)
+    more = f"ordering: {ordering}, {shared}".removesuffix(", ")
+    return _curve_panels(list(panels.values()), handles, tables[0].heads, name, more)
 
 
 def area_chart(tables: Sequence[Ablation]) -> Figure:
@@ -114,62 +116,49 @@ def area_chart(tables: Sequence[Ablation]) -> Figure:
     `check_ablations` does.
     """
     check_ablations(tables)
-    name, shared, own = conditions(tables)
     order = _by_mean_rank(tables)
+    name, shared, own = conditions(tables, "random" in order)
     kinds = {task.name: task for table in tables for task in table.tasks}
+    shapes = AREA_SHAPES[: len(tables)]
+    look = {"color": "#444444", "ls": "none", "ms": 3.4, "mew": 0.8}
+    rows = legend_rows(
+        [
+            Line2D([], [], label=label, marker=shape, mfc=_fill(shape, "#444444"), **look)
+            for label, shape in zip(own, shapes, strict=True)
+        ]
+        if len(tables) > 1
+        else []
+    )
     row = 0.13 + 0.11 * len(tables)
-    shifts = spread(len(tables), 0.5 * (len(tables) > 1))
-    left = LEFT + max(style.text_width(ordering, 6.5) for ordering in order) - 0.3
-    gap, numbers, head = 0.16, 0.34, 0.42 + (0.22 if len(tables) > 1 else 0) + 0.42
-    wide = (style.PAGE - left - RIGHT - (len(kinds) - 1) * gap) / len(kinds) - numbers
-    high = row * len(order)
+    left = 0.25 + max(style.text_width(ordering, 6.5) for ordering in order)
+    head, high = HEAD + len(rows) * LEGEND_ROW + 0.34, row * len(order)
+    wide = (style.PAGE - left - 0.1 + AREA_GAP) / len(kinds) - AREA_GAP - COUNTS
+    labels = {task: wrapped(kinds[task].label, wide + COUNTS, 7.0) for task in kinds}
+    foot = 0.5 + 0.12 * any("\n" in label for label in labels.values())
     with style.applied():
-        figure = Figure(figsize=(style.PAGE, head + high + 0.72))
-        more = f"{shared}; {counted(tables[0], 'random' in order)}".removeprefix("; ")
-        draw_conditions(figure, name, more)
+        figure = Figure(figsize=(style.PAGE, head + high + foot + 0.1))
+        draw_conditions(figure, name, shared)
+        draw_legend(figure, rows, HEAD)
         for column, task in enumerate(kinds.values()):
-            x = left + column * (wide + numbers + gap)
+            x = left + column * (wide + COUNTS + AREA_GAP)
             axes = style.place(figure, x, head, wide, high)
-            seen, levels = [], []
-            for table, shift, shape in zip(tables, shifts, "osD^", strict=False):
-                for mine in (each for each in table.tasks if each.name == task.name):
-                    levels.append(mine.curves[0].value[0])
-                    seen += [(c, order.index(c.ordering) + shift, shape) for c in mine.curves]
-            for level in dict.fromkeys(levels):
-                axes.axvline(level, **INTACT)
-            for curve, y, shape in seen:
-                _draw_area(axes, curve, y, shape)
-                at = {"transform": axes.get_yaxis_transform(), "fontsize": style.SMALL}
-                place = 1 + (numbers - 0.04) / wide
-                axes.text(place, y, f"{curve.removable}", ha="right", va="center", **at)
-            ends = [[c.area_low for c, *_ in seen], [c.area_high for c, *_ in seen], levels]
-            axes.set(xlim=padded_limits(ends), ylim=(len(order) - 0.5, -0.5))
-            axes.set_xlabel(_wrapped(task.label, wide + numbers))
-            axes.xaxis.set_major_locator(MaxNLocator(max(2, int(wide / 0.42)), steps=[1, 2, 5, 10]))
+            _draw_areas(axes, tables, task.name, order, 1 + (COUNTS - 0.06) / wide)
+            axes.set(ylim=(len(order) - 0.5, -0.5), xlabel=labels[task.name])
+            axes.xaxis.set_major_locator(MaxNLocator(max(3, int(wide / 0.4)), steps=[1, 2, 5, 10]))
             axes.set_yticks(range(len(order)), order if column == 0 else [], fontsize=6.5)
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-            for edge in np.arange(1, len(order)) - 0.5:
-                axes.axhline(edge, color="#e4e4e4", lw=0.5, zorder=0)
-            title = style.fitted(task.name, wide + numbers, 7.0, "bold")
-            style.write(figure, x, head - 0.21, title, weight="bold")
-            look = {"fontsize": style.SMALL, "color": "#444444"}
+            title = style.fitted(task.name, wide + COUNTS, 7.0, "bold")
+            style.write(figure, x, head - 0.2, title, weight="bold")
             text = "← better" if task.lower_is_better else "better →"
-            style.write(figure, x, head - 0.07, text, **look)
-            style.write(figure, x + wide + numbers - 0.04, head - 0.07, "heads", ha="right", **look)
-        if len(tables) > 1:
-            look = {"color": "#444444", "ls": "none", "ms": 3.4, "mew": 0.8}
-            fills = ("#444444" if not index % 2 else "white" for index in range(len(tables)))
-            rows = [
-                Line2D([], [], label=label, marker=shape, mfc=fill, **look)
-                for label, shape, fill in zip(own, "osD^", fills, strict=False)
-            ]
-            draw_legend(figure, legend_rows(rows), HEAD)
+            style.write(figure, x, head - 0.06, text, **NOTE)
+            x += wide + COUNTS - 0.06
+            style.write(figure, x, head - 0.06, "heads", ha="right", **NOTE)
         text = (
             f"thin line: intact model; heads: how many of {tables[0].heads} can go at a relative "
             "loss of at most 1 %"
         )
-        style.write(figure, left, head + high + 0.64, text, fontsize=style.SMALL, color="#444444")
+        style.write(figure, left, head + high + foot, text, **NOTE)
         return figure
 
 
@@ -195,23 +184,27 @@ def _check_wanted(table: Ablation, wanted: Sequence[tuple[str, bool]]) -> None:
 
 def _curve_panels(panels, handles, heads: int, name: str, more: str) -> Figure:
     """Panels of (task, curves with their looks, levels of chance) under one legend."""
-    handles = [*handles, Line2D([], [], label="intact model", **INTACT)]
-    if any(not np.isnan(level) for _, _, chance in panels for level in chance):
+    found = []
+    for _, lines, chance in panels:
+        ends = [part for curve, _ in lines for part in (curve.low, curve.high, curve.value)]
+        intact = [float(curve.value[0]) for curve, _ in lines]
+        found.append((intact, levels(intact, chance, ends)))
+    handles = [*handles, Line2D([], [], label="intact", **INTACT)]
+    if any(near for _, (_, near, _) in found):
         handles.append(Line2D([], [], label="chance", **CHANCE))
     rows = legend_rows(handles)
     top = HEAD + len(rows) * LEGEND_ROW + TITLE
-    boxes = panel_boxes(len(panels), top, HIGH, BETWEEN)
+    boxes = panel_boxes(len(panels), top, HIGH + 0.5 * (len(panels) == 1), BETWEEN)
     low = max(y + high for _, y, _, high in boxes)
     with style.applied():
         figure = Figure(figsize=(style.PAGE, low + FOOT))
         draw_conditions(figure, name, more)
         draw_legend(figure, rows, HEAD)
-        for box, (task, lines, chance) in zip(boxes, panels, strict=True):
+        for box, (task, lines, _), level in zip(boxes, panels, found, strict=True):
             axes = style.place(figure, *box)
             _draw_panel(axes, task, lines, heads)
-            ends = [part for curve, _ in lines for part in (curve.low, curve.high, curve.value)]
-            said = draw_levels(axes, lines[0][0].value[0], chance, ends)
-            draw_title(figure, box, task.name, said + better(task.lower_is_better))
+            draw_levels(axes, *level)
+            draw_title(figure, box, task.name, better(task.lower_is_better))
         return figure
 
 
@@ -228,6 +221,7 @@ def _draw_panel(axes: Axes, task: Task, lines: Sequence[tuple[Curve, dict]], hea
             zorder=1 if drawn else 2,
         )
         every = _marked(len(curve.pruned), index / len(lines))
+        look = look | {"lw": 0.8} if len(curve.pruned) > 200 else look
         axes.plot(curve.pruned, curve.value, markevery=every, zorder=3, **look)
     ticks, texts = head_ticks(heads)
     axes.set_xticks(ticks, texts)
@@ -244,13 +238,31 @@ def _marked(points: int, shift: float) -> list[int]:
     return np.round(places).astype(int).tolist()
 
 
-def _draw_area(axes: Axes, curve: Curve, y: float, shape: str) -> None:
-    """Area of one ordering with its interval."""
-    colour = ordering_look(curve.ordering, False)["color"]
-    hollow = "white" if shape in "s^" else colour
-    look = {"marker": shape, "ms": 3.6, "mfc": hollow, "mec": colour, "mew": 0.8, "zorder": 3}
-    axes.hlines(y, curve.area_low, curve.area_high, color=colour, lw=1.1, zorder=2)
-    axes.plot(curve.area, y, ls="none", **look)
+def _draw_areas(
+    axes: Axes, tables: Sequence[Ablation], name: str, order: list[str], beside: float
+) -> None:
+    """Areas of a task by ordering with intervals, and removable heads at `beside` axes widths."""
+    shifts = spread(len(tables), 0.5 * (len(tables) > 1))
+    ends, place = [], {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+    for table, shift, shape in zip(tables, shifts, AREA_SHAPES, strict=False):
+        for task in (each for each in table.tasks if each.name == name):
+            intact = task.curves[0].value[0]
+            axes.axvline(intact, **INTACT)
+            for curve in task.curves:
+                colour, y = LOOKS[base(curve.ordering)][0], order.index(curve.ordering) + shift
+                look = {"marker": shape, "ms": 3.6, "mfc": _fill(shape, colour), "mec": colour}
+                axes.hlines(y, curve.area_low, curve.area_high, color=colour, lw=1.1, zorder=2)
+                axes.plot(curve.area, y, ls="none", mew=0.8, zorder=3, **look)
+                axes.text(beside, y, f"{curve.removable}", fontsize=style.SMALL, **place)
+                ends.append((curve.area_low, curve.area_high, intact))
+    for edge in np.arange(1, len(order)) - 0.5:
+        axes.axhline(edge, color="#e4e4e4", lw=0.5, zorder=0)
+    axes.set_xlim(padded_limits([ends]))
+
+
+def _fill(shape: str, colour: str) -> str:
+    """Every other table has hollow markers."""
+    return "white" if AREA_SHAPES.index(shape) % 2 else colour
 
 
 def _by_mean_rank(tables: Sequence[Ablation]) -> list[str]:
@@ -261,13 +273,3 @@ def _by_mean_rank(tables: Sequence[Ablation]) -> list[str]:
         for rank, curve in enumerate(sorted(task.curves, key=lambda curve: sign * curve.area)):
             ranks.setdefault(curve.ordering, []).append(rank)
     return sorted(ranks, key=lambda ordering: np.mean(ranks[ordering]))
-
-
-def _wrapped(text: str, inches: float) -> str:
-    """`text` on two lines where it is wider than `inches`."""
-    words = text.split(" ")
-    if style.text_width(text, 7.0) <= inches or len(words) == 1:
-        return style.fitted(text, inches, 7.0)
-    lines = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
-    lines = min(lines, key=lambda pair: max(style.text_width(line, 7.0) for line in pair))
-    return "\n".join(style.fitted(line, inches, 7.0) for line in lines)

@@ -36,10 +36,10 @@ DASHED = (0, (4, 1.6))
 CHANCE = {"color": "#222222", "lw": 0.9, "ls": (0, (1, 1.6)), "zorder": 1.5}
 INTACT = {"color": "#777777", "lw": 0.6, "ls": "-", "zorder": 1.4}
 NEAR = 0.4  # share of an axis that data must fill for chance to be on it
-LEFT, RIGHT, GAP = 0.55, 0.1, 0.6
+LEFT, RIGHT, GAP = 0.55, 0.16, 0.6
 TITLE = 0.24  # inches of a title above its panel
 LEGEND_ROW = 0.17
-_HANDLE, _SPACE = 0.3, 0.15  # inches of a line in a legend with its gap, and between entries
+_HANDLE, _SPACE = 0.3, 0.14  # inches of a line in a legend with its gap, and between entries
 
 
 def ordering_look(ordering: str, dashed: bool) -> dict:
@@ -75,25 +75,48 @@ def better(lower_is_better: bool) -> str:
     return f"better {'↓' if lower_is_better else '↑'}"
 
 
-def draw_levels(axes: Axes, intact: float, chance: Sequence[float], ends: Sequence) -> str:
-    """Limits of an axis that holds `ends`, the intact value and chance; what is to be said of it.
+def levels(
+    intact: Sequence[float], chance: Sequence[float], ends: Sequence[np.ndarray]
+) -> tuple[tuple[float, float], list[float], list[float]]:
+    """Limits of an axis, the levels of chance that are on it, and those that are off it.
 
-    Chance is drawn where the data fill enough of the axis with it, and is told in words otherwise.
+    `ends` are all other values that are drawn. Chance is on the axis where they fill enough of it.
     """
-    low = min(intact, *(float(np.min(part)) for part in ends))
-    high = max(intact, *(float(np.max(part)) for part in ends))
-    axes.axhline(intact, **INTACT)
-    said = ""
+    low = min(*intact, *(float(np.min(part)) for part in ends))
+    high = max(*intact, *(float(np.max(part)) for part in ends))
+    near, far = [], []
     for level in dict.fromkeys(value for value in chance if not np.isnan(value)):
-        wider = min(low, level), max(high, level)
-        if high - low >= NEAR * (wider[1] - wider[0]):
-            low, high = wider
-            axes.axhline(level, **CHANCE)
-        else:
-            said += f"chance {level:.3g} is off the axis, "
+        room = max(high, level) - min(low, level)
+        (near if high - low >= NEAR * room else far).append(level)
+    low, high = min([low, *near]), max([high, *near])
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    axes.set_ylim(low - pad, high + pad)
-    return said
+    return (low - pad, high + pad), near, far
+
+
+def draw_levels(axes: Axes, intact: Sequence[float], found: tuple) -> None:
+    """Limits and levels as `levels` found them; an arrow tells where those off the axis are."""
+    limits, near, far = found
+    for level in dict.fromkeys(intact):
+        axes.axhline(level, **INTACT)
+    for level in near:
+        axes.axhline(level, **CHANCE)
+    axes.set_ylim(limits)
+    for below in (True, False):
+        names = [f"{level:.3g}" for level in far if (level < limits[0]) == below]
+        if names:
+            text = f"chance {' and '.join(names)} {'↓' if below else '↑'}"
+            look = {"fontsize": style.SMALL, "color": "#444444", "zorder": 5}
+            place = (3, 3) if below else (3, -3)
+            axes.annotate(
+                text,
+                (0, 0 if below else 1),
+                place,
+                xycoords="axes fraction",
+                textcoords="offset points",
+                va="bottom" if below else "top",
+                bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
+                **look,
+            )
 
 
 def draw_conditions(figure: Figure, name: str, more: str) -> None:
@@ -104,28 +127,32 @@ def draw_conditions(figure: Figure, name: str, more: str) -> None:
     style.write(figure, LEFT, 0.29, style.fitted(more, wide, 6.5), **look)
 
 
-def counted(table: Ablation, randomly: bool, probed: bool = True) -> str:
-    """On what the curves of a table rest."""
-    parts = [f"{table.utterances} utterances"]
-    parts += [f"{table.seeds} probe seed{'s' * (table.seeds != 1)}"] if probed else []
-    parts += [f"{table.draws} random orderings"] if randomly else []
-    return ", ".join(parts)
-
-
-def conditions(tables: Sequence[Ablation]) -> tuple[str, str, list[str]]:
+def conditions(tables: Sequence[Ablation], randomly: bool) -> tuple[str, str, list[str]]:
     """The model and the conditions that tables share, and a label of what each has of its own."""
-    fields = ("name", "kind", "probes")
-    same = {f for f in fields if len({getattr(table, f) for table in tables}) == 1}
-    shared = [getattr(tables[0], field) for field in fields[1:] if field in same]
-    own = [", ".join(getattr(t, f) for f in fields if f not in same) for t in tables]
-    name = tables[0].name if "name" in same else "several models"
-    return name, ", ".join(shared), own
+    told = [
+        [
+            table.kind,
+            table.probes,
+            f"{table.utterances} utterances",
+            f"{table.seeds} probe seed{'s' * (table.seeds != 1)}",
+            *([f"{table.draws} random orderings"] if randomly else []),
+        ]
+        for table in tables
+    ]
+    one = len({table.name for table in tables}) == 1
+    if not one:
+        told = [[table.name, *parts] for table, parts in zip(tables, told, strict=True)]
+    shared = [part for part in told[0] if all(part in parts for parts in told)]
+    own = [", ".join(part for part in parts if part not in shared) for parts in told]
+    return tables[0].name if one else "several models", ", ".join(shared), own
 
 
 def legend_rows(handles: Sequence[Line2D]) -> list[list[Line2D]]:
-    """Entries in as many rows as the page needs."""
+    """Entries in as many rows as the page needs; a label that is wider than the page is cut."""
     rows, at = [], np.inf
+    most = style.PAGE - LEFT - RIGHT - _HANDLE
     for handle in handles:
+        handle.set_label(style.fitted(handle.get_label(), most, 6.5))
         wide = _HANDLE + style.text_width(handle.get_label(), 6.5) + _SPACE
         if at + wide > style.PAGE - LEFT - RIGHT + _SPACE:
             rows.append([])
@@ -163,3 +190,13 @@ def decimals(values: np.ndarray) -> int:
     """Decimals that show three digits of how far values spread."""
     spread = float(np.ptp(values)) or float(np.max(np.abs(values))) or 1.0
     return int(np.clip(2 - np.floor(np.log10(spread)), 0, 4))
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """`text` on two lines where it is wider than `inches`, cut where that does not do."""
+    words = text.split(" ")
+    if style.text_width(text, points) <= inches or len(words) == 1:
+        return style.fitted(text, inches, points)
+    pairs = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
+    lines = min(pairs, key=lambda pair: max(style.text_width(line, points) for line in pair))
+    return "\n".join(style.fitted(line, inches, points) for line in lines)

@@ -24,6 +24,7 @@ from sat_jax.figures.ablation_axes import (
     draw_levels,
     draw_title,
     legend_rows,
+    levels,
     panel_boxes,
     span_texts,
 )
@@ -38,7 +39,7 @@ from sat_jax.figures.ablation_records import (
 
 MINUS = "\N{MINUS SIGN}"
 POINT = {"marker": "o", "ms": 3.4, "color": "#222222", "mew": 0}
-BRIGHT = "cividis"  # lightness rises from end to end
+BRIGHT = "viridis"  # lightness rises from end to end
 WORSE = "RdBu"  # red is worse
 KEY = 0.1  # inches of the width of a key
 KEY_ROOM = 0.6  # inches beside a heat map that its key takes
@@ -62,7 +63,12 @@ def span_curves(
         Line2D([], [], label="mean and 95 % interval", lw=0.8, **POINT),
         Line2D([], [], label="full span", **INTACT),
     ]
-    if any(not np.isnan(each.chance) for each in spans):
+    fulls = [each.value[each.spans.index(None)] for each in spans]
+    found = [
+        levels([full], [each.chance], [each.low, each.high, each.value])
+        for full, each in zip(fulls, spans, strict=True)
+    ]
+    if any(near for _, near, _ in found):
         handles.append(Line2D([], [], label="chance", **CHANCE))
     rows = legend_rows(handles)
     top = 0.42 + len(rows) * LEGEND_ROW + TITLE
@@ -73,17 +79,16 @@ def span_curves(
         more = f"attention of every head limited to the span; {utterances} utterances"
         draw_conditions(figure, name, more)
         draw_legend(figure, rows, 0.42)
-        for box, each in zip(boxes, spans, strict=True):
+        for box, each, full, level in zip(boxes, spans, fulls, found, strict=True):
             axes = style.place(figure, *box)
             x = np.arange(len(each.spans))
             axes.vlines(x, each.low, each.high, color=POINT["color"], lw=0.9, zorder=2)
             axes.plot(x, each.value, lw=0.8, zorder=3, **POINT)
-            full = each.value[each.spans.index(None)]
-            said = draw_levels(axes, full, [each.chance], [each.low, each.high, each.value])
-            draw_title(figure, box, each.name, said + better(each.lower_is_better))
+            draw_levels(axes, [full], level)
+            draw_title(figure, box, each.name, better(each.lower_is_better))
             axes.set_xticks(x, _times(each.spans, seconds_per_position, box[2]))
             axes.set(xlim=(-0.5, len(x) - 0.5), ylabel=each.label)
-            axes.set_xlabel("largest |query − key| in positions and, below, in ms")
+            axes.set_xlabel("span in positions and, below, in ms")
             axes.grid(visible=False, axis="x")
             axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         return figure
@@ -130,40 +135,47 @@ def leave_one_out(singles: Sequence[Single], name: str) -> Figure:
     pitch = min(wide / heads, 0.3, 8.0 / layers)
     high = max(layers * pitch, 0.9)
     boxes = panel_boxes(len(singles), TOP, high, BETWEEN, columns, KEY_ROOM)
-    dot = {"marker": "o", "ms": float(np.clip(12 * pitch, 1.0, 2.4)), "color": "#333333", "mew": 0}
-    dot["ls"] = "none"
+    dot = {"marker": "o", "ms": float(np.clip(12 * pitch, 1.0, 2.4)), "color": "#333333"}
+    dot |= {"ls": "none", "mec": "white", "mew": 0.3}
     with style.applied():
         figure = Figure(figsize=(style.PAGE, max(y for _, y, *_ in boxes) + high + 0.62))
         draw_conditions(figure, name, "each head pruned alone; red is worse")
         for (left, y, *_), each in zip(boxes, singles, strict=True):
-            box = (left, y, heads * pitch, layers * pitch)
-            axes = style.place(figure, *box)
-            change = np.asarray(each.change, float)
-            most = float(np.abs(change).max()) or 1.0
-            norm, colours = Normalize(-most, most), _towards(WORSE, each.lower_is_better)
-            axes.imshow(change, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
-            rows, places = np.nonzero((each.low <= 0) & (each.high >= 0))
-            axes.plot(places, rows, **dot)
-            points = float(np.clip(0.75 * pitch * 72, 4.5, 6.0))
-            for axis, count in ((axes.xaxis, heads), (axes.yaxis, layers)):
-                step = 1 + int(style.text_width(f"{count}", points) / pitch)
-                ticks = range(0, count, step)
-                axis.set_ticks(ticks, [f"{tick + 1}" for tick in ticks], fontsize=points)
-            axes.set(xlabel="head", ylabel="layer")
-            axes.set(xlim=(-0.5, heads - 0.5), ylim=(layers - 0.5, -0.5))
-            _bare(axes)
-            intact = f"intact {each.intact:.4g}".replace("-", MINUS)
-            _draw_titles(
-                figure, (left, y, wide, high), each.name, f"change of {each.label}; {intact}"
-            )
-            _draw_scale(figure, (left, y, heads * pitch, high), colours, norm)
+            axes = style.place(figure, left, y, heads * pitch, layers * pitch)
+            norm, colours = _draw_change(axes, each, pitch, dot)
+            label = f"change of {each.label}; " + f"intact {each.intact:#.3g}".replace("-", MINUS)
+            _draw_titles(figure, (left, y, wide, high), each.name, label)
+            # The ends of the key are named on the line of the label.
+            beside = min(wide, max(heads * pitch, style.text_width(label, 6.5)))
+            _draw_scale(figure, (left, y, beside, high), colours, norm)
             ends = ("worse", "better") if each.lower_is_better else ("better", "worse")
             for text, at in zip(ends, (y - 0.07, y + high + 0.12), strict=True):
                 look = {"fontsize": style.SMALL, "color": "#444444"}
-                style.write(figure, left + heads * pitch + 0.12, at, text, **look)
+                style.write(figure, left + beside + 0.12, at, text, **look)
         handle = Line2D([], [], label="95 % interval includes 0", **dot)
         draw_legend(figure, [[handle]], figure.get_figheight() - 0.2)
         return figure
+
+
+def _draw_change(axes: Axes, each: Single, pitch: float, dot: dict) -> tuple[Normalize, Colormap]:
+    """Map of the change with a dot where it is not sure; returns its scale and colours."""
+    layers, heads = np.shape(each.change)
+    change = np.asarray(each.change, float)
+    most = float(np.abs(change).max()) or 1.0
+    norm, colours = Normalize(-most, most), _towards(WORSE, each.lower_is_better)
+    axes.imshow(change, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
+    rows, columns = np.nonzero((np.asarray(each.low) <= 0) & (np.asarray(each.high) >= 0))
+    axes.plot(columns, rows, **dot)
+    points = float(np.clip(0.75 * pitch * 72, 4.5, 6.0))
+    for axis, count in ((axes.xaxis, heads), (axes.yaxis, layers)):
+        # Across, names are as wide as their digits; down, as high as a line.
+        room = style.text_width(f"{count}", points) if axis is axes.xaxis else points / 72
+        ticks = range(0, count, 1 + int(room / pitch))
+        axis.set_ticks(ticks, [f"{tick + 1}" for tick in ticks], fontsize=points)
+    axes.set(xlabel="head", ylabel="layer")
+    axes.set(xlim=(-0.5, heads - 0.5), ylim=(layers - 0.5, -0.5))
+    _bare(axes)
+    return norm, colours
 
 
 def _towards(colours: str, lower_is_better: bool) -> Colormap:

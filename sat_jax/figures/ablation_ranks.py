@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sat_jax.figures import style
+from sat_jax.figures.ablation_axes import wrapped
 from sat_jax.figures.ablation_records import Ranking, check_ranking
 from sat_jax.figures.phone_axes import (
     LETTERS,
@@ -17,6 +18,7 @@ from sat_jax.figures.phone_axes import (
 
 CORRELATION = "PuOr_r"
 LEFT, HEAD = 0.55, 0.62
+MAP_HEAD = 0.52  # inches of two lines above a map, and of the gap above them
 MINUS = "\N{MINUS SIGN}"
 LINE = {"color": "#999999", "lw": 0.7, "zorder": 1}
 
@@ -38,7 +40,7 @@ def rank_scatter(ranking: Ranking) -> Figure:
     side = 3.15 if pictured else 4.2
     left = LEFT + side + 0.25 + around
     small = (style.PAGE - 0.1 - left - 0.15) / 2
-    deep = 2 * (small + 0.42) - 0.1 if pictured and len(shown) > 2 else 0.0
+    deep = 2 * (small + MAP_HEAD) - 0.12 if pictured and len(shown) > 2 else 0.0
     height = HEAD + max(side, deep) + 0.42 + (0.42 if pictured else 0)
     with style.applied():
         figure = Figure(figsize=(style.PAGE, height))
@@ -63,10 +65,12 @@ def rank_scatter(ranking: Ranking) -> Figure:
         for index in range(len(shown)):
             row, column = divmod(index, 2) if pictured else (index, 0)
             x0 = left + column * (small + 0.15)
-            y0 = HEAD + row * ((small + 0.42) if pictured else 0.42)
-            _write_head(figure, ranking, index, (x0, y0), small if pictured else 2.2)
+            y0 = HEAD + row * ((small + MAP_HEAD) if pictured else 0.42)
+            _write_head(
+                figure, ranking, index, (x0, y0), small if pictured else style.PAGE - 0.1 - left
+            )
             if pictured:
-                _draw_map(figure, ranking, index, (x0, y0 + 0.18, small), column == 0)
+                _draw_map(figure, ranking, index, (x0, y0 + MAP_HEAD - 0.24, small), column == 0)
         if pictured:
             draw_key(figure, LEFT, height - 0.36, "P", "")
         return figure
@@ -81,7 +85,7 @@ def rank_correlations(ranking: Ranking) -> Figure:
     names, count = ranking.orderings, len(ranking.orderings)
     room = max(style.text_width(name, 6.5) for name in names) + 0.08
     left = max(0.1 + room, LEFT)
-    pitch = min(0.62, (style.PAGE - 0.6 - left) / count)
+    pitch = min(0.9, (style.PAGE - 0.6 - left) / count)
     high = min(pitch, 0.36)
     wrapped = [name.replace(" ", "\n") for name in names]
     across = all(
@@ -144,8 +148,8 @@ def _write_head(figure: Figure, ranking: Ranking, index: int, corner: tuple, wid
     style.write(figure, x, y, text, weight="bold", fontsize=6.5)
     text = "ranks {}, {}".format(*ranks)
     style.write(figure, x + wide, y, text, fontsize=6.5, ha="right")
-    doing = style.fitted(ranking.operations[index], wide, style.SMALL)
-    style.write(figure, x, y + 0.12, doing, fontsize=style.SMALL, color="#444444")
+    doing = wrapped(ranking.operations[index], wide, style.SMALL)
+    style.write(figure, x, y + 0.04, doing, va="top", fontsize=style.SMALL, color="#444444")
 
 
 def _draw_map(figure: Figure, ranking: Ranking, index: int, box: tuple, first: bool) -> None:

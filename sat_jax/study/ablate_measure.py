@@ -21,11 +21,10 @@ from sat_jax import mesh
 from sat_jax.analysis import ablate as engine
 from sat_jax.analysis.ablate import Settings, distinct, make_settings
 from sat_jax.analysis.probe import Probe
-from sat_jax.analysis.probe_score import macro_f1_intervals
 from sat_jax.mesh import by_device
 from sat_jax.study.ablate_speech import TEST, Heard, Speech
 from sat_jax.study.ablate_store import Arrays, Store, keys_of
-from sat_jax.study.ablate_tasks import Question, ask
+from sat_jax.study.ablate_tasks import Asking, Question, ask
 from sat_jax.study.evaluation import Counts, evaluation
 from sat_jax.study.subject import Checkpoint, Subject
 from sat_jax.trace.importance import (
@@ -54,7 +53,7 @@ class Bench(NamedTuple):
     errors: Callable[..., jax.Array]
     """Jitted: params, encoder outputs (B, C, T, D), targets, valid to L1 errors (B, C)."""
     ask: Callable[..., Any]
-    """Jitted: intact probes, representations (M, N, D) to probes and counts, see `ask`."""
+    """Jitted: intact probes, representations (M, N, D) to probes and answers, see `ask`."""
     counts: Counts
     width: int
     """Nodes of the trie that are computed at once."""
@@ -72,8 +71,8 @@ def open_bench(
     asked = subject.analysis
     keys = jax.random.split(jax.random.key(asked.seed), asked.ablate.probe_seeds)
     batched = jax.default_backend() != "cpu"
-    question = functools.partial(ask, questions, speech.utterance, keys, batched)
-    step = jax.jit(by_device(question, subject.devices, 1))
+    how = Asking(questions, speech.utterance, keys, batched, asked.draws, asked.seed)
+    step = jax.jit(by_device(functools.partial(ask, how), subject.devices, 1))
     return Bench(subject, checkpoint, speech, questions, pieces, maps, errors, step, counts, width)
 
 
@@ -186,8 +185,8 @@ def chunk_size(bench: Bench) -> int:
 def leaf_arrays(bench: Bench, settings: Settings, intact: tuple[Probe, ...] | None) -> Arrays:
     """What is left under each of G settings.
 
-    `reconstruction` (G, U) is the error of every test utterance; TASK/PROBES/hits (G, S, U) are its
-    right frames by seed, TASK/PROBES/f1 (G, 3) macro-F1 and its interval.
+    `reconstruction` (G, U) is the error of every test utterance; the others are those of
+    `ablate_tasks.score`, by TASK/PROBES/name.
     """
     features, errors = run(bench, settings)
     arrays: Arrays = {}
@@ -275,15 +274,10 @@ def in_group(bench: Bench, features: np.ndarray) -> jax.Array:
 
 def answers(bench: Bench, features: np.ndarray, intact: tuple[Probe, ...]) -> Arrays:
     """The answers of all questions under G settings with representations (G, N, D)."""
-    analysis, group = bench.subject.analysis, group_size(bench)
+    group = group_size(bench)
     found: list[Arrays] = []
     for first in range(0, len(features), group):
         rows = features[first : first + group]
-        _, counts = bench.ask(intact, in_group(bench, rows))
-        arrays: Arrays = {}
-        for name, values in counts.items():
-            count = np.asarray(values)[: len(rows)]
-            arrays[f"{name}/hits"] = count[..., 0].sum(-1)
-            arrays[f"{name}/f1"] = macro_f1_intervals(count, analysis.draws, analysis.seed)
-        found.append(arrays)
+        _, answered = bench.ask(intact, in_group(bench, rows))
+        found.append({name: np.asarray(each)[: len(rows)] for name, each in answered.items()})
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

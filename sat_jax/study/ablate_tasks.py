@@ -1,14 +1,16 @@
 """Speech in, the questions that probes answer about it out; representations in, answers out."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
+from sat_jax.analysis.bootstrap import bootstrap_weights, interval
 from sat_jax.analysis.probe import Budget, Examples, Probe, predict, train_probes
-from sat_jax.analysis.probe_score import confusion
+from sat_jax.analysis.probe_score import confusion, drawn, macro_f1, seed_means
 from sat_jax.config import Ablation
 from sat_jax.study.ablate_speech import TEST, TRAIN, VALID, Speech
 
@@ -67,7 +69,7 @@ def questions_of(
                 continue
             classes = len(speech.speaker_names)
             if name == "speaker-frame":
-                labels = np.repeat(speech.speaker[speech.utterance][:, None], 1, axis=1)
+                labels = speech.speaker[speech.utterance][:, None]
                 rows = _position_rows(speech, speech.speaker_part)
             else:
                 labels = speech.speaker[:, None]
@@ -107,50 +109,69 @@ def _question(
     return Question(name, classes, budget, *examples, owner, tested, pooled)
 
 
+class Asking(NamedTuple):
+    """How questions are asked; the same for all settings."""
+
+    questions: tuple[Question, ...]
+    utterance: np.ndarray
+    """(N,) whose position a row of the representations is."""
+    keys: jax.Array
+    """(S,) starts of the probes."""
+    batched: bool
+    """Whether all probes train in step, see `train_probes`."""
+    draws: int
+    seed: int
+
+
 def ask(
-    questions: tuple[Question, ...],
-    utterance: np.ndarray,
-    keys: jax.Array,
-    batched: bool,
-    intact: tuple[Probe, ...] | None,
-    features: jax.Array,
+    asking: Asking, intact: tuple[Probe, ...] | None, features: jax.Array
 ) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
     """Train and test probes for every setting of features (M, N, D).
 
-    Positions belong to `utterance` (N,). Gives the probes, leaves (M, S, ...), and counts (M, S, U,
-    P, 3) by task and by anew or frozen, see `confusion`; frozen probes are the `intact` ones, (S,
-    ...).
+    Gives the probes, leaves (M, S, ...), and by TASK/anew and TASK/frozen what `score` makes of
+    them; frozen probes are the `intact` ones, leaves (S, ...), left out where they are None.
     """
-    trained, counts = [], {}
-    for number, question in enumerate(questions):
-        rows = pooled_means(features, utterance) if question.pooled else features
+    trained, answers = [], {}
+    for number, question in enumerate(asking.questions):
+        rows = pooled_means(features, asking.utterance) if question.pooled else features
         probes = train_probes(
             *(rows, question.train, question.valid, question.classes, question.budget),
-            *(keys, batched),
+            *(asking.keys, asking.batched),
         )
         tested = rows[:, question.test.rows]
         trained.append(probes)
-        counts[f"{question.name}/anew"] = _counts(question, probes, tested, 0)
+        found = lax.map(lambda pair, q=question: score(asking, q, *pair), (probes, tested))
+        answers |= {f"{question.name}/anew/{name}": value for name, value in found.items()}
         if intact is not None:
-            counts[f"{question.name}/frozen"] = _counts(question, intact[number], tested, None)
-    return tuple(trained), counts
+            frozen = intact[number]
+            found = lax.map(lambda row, q=question, f=frozen: score(asking, q, f, row), tested)
+            answers |= {f"{question.name}/frozen/{name}": value for name, value in found.items()}
+    return tuple(trained), answers
 
 
-def _counts(
-    question: Question, probes: Probe, tested: jax.Array, by_setting: int | None
-) -> jax.Array:
-    def of_seed(probe: Probe, rows: jax.Array) -> jax.Array:
-        return confusion(
-            *(predict(probe, rows), question.test.labels, question.owner),
-            *(len(question.tested), question.classes),
-        )
+def score(
+    asking: Asking, question: Question, probes: Probe, tested: jax.Array
+) -> dict[str, jax.Array]:
+    """One setting's probes, leaves (S, ...), on its test rows (n, D).
 
-    def of_setting(pair: tuple[Any, jax.Array]) -> jax.Array:
-        return jax.vmap(of_seed, (0, None))(*pair)
+    `hits` (S, U) right frames of every tested utterance; `f1` (3,) macro-F1, the mean over seeds,
+    and its 95 % interval over resampled utterances and seeds.
+    """
+    utterances, seeds = len(question.tested), len(asking.keys)
 
-    if by_setting is None:
-        return jax.lax.map(lambda rows: of_setting((probes, rows)), tested)
-    return jax.lax.map(of_setting, (probes, tested))
+    def of_seed(probe: Probe) -> jax.Array:
+        predicted = predict(probe, tested)
+        test = question.test
+        return confusion(predicted, test.labels, question.owner, utterances, question.classes)
+
+    counts = jax.vmap(of_seed)(probes)
+    key = jax.random.key(asking.seed)
+    weights = bootstrap_weights(key, utterances, asking.draws)
+    _, found = drawn(weights, counts)
+    picks = bootstrap_weights(jax.random.fold_in(key, 1), seeds, asking.draws)
+    low, high = interval(seed_means(picks, found))
+    value = macro_f1(counts.sum(1)).mean()
+    return {"hits": counts[..., 0].sum(-1), "f1": jnp.stack([value, low, high])}
 
 
 def pooled_means(features: jax.Array, utterance: np.ndarray) -> jax.Array:

@@ -1,5 +1,6 @@
 """What every head does with phones: relation maps, concentration, silence, named operations."""
 
+import csv
 from typing import Any
 
 import jax
@@ -157,6 +158,31 @@ def write_tables(
         elsewhere=table.elsewhere,
         phones=np.array(table.phones),
     )
+
+
+def kept_maps(subject: Subject) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Relation maps (L, H, P, P) of the trained model and their phones, where they were made."""
+    path = subject.out / "analysis" / "phone_maps.npz"
+    if not path.exists():
+        return None, ()
+    with np.load(path) as file:
+        return file["relation"], tuple(file["phones"].tolist())
+
+
+def kept_operations(subject: Subject) -> dict[tuple[int, int], str]:
+    """What heads (layer, head) of the trained model do, in a few words, where it was named."""
+    path = subject.out / "analysis" / "operations.csv"
+    found: dict[tuple[int, int], list[Operation]] = {}
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["layer"]:
+                head = int(row["layer"]) - 1, int(row["head"]) - 1
+                effect = (float(row[f"effect{end}"]) for end in ("", "_low", "_high"))
+                operation = Operation(*head, row["operation"], row["phone"], *effect)
+                found.setdefault(head, []).append(operation)
+    return {head: short_text(operations) for head, operations in found.items()}
 
 
 def concentration_rows(table: PhoneTable) -> list[dict[str, Any]]:

@@ -1,0 +1,152 @@
+"""What a model loses with its heads: every ordering at every depth, spans, replaced attention."""
+
+import resource
+import time
+
+import jax
+import numpy as np
+
+from sat_jax.analysis.ablate import distinct, node_counts
+from sat_jax.analysis.orderings import order_by
+from sat_jax.errors import InputError
+from sat_jax.figures.report import Section
+from sat_jax.study import ablate_plan as plans
+from sat_jax.study.ablate_measure import (
+    Bench,
+    chunk_size,
+    gradient_importance,
+    identity_of,
+    measure,
+    open_bench,
+)
+from sat_jax.study.ablate_outcome import answers_of
+from sat_jax.study.ablate_page import Outcome, write
+from sat_jax.study.ablate_plan import Orders, Plan
+from sat_jax.study.ablate_speech import open_speech
+from sat_jax.study.ablate_store import Arrays, Store
+from sat_jax.study.ablate_tasks import questions_of
+from sat_jax.study.heads import kept_heads
+from sat_jax.study.subject import Subject
+
+COARSE_DRAWS = 3
+"""Random orderings of the coarse preset."""
+
+
+def study(subject: Subject) -> list[Section]:
+    """Prune, limit and replace heads of the trained model, ask every task; writes tables, figures.
+
+    Raises `InputError` where it runs in more than one process, or a setting means nothing.
+    """
+    check(subject)
+    asked, model = subject.analysis.ablate, subject.config.model
+    checkpoint, shape = subject.checkpoints[0], (model.layers, model.heads)
+    user = plans.read_order(asked.order, shape) if asked.order else None
+    began = time.perf_counter()
+    speech = open_speech(subject)
+    questions = questions_of(asked, speech, subject.say)
+    if not questions and "reconstruction" not in asked.tasks:
+        subject.say("ablate: no task is left to ask")
+        return []
+    bench = open_bench(subject, checkpoint, speech, questions)
+    kept = kept_heads(subject, checkpoint.end)
+    gradient = None
+    if asked.preset == "full":
+        gradient = gradient_importance(subject, checkpoint, speech)
+    orders = plans.preset_orders(
+        asked.preset,
+        plans.metric_orders(kept._asdict()),
+        gradient,
+        user,
+        min(asked.draws, COARSE_DRAWS) if asked.preset == "coarse" else asked.draws,
+        subject.analysis.seed,
+        shape,
+    )
+    plan = plans.make_plan(asked.preset, orders, shape, asked.kind)
+    tell_plan(bench, plan)
+    store = Store(subject.out / "analysis" / "leaves", identity_of(bench), subject.say)
+    arrays = measure(bench, plan.settings, store, f"{checkpoint.name}: ablate")
+    if asked.preset == "full":
+        plan, arrays, orders = with_left_out(bench, store, plan, arrays, orders)
+    store.join()
+    tell_cost(bench, time.perf_counter() - began)
+    answers = answers_of(arrays, questions, subject.analysis.draws, subject.analysis.seed)
+    return write(Outcome(bench, plan, arrays, orders, answers, kept))
+
+
+def check(subject: Subject) -> None:
+    """Raise `InputError` for settings that cannot work."""
+    asked, model = subject.analysis.ablate, subject.config.model
+    if jax.process_count() > 1:
+        raise InputError(
+            "ablate: runs in one process, on all of its devices; start analyze.py --only ablate "
+            "without --distributed"
+        )
+    if asked.layer is not None and not 1 <= asked.layer <= model.layers:
+        raise InputError(
+            f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
+        )
+    least = {"train_utterances": 1, "valid_utterances": 1, "test_utterances": 1, "probe_seeds": 1}
+    least |= {"probe_steps": 1, "probe_batch": 1, "hidden": 1, "memory_mib": 1, "draws": 0}
+    least |= {"max_frames": model.stack}
+    for name, value in least.items():
+        if getattr(asked, name) < value:
+            dashed = name.replace("_", "-")
+            raise InputError(f"ablate.{dashed} is {getattr(asked, name)}: give at least {value}")
+    if not asked.probe_rate > 0:
+        raise InputError(f"ablate.probe-rate is {asked.probe_rate}: give a positive number")
+    if not asked.tasks:
+        raise InputError("ablate.tasks is empty: give at least one task")
+
+
+def with_left_out(
+    bench: Bench, store: Store, plan: Plan, arrays: Arrays, orders: Orders
+) -> tuple[Plan, Arrays, Orders]:
+    """The plan with one more ordering: what is missed least when it is left out goes first."""
+    subject = bench.subject
+    model, kind = subject.config.model, subject.analysis.ablate.kind
+    shape = model.layers, model.heads
+    found = answers_of(arrays, bench.questions, 1, 0)[0]
+    single = [i for i, row in enumerate(plan.rows) if row.study == "single"]
+    change = found.value[single[1:]] - found.value[single[0]]
+    order = order_by((change if found.lower_is_better else -change).reshape(shape), False)
+    points = np.arange(len(order) + 1)
+    more = [
+        plans.order_plan("leave-one-out", 0, order, points, shape, kind),
+        plans.order_plan("leave-one-out reversed", 0, order[::-1], points, shape, kind),
+    ]
+    orders = {**orders, "leave-one-out": order, "leave-one-out reversed": order[::-1]}
+    whole = plans.joined([plan, *more])
+    title = f"{bench.checkpoint.name}: leave-one-out ordering"
+    return whole, measure(bench, whole.settings, store, title), orders
+
+
+def tell_plan(bench: Bench, plan: Plan) -> None:
+    """Say what is about to be measured and on what."""
+    speech, say = bench.speech, bench.subject.say
+    unique, _ = distinct(plan.settings)
+    nodes, naive = node_counts(unique), len(plan.rows) * unique.gate.shape[1]
+    parts = np.bincount(speech.part, minlength=3)
+    asked = bench.subject.analysis.ablate
+    say(
+        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {asked.preset}; "
+        f"{parts[0]} utterances to learn from, {parts[1]} to stop by, {parts[2]} to test on "
+        f"({speech.origin})"
+    )
+    say(
+        f"ablate: layers computed per batch: {nodes.sum()} ({' '.join(map(str, nodes))}) where "
+        f"single runs need {naive}: {naive / nodes.sum():.2f} times fewer"
+    )
+    held = chunk_size(bench) * len(speech.utterance) * bench.subject.config.model.width * 8
+    say(
+        f"ablate: memory given {asked.memory_mib} MiB; {chunk_size(bench)} settings at a time "
+        f"take {held / 2**20:.0f} MiB"
+    )
+
+
+def tell_cost(bench: Bench, seconds: float) -> None:
+    """Say what it took."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    bench.subject.say(
+        f"ablate: done in {seconds / 60:.1f} min; {sum(bench.counts.nodes.values())} pieces run, "
+        f"{len(bench.counts.compiled)} compiled; the process held at most {peak:.0f} MiB"
+    )

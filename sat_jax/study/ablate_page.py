@@ -1,0 +1,234 @@
+"""What was measured in; tables, figures and sections of the report out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sat_jax.analysis.orderings import REVERSED
+from sat_jax.figures import ablation as figures
+from sat_jax.figures import ablation_captions as captions
+from sat_jax.figures import ablation_maps, ablation_ranks, style
+from sat_jax.figures.ablation_records import Ablation
+from sat_jax.figures.report import Picture, Section, Table
+from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.study import ablate_rows as rows
+from sat_jax.study.ablate_measure import Bench
+from sat_jax.study.ablate_outcome import (
+    Answer,
+    grid_of,
+    ranking_of,
+    single_of,
+    spans_of,
+    task_of,
+)
+from sat_jax.study.ablate_plan import METRICS, Orders, Plan
+from sat_jax.study.ablate_store import Arrays
+from sat_jax.study.heads import KeptHeads
+
+KINDS = {"zero": "attention set to 0", "mean": "attention replaced by its mean"}
+PROBE_NAMES = {"anew": "probes trained anew", "frozen": "frozen probes"}
+
+
+class Outcome(NamedTuple):
+    """Everything that was measured."""
+
+    bench: Bench
+    plan: Plan
+    arrays: Arrays
+    orders: Orders
+    answers: list[Answer]
+    kept: KeptHeads
+
+
+class View(NamedTuple):
+    """One figure, the table beside it, and how to read it."""
+
+    stem: str
+    figure: Figure
+    table: list[dict[str, Any]]
+    caption: str
+    alt: str
+
+
+def write(outcome: Outcome) -> list[Section]:
+    """All tables and figures of the study, and what the report says about them."""
+    bench = outcome.bench
+    subject, kind = bench.subject, bench.subject.analysis.ablate.kind
+    analysis = subject.out / "analysis"
+    anew = table_of(outcome, "anew", kind)
+    style.write_table(analysis / "ablation.csv", rows.value_rows(outcome.plan, outcome.answers))
+    style.write_arrays(analysis / "ablation.npz", **rows.whole_arrays(outcome.plan, outcome.arrays))
+    conditions = [table for table in conditions_of(outcome) if table.tasks]
+    style.write_table(analysis / "ablation_areas.csv", rows.area_rows(conditions))
+    curves = [*curve_views(anew), *condition_views(conditions)]
+    parts = {
+        "What is left when heads go": curves,
+        "Which order is cheapest": [area_view(anew), *ranking_views(outcome)],
+        "One head, or far keys, taken away": other_views(outcome),
+    }
+    place = subject.out / "figures"
+    for view in (view for views in parts.values() for view in views):
+        style.save(view.figure, place, view.stem)
+        style.write_table(place / f"{view.stem}.csv", view.table)
+    areas = Table(
+        "Area under every curve, and heads that can go at 1 % relative loss.",
+        analysis / "ablation_areas.csv",
+    )
+    texts = {"What is left when heads go": f"{found_text(outcome, anew)}\n\n{captions.PRUNING}"}
+    files = [(name, analysis / name) for name in ("ablation.csv", "ablation.npz")]
+    return [
+        Section(
+            heading,
+            texts.get(heading, ""),
+            pictures=[picture(place, view) for view in views],
+            tables=[areas] if heading == "Which order is cheapest" else [],
+            files=files if heading in texts else [],
+        )
+        for heading, views in parts.items()
+        if views
+    ]
+
+
+def picture(place: Path, view: View) -> Picture:
+    """A view as the report wants it."""
+    return Picture(place / f"{view.stem}.png", view.caption, view.alt)
+
+
+def table_of(outcome: Outcome, probes: str, kind: str) -> Ablation:
+    """All curves with one kind of probes and of ablation; reconstruction has no probes."""
+    bench, names = outcome.bench, list(outcome.orders)
+    seven = [task_of(a, outcome.plan.rows, names, kind) for a in wanted(outcome.answers, probes)]
+    model = bench.subject.config.model
+    return Ablation(
+        name=bench.checkpoint.name,
+        probes=PROBE_NAMES[probes],
+        kind=KINDS[kind],
+        heads=model.layers * model.heads,
+        utterances=int((bench.speech.part == 2).sum()),
+        seeds=bench.subject.analysis.ablate.probe_seeds,
+        draws=len(np.atleast_2d(outcome.orders.get("random", np.empty((0, 1))))),
+        tasks=tuple(task for task in seven if task.curves),
+    )
+
+
+def wanted(answers: Sequence[Answer], probes: str) -> list[Answer]:
+    """Answers with one kind of probes, and with `anew` those that need none."""
+    return [a for a in answers if a.probes == probes or (probes == "anew" and not a.probes)]
+
+
+def conditions_of(outcome: Outcome) -> list[Ablation]:
+    """The study's own kind of ablation with both kinds of probes, then the other kind."""
+    kind = outcome.bench.subject.analysis.ablate.kind
+    other = "mean" if kind == "zero" else "zero"
+    pairs = [("anew", kind), ("frozen", kind), ("anew", other)]
+    return [table_of(outcome, *pair) for pair in pairs]
+
+
+def curve_views(table: Ablation) -> list[View]:
+    """All orderings; the metric ones beside their reverses."""
+    known = [curve.ordering for curve in table.tasks[0].curves]
+    plain = [name for name in known if not name.endswith(REVERSED)]
+    turned = [name for name in known if name.endswith(REVERSED)]
+    alt = f"Tasks against heads pruned, {table.name}"
+    views = [
+        View(
+            "task_curves",
+            figures.task_curves(table, plain),
+            rows.curve_rows([table], plain),
+            captions.TASK_CURVES,
+            alt,
+        )
+    ]
+    if turned:
+        solid = [name for name in plain if name in METRICS or name == "random"]
+        figure = figures.task_curves(table, solid, turned[: len(METRICS)])
+        told = rows.curve_rows([table], [*solid, *turned])
+        caption = "The metric orderings and their reverses, read as the figure above."
+        views.append(View("reversed_curves", figure, told, caption, f"{alt}, both directions"))
+    return views
+
+
+def condition_views(tables: list[Ablation]) -> list[View]:
+    """One ordering with probes trained anew and frozen, with attention set to 0 and to its mean."""
+    if len(tables) < 2:
+        return []
+    name = "globalness"
+    figure = figures.compared_curves(tables, name)
+    told = rows.curve_rows(tables, [name])
+    alt = f"Tasks against heads pruned under several conditions, {tables[0].name}"
+    return [View("compared_curves", figure, told, captions.COMPARED_CURVES, alt)]
+
+
+def area_view(table: Ablation) -> View:
+    """Every curve as one number."""
+    alt = f"Area under each curve, {table.name}"
+    told = rows.area_rows([table])
+    return View("area_chart", figures.area_chart([table]), told, captions.AREA_CHART, alt)
+
+
+def ranking_views(outcome: Outcome) -> list[View]:
+    """Globalness against weight ranks, and how alike all orderings are."""
+    ranking = ranking_of(outcome.bench.subject, outcome.orders, outcome.kept)
+    name = ranking.name
+    return [
+        View(
+            "rank_scatter",
+            ablation_ranks.rank_scatter(ranking),
+            rows.rank_rows(ranking),
+            captions.RANK_SCATTER,
+            f"Rank by globalness against rank by weight, {name}",
+        ),
+        View(
+            "rank_correlations",
+            ablation_ranks.rank_correlations(ranking),
+            rows.correlation_rows(ranking),
+            captions.RANK_CORRELATIONS,
+            f"Rank correlations between orderings, {name}",
+        ),
+    ]
+
+
+def other_views(outcome: Outcome) -> list[View]:
+    """Leave one out, spans, and spans times heads pruned, where they were measured."""
+    subject, name = outcome.bench.subject, outcome.bench.checkpoint.name
+    model, plan = subject.config.model, outcome.plan.rows
+    answers = wanted(outcome.answers, "anew")
+    shape = model.layers, model.heads
+    singles = [s for a in answers if (s := single_of(a, plan, shape)) is not None]
+    spans = [s for a in answers if (s := spans_of(a, plan)) is not None]
+    grids = [g for a in answers if (g := grid_of(a, plan)) is not None]
+    views = []
+    if singles:
+        figure = ablation_maps.leave_one_out(singles, name)
+        told, alt = rows.single_rows(singles), f"Every task without each head, {name}"
+        views.append(View("leave_one_out", figure, told, captions.LEAVE_ONE_OUT, alt))
+    if spans:
+        utterances = int((outcome.bench.speech.part == 2).sum())
+        seconds = model.stack * subject.config.features.hop / SAMPLE_RATE
+        figure = ablation_maps.span_curves(spans, name, utterances, seconds)
+        told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"
+        views.append(View("span_curves", figure, told, captions.SPAN_CURVES, alt))
+    if grids:
+        figure = ablation_maps.span_grid(grids, name)
+        told, alt = rows.grid_rows(grids), f"Every task, heads pruned times spans, {name}"
+        views.append(View("span_grid", figure, told, captions.SPAN_GRID, alt))
+    return views
+
+
+def found_text(outcome: Outcome, table: Ablation) -> str:
+    """In words: on what, and how many heads each metric ordering can spare."""
+    speech = outcome.bench.speech
+    parts = np.bincount(speech.part, minlength=3)
+    first = (
+        f"{len(outcome.plan.rows)} settings of {table.name}; probes learned from {parts[0]} "
+        f"utterances, stopped by {parts[1]}, and everything was tested on {parts[2]} "
+        f"({speech.origin})."
+    )
+    spare = []
+    for task in table.tasks:
+        counts = [f"{c.removable} by {c.ordering}" for c in task.curves if c.ordering in METRICS]
+        spare.append(f"{task.name} {', '.join(counts)}")
+    return f"{first} Of {table.heads} heads can go at 1 % relative loss: {'; '.join(spare)}."
