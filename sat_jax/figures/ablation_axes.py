@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from sat_jax.figures import style
 from sat_jax.figures.ablation_records import Ablation, base
 
-# With the colours of the categories all pairs but one keep a CIE76 distance of 27 or more under
-# protanopia, deuteranopia and tritanopia (random grey and wine: 26); markers tell them in grey.
+# All pairs keep a CIE76 distance of 27 or more, under protanopia, deuteranopia and tritanopia too;
+# markers tell lines apart in grey print.
 LOOKS = {
     "globalness": (style.COLOURS["global"], "o"),
     "verticality": (style.COLOURS["vertical"], "s"),
