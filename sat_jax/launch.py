@@ -1,12 +1,15 @@
 """Environment in, the same program started once more with a better one out. Imports no jax.
 
-Two things have to be settled before a process imports jax, or even before it starts. On a CPU, XLA
-leaves softmax, normalisation and other element-wise work on one thread; one virtual device per core
-and data parallelism put all cores to work. And glibc's allocator hands XLA's temporaries back to
-the system after every step, which costs page faults; these settings keep them.
+Three things have to be settled before a process imports jax, or even before it starts. On a CPU,
+XLA leaves softmax, normalisation and other element-wise work on one thread; one virtual device per
+core and data parallelism put all cores to work. glibc's allocator hands XLA's temporaries back to
+the system after every step, which costs page faults; these settings keep them. And what was
+compiled once is kept on disk, so that the same command starts faster the next time.
 """
 
+import hashlib
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +43,31 @@ def launch_environment(environ: Mapping[str, str], cores: int) -> dict[str, str]
     return added
 
 
+def cache_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where compiled programs are kept, one directory per kind of processor; the user's own wins.
+
+    A program compiled for one processor may not run on another that shares the home directory.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in environ:
+        return {}
+    home = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(Path(home) / "sat_jax" / processor()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+
+
+def processor() -> str:
+    """A name for the instructions that this machine's processor knows."""
+    try:
+        known = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        known = platform.processor()
+    lines = {line for line in known.splitlines() if line.startswith(("flags", "Features", "model"))}
+    text = platform.machine() + "".join(sorted(lines))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -47,6 +75,7 @@ def usable_cores() -> int:
 
 def relaunch() -> None:
     """Replace this process by itself in the environment it needs; does nothing if it is in it."""
+    os.environ.update(cache_environment(os.environ))
     added = launch_environment(os.environ, usable_cores())
     if added:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})

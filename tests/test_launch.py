@@ -4,7 +4,14 @@ import os
 import subprocess
 import sys
 
-from sat_jax.launch import ALLOCATOR, DEVICE_COUNT, launch_environment, runs_on_cpu
+from sat_jax.launch import (
+    ALLOCATOR,
+    DEVICE_COUNT,
+    cache_environment,
+    launch_environment,
+    processor,
+    runs_on_cpu,
+)
 
 
 def test_a_cpu_gets_one_device_per_core_and_the_allocator_settings():
@@ -48,3 +55,25 @@ def test_relaunch_keeps_the_arguments():
     )
     assert result.stdout.startswith(f"{DEVICE_COUNT}=")
     assert result.stdout.strip().endswith("1 ['one', 'two words']")
+
+
+def test_compiled_programs_are_kept_per_processor_unless_the_user_says_where():
+    added = cache_environment({"XDG_CACHE_HOME": "/somewhere"})
+    assert added["JAX_COMPILATION_CACHE_DIR"] == f"/somewhere/sat_jax/{processor()}"
+    assert cache_environment({"JAX_COMPILATION_CACHE_DIR": "/mine"}) == {}
+
+
+def test_a_second_start_finds_what_the_first_compiled(tmp_path):
+    code = (
+        "from sat_jax.launch import relaunch; relaunch(); import jax, sys;"
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0);"
+        "jax.config.update('jax_explain_cache_misses', True);"
+        "jax.jit(lambda x: (x @ x).sum() + 0.5)(jax.numpy.ones((64, 64))).block_until_ready()"
+    )
+    inherited = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment = {**inherited, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(tmp_path)}
+    found = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        found.append(sorted(p.name for p in tmp_path.rglob("*-cache")))
+    assert found[0] and found[0] == found[1]

@@ -54,14 +54,11 @@ def rank_correlations(orders: np.ndarray) -> np.ndarray:
 
 
 def disagreeing(first: np.ndarray, second: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Heads (layer, head) whose ranks (L, H) differ most, the largest difference first.
-
-    Only those whose ranks lie apart by more than a third of all heads.
-    """
+    """At most so many heads (layer, head) whose ranks (L, H) differ, the most different first."""
     apart = np.abs(first - second)
     order = np.argsort(-apart.reshape(-1), kind="stable")[:most]
     pairs = [np.unravel_index(head, apart.shape) for head in order]
-    return [(int(a), int(b)) for a, b in pairs if apart[a, b] > apart.size / 3]
+    return [(int(a), int(b)) for a, b in pairs if apart[a, b]]
 
 
 def area(pruned: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from sat_jax.analysis.probe import Probe
 from sat_jax.mesh import by_device
 from sat_jax.study.ablate_speech import TEST, Heard, Speech
 from sat_jax.study.ablate_store import Arrays, Store, keys_of
-from sat_jax.study.ablate_tasks import Asking, Question, ask
+from sat_jax.study.ablate_tasks import Asking, Question, ask, ask_frozen
 from sat_jax.study.evaluation import Counts, evaluation
 from sat_jax.study.subject import Checkpoint, Subject
 from sat_jax.trace.importance import (
@@ -53,7 +53,9 @@ class Bench(NamedTuple):
     errors: Callable[..., jax.Array]
     """Jitted: params, encoder outputs (B, C, T, D), targets, valid to L1 errors (B, C)."""
     ask: Callable[..., Any]
-    """Jitted: intact probes, representations (M, N, D) to probes and answers, see `ask`."""
+    """Jitted: representations (M, N, D) to probes and answers, see `ask`."""
+    ask_frozen: Callable[..., Any]
+    """Jitted: probes of the intact model and representations to answers, see `ask_frozen`."""
     counts: Counts
     width: int
     """Nodes of the trie that are computed at once."""
@@ -72,8 +74,10 @@ def open_bench(
     keys = jax.random.split(jax.random.key(asked.seed), asked.ablate.probe_seeds)
     batched = jax.default_backend() != "cpu"
     how = Asking(questions, speech.utterance, keys, batched, asked.draws, asked.seed)
-    step = jax.jit(by_device(functools.partial(ask, how), subject.devices, 1))
-    return Bench(subject, checkpoint, speech, questions, pieces, maps, errors, step, counts, width)
+    anew = jax.jit(by_device(functools.partial(ask, how), subject.devices))
+    frozen = jax.jit(by_device(functools.partial(ask_frozen, how), subject.devices, 1))
+    fixed = subject, checkpoint, speech, questions, pieces, maps
+    return Bench(*fixed, errors, anew, frozen, counts, width)
 
 
 def errors_of(
@@ -257,7 +261,7 @@ def swept(
 def train_intact(bench: Bench, whole: Settings) -> tuple[Probe, ...]:
     """Probes, leaves (S, ...), of the intact model: trained once, and frozen for all settings."""
     features, _ = run(bench, whole)
-    probes, _ = bench.ask(None, in_group(bench, features))
+    probes, _ = bench.ask(in_group(bench, features))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[0], probes)
 
 
@@ -278,6 +282,7 @@ def answers(bench: Bench, features: np.ndarray, intact: tuple[Probe, ...]) -> Ar
     found: list[Arrays] = []
     for first in range(0, len(features), group):
         rows = features[first : first + group]
-        _, answered = bench.ask(intact, in_group(bench, rows))
+        placed = in_group(bench, rows)
+        answered = bench.ask(placed)[1] | bench.ask_frozen(intact, placed)
         found.append({name: np.asarray(each)[: len(rows)] for name, each in answered.items()})
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

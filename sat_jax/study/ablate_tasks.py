@@ -104,7 +104,8 @@ def _question(
         every=every,
         patience=PATIENCE,
         checked=CHECKED,
-        ridge=RIDGE,
+        # There are too few utterances to tell how their means are correlated.
+        ridge=None if pooled else RIDGE,
     )
     return Question(name, classes, budget, *examples, owner, tested, pooled)
 
@@ -120,33 +121,53 @@ class Asking(NamedTuple):
     batched: bool
     """Whether all probes train in step, see `train_probes`."""
     draws: int
+    """Bootstrap draws behind an interval of macro-F1."""
     seed: int
 
 
-def ask(
-    asking: Asking, intact: tuple[Probe, ...] | None, features: jax.Array
-) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
+def drawn_weights(asking: Asking, question: Question) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap weights (G, U) of the tested utterances and (G, S) of the probe seeds."""
+    key = jax.random.key(asking.seed)
+    utterances = bootstrap_weights(key, len(question.tested), asking.draws)
+    seeds = bootstrap_weights(jax.random.fold_in(key, 1), len(asking.keys), asking.draws)
+    return np.asarray(utterances), np.asarray(seeds)
+
+
+def ask(asking: Asking, features: jax.Array) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
     """Train and test probes for every setting of features (M, N, D).
 
-    Gives the probes, leaves (M, S, ...), and by TASK/anew and TASK/frozen what `score` makes of
-    them; frozen probes are the `intact` ones, leaves (S, ...), left out where they are None.
+    Gives the probes of every question, leaves (M, S, ...), and TASK/anew/name: what `score` makes
+    of them.
     """
     trained, answers = [], {}
-    for number, question in enumerate(asking.questions):
-        rows = pooled_means(features, asking.utterance) if question.pooled else features
+    for question in asking.questions:
+        rows = rows_of(asking, question, features)
         probes = train_probes(
             *(rows, question.train, question.valid, question.classes, question.budget),
             *(asking.keys, asking.batched),
         )
-        tested = rows[:, question.test.rows]
         trained.append(probes)
-        found = lax.map(lambda pair, q=question: score(asking, q, *pair), (probes, tested))
+        pairs = probes, rows[:, question.test.rows]
+        found = lax.map(lambda pair, q=question: score(asking, q, *pair), pairs)
         answers |= {f"{question.name}/anew/{name}": value for name, value in found.items()}
-        if intact is not None:
-            frozen = intact[number]
-            found = lax.map(lambda row, q=question, f=frozen: score(asking, q, f, row), tested)
-            answers |= {f"{question.name}/frozen/{name}": value for name, value in found.items()}
     return tuple(trained), answers
+
+
+def ask_frozen(
+    asking: Asking, intact: tuple[Probe, ...], features: jax.Array
+) -> dict[str, jax.Array]:
+    """Test probes of the intact model, leaves (S, ...), under every setting: TASK/frozen/name."""
+    answers = {}
+    for question, probes in zip(asking.questions, intact, strict=True):
+        tested = rows_of(asking, question, features)[:, question.test.rows]
+        found = lax.map(lambda rows, q=question, p=probes: score(asking, q, p, rows), tested)
+        answers |= {f"{question.name}/frozen/{name}": value for name, value in found.items()}
+    return answers
+
+
+def rows_of(asking: Asking, question: Question, features: jax.Array) -> jax.Array:
+    """What a question's probes read: features (M, N, D) of positions, or their means (M, U, D)."""
+    return pooled_means(features, asking.utterance) if question.pooled else features
 
 
 def score(
@@ -157,7 +178,7 @@ def score(
     `hits` (S, U) right frames of every tested utterance; `f1` (3,) macro-F1, the mean over seeds,
     and its 95 % interval over resampled utterances and seeds.
     """
-    utterances, seeds = len(question.tested), len(asking.keys)
+    utterances = len(question.tested)
 
     def of_seed(probe: Probe) -> jax.Array:
         predicted = predict(probe, tested)
@@ -165,10 +186,10 @@ def score(
         return confusion(predicted, test.labels, question.owner, utterances, question.classes)
 
     counts = jax.vmap(of_seed)(probes)
-    key = jax.random.key(asking.seed)
-    weights = bootstrap_weights(key, utterances, asking.draws)
+    # Drawn before, as XLA would spend seconds on folding the draws into constants.
+    with jax.ensure_compile_time_eval():
+        weights, picks = drawn_weights(asking, question)
     _, found = drawn(weights, counts)
-    picks = bootstrap_weights(jax.random.fold_in(key, 1), seeds, asking.draws)
     low, high = interval(seed_means(picks, found))
     value = macro_f1(counts.sum(1)).mean()
     return {"hits": counts[..., 0].sum(-1), "f1": jnp.stack([value, low, high])}
