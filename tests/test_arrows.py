@@ -32,7 +32,7 @@ ARROWS = {
 }
 FORBIDDEN = {
     "audio": {"jax", "flax", "optax", "tensorflow"},
-    "analysis": {"flax", "optax", "orbax", "pathlib", "matplotlib"},
+    "analysis": {"flax", "orbax", "pathlib", "matplotlib"},
     "figures": {"jax", "flax", "matplotlib.pyplot"},
     "features": {"flax", "optax"},
 }

@@ -11,13 +11,15 @@ its layer. Nothing is normalised again and nothing is fine-tuned: only inference
     z[h,q] = g_h \u00b7 \u03a3_k A[h,q,k] v[h,k],   g_h = 0 pruned, 1 kept
 
 "Attention replaced by its mean" keeps what a head does whatever the utterance: its map becomes the
-mean of its maps of the same length over the corpus, so what is lost is what depends on the input.
+mean of its maps over the utterances that probes learn from, pair of positions by pair, cut to the
+utterance's length with rows scaled to 1 (Hassid et al. 2022). What is lost depends on the input.
 
 Heads go one after the other. By globalness, verticality and diagonality those with the largest
 value go first. By weight those go first whose largest probability W is smallest, which makes them
-look unimportant. Gradient is the mean of |dL/dg_h| over the data, leave-one-out the loss without
-that head alone; the least important go first. Layer prunes layer after layer, user is an order
-that was given, random is drawn uniformly. Reversed orders begin at the other end.
+look unimportant. Gradient is the mean over utterances of |dL/dg_h|, L the reconstruction error,
+scaled to a norm of 1 in each layer (Michel et al. 2019), leave-one-out the loss without that head
+alone; the least important go first. Layer prunes layer after layer from the input on, user is an
+order that was given, random is drawn uniformly. Reversed orders begin at the other end.
 
 Reconstruction is the L1 distance between the output of the pretraining head and the true
 spectrogram, without masking. The other tasks read the last layer, if not told otherwise, through a
@@ -44,7 +46,7 @@ Each curve as one number: the area under it, its mean over the share of heads th
     area = \u222b value(s) ds,   s = heads pruned / all heads, from 0 to 1
 
 which is in the units of the task. Bars are 95 % intervals from a bootstrap over utterances and
-probe seeds; for random orders the dot is the mean over draws. Orderings stand in the order of
+probe seeds; for random orders the dot is the mean over draws and the bar their range. Orderings stand in the order of
 their mean rank over all tasks, and over all tables where several are shown, the best on top. The
 thin line is the intact model: the nearer, the cheaper the order. The number beside a dot is the
 largest number of heads that can go in this order while the task has lost at most 1 % of its intact
