@@ -31,6 +31,8 @@ bench: $(VENV)/.bench
 	$(RUN) benchmarks/data.py
 	$(RUN) benchmarks/head_metrics.py
 	$(RUN) benchmarks/phones.py
+	$(RUN) benchmarks/sweep.py
+	$(RUN) benchmarks/probes.py
 
 $(VENV)/.demo: requirements.txt requirements-demo.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

@@ -2,8 +2,10 @@
 
 python train.py toy
 python train.py mockingjay_base --corpus.kind librispeech --corpus.path LibriSpeech
+python train.py runs/toy_pruned --loop.steps 3000
 
-The same command again goes on from the last checkpoint, to the same numbers.
+The same command again goes on from the last checkpoint, to the same numbers. A run directory in the
+place of an experiment is a run that goes on; one that export.py made starts with a fresh optimiser.
 """
 
 import collections
@@ -13,19 +15,15 @@ import signal
 import time
 
 from configs import experiments
-from sat_jax.command_line import guarded, parse, stop
+from sat_jax.command_line import experiment_or_run, guarded, stop
 from sat_jax.config import Config
 from sat_jax.config_check import check
-from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
 
 def parse_config() -> Config:
-    """The experiment that the command line asks for, checked."""
-    import tyro
-
-    choices = experiments()
-    config = parse(lambda: tyro.extras.overridable_config_cli(choices, description=__doc__))
+    """The experiment, or the run, that the command line asks for, checked."""
+    config = experiment_or_run(experiments(), __doc__)
     check(config)
     return config
 
@@ -62,13 +60,7 @@ def main() -> None:
 
     # --- Run directory: a new one, or that of the same experiment -------------------------------
     stored = run_dir / "config.json"
-    if stored.exists():
-        changed = config_json.differences(config_json.read_config(stored), config)
-        if changed:
-            raise InputError(
-                f"{run_dir} holds another experiment ({'; '.join(changed[:3])}): give another "
-                "--run-dir, or the same values to go on with it"
-            )
+    config_json.require_same(stored, config)
     if leader:
         log.make_directory(run_dir)
         config_json.write_config(stored, config)
@@ -105,7 +97,7 @@ def main() -> None:
     model, input_width = build_model(
         config, frontend.feature_width(features), frontend.target_width(features)
     )
-    tx = optim.optimizer(config.optim, loop.steps)
+    tx = optim.optimizer(config.optim, loop.steps - loop.first)
     abstract, make_state = step.sharded_state(
         step.init_state(config, model, input_width, tx), devices
     )
@@ -124,7 +116,8 @@ def main() -> None:
             manager, start, abstract.params, abstract._replace(params=None)
         )
         state = rest._replace(params=params)
-        say(f"going on from step {start} of {loop.steps}")
+        fresh = " with a fresh optimiser and learning rate" if start == loop.first else ""
+        say(f"going on from step {start} of {loop.steps}{fresh}")
     sinks = None
     if leader:
         sinks = log.open_sinks(run_dir, start)
@@ -176,8 +169,8 @@ def main() -> None:
     terminated = []
     if processes == 1:
         signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
-    rate = optim.learning_rate(config.optim, loop.steps)
-    warmup = round(config.optim.warmup_share * loop.steps)
+    rate = optim.learning_rate(config.optim, loop.steps - loop.first)
+    warmup = loop.first + round(config.optim.warmup_share * (loop.steps - loop.first))
     alarm = ""
     stream = stream_of(train_split, start_step=start, edges=plan.edges)
     pending, window = collections.deque(), log.Window(time.perf_counter(), start)
@@ -202,7 +195,7 @@ def main() -> None:
 
         if done % loop.log_every == 0 or last:
             metrics = watch.settle(pending, 0, train_split.ids)
-            numbers = window.numbers(done, metrics, float(rate(done - 1)))
+            numbers = window.numbers(done, metrics, float(rate(done - 1 - loop.first)))
             before, window = window.first, log.Window(time.perf_counter(), done)
             if not alarm:
                 alarm = watch.no_better_than_mean(done, warmup, numbers)

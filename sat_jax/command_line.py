@@ -6,9 +6,12 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from sat_jax.config import Config
+from sat_jax.config_json import read_run
 from sat_jax.errors import InputError
 
 T = TypeVar("T")
@@ -29,6 +32,21 @@ def parse(run: Callable[[], T]) -> T:
         else:
             sys.stderr.write(said.getvalue())
         raise
+
+
+def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: str) -> Config:
+    """The config of the experiment, or of the run directory, that the command line begins with.
+
+    `choices` are experiments, name to (description, config); what follows on the command line
+    changes fields of the config.
+    """
+    import tyro
+
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in choices or not Path(name, "config.json").exists():
+        return parse(lambda: tyro.extras.overridable_config_cli(choices, description=description))
+    run = read_run(Path(name))
+    return parse(lambda: tyro.cli(Config, default=run, args=sys.argv[2:], description=description))
 
 
 def one_line(boxed: str) -> str:

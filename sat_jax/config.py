@@ -123,6 +123,28 @@ class Model:
     """Recompute activations in the backward pass: less memory, more time, same numbers."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products; parameters, softmax, normalisation and losses stay float32."""
+    kept: tuple[tuple[int, ...], ...] = ()
+    """Heads that each layer has left, from 0, as export.py writes them; empty is all of them."""
+    spans: tuple[tuple[int, ...], ...] = ()
+    """Positions that each of these heads may look away, -1 is no limit; empty is none."""
+    span_softmax: Literal["row", "band"] = "row"
+    """How spans act. row: softmax over all keys, then 0 beyond the span (the paper); band: softmax
+    over the keys within the span, in time and memory linear in length."""
+
+    @property
+    def heads_left(self) -> tuple[tuple[int, ...], ...]:
+        """The heads of every layer, by their numbers in the model as it was before any was cut."""
+        return self.kept or (tuple(range(self.heads)),) * self.layers
+
+    @property
+    def spans_left(self) -> tuple[tuple[int, ...], ...]:
+        """For each head of `heads_left` the positions it may look away, -1 is no limit."""
+        return self.spans or tuple((-1,) * len(heads) for heads in self.heads_left)
+
+    @property
+    def refined(self) -> bool:
+        """Whether heads were cut or their spans are limited."""
+        return bool(self.kept or self.spans)
 
 
 @dataclass(frozen=True)
@@ -219,6 +241,8 @@ class Loop:
     """Steps between checkpoints; SIGTERM saves one as well."""
     keep: int = 2
     """Latest checkpoints that are kept; step 0 always is."""
+    first: int = 0
+    """Step at which export.py made this run: optimiser and learning rate start anew there."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +294,7 @@ class Ablation:
     """Attention of a pruned head: 0, or its mean over the utterances that probes learn from."""
     draws: int = 10
     """Random orderings."""
-    train_utterances: int = 192
+    train_utterances: int = 256
     """Most utterances that probes learn from, evenly spread."""
     valid_utterances: int = 48
     """Most utterances that tell probes when to stop."""
@@ -333,3 +357,38 @@ class Analysis:
     seed: int = 0
     """Seed of the bootstrap."""
     distributed: Distributed = field(default_factory=Distributed)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Which heads of a run are removed, and how far the others may look."""
+
+    out: Path
+    """The new run directory."""
+    heads: int = 0
+    """Heads to remove, the first ones of an ordering."""
+    by: Literal[
+        "globalness",
+        "globalness reversed",
+        "verticality",
+        "verticality reversed",
+        "diagonality",
+        "diagonality reversed",
+        "weight",
+        "weight reversed",
+    ] = "globalness"
+    """The ordering, from the table that the heads study of analyze.py made; the largest value goes
+    first, with weight the smallest."""
+    order: Path | None = None
+    """Another ordering: CSV with the columns layer,head (from 1), the first to go on top."""
+    span: int | None = None
+    """Positions that every head that is left may look away; no limit by default."""
+    softmax: Literal["row", "band"] = "row"
+    """row: the softmax runs over all keys and what is beyond the span becomes 0, as in the ablation
+    study, so that a span changes the model little but saves no work. band: the softmax runs over
+    the keys within the span, in time and memory linear in length, but it is another model: look at
+    the distances that are printed, and train it on."""
+    step: int | None = None
+    """Checkpoint; the latest by default."""
+    utterances: int = 128
+    """Most utterances of the validation split on which models are compared; 0 is all."""

@@ -27,6 +27,7 @@ def check(config: Config) -> None:
     _check_corpus(config)
     _check_features(config)
     _check_model(config)
+    _check_refinement(config)
     _check_objective(config)
     _check_optim(config)
     _check_loop(config)
@@ -100,6 +101,48 @@ def _check_model(config: Config) -> None:
     )
 
 
+def _check_refinement(config: Config) -> None:
+    model = config.model
+    require(
+        len(model.kept) in (0, model.layers),
+        f"model.kept lists the heads of {len(model.kept)} layers: give a list for each of the "
+        f"model.layers = {model.layers}, or none",
+    )
+    for layer, heads in enumerate(model.kept, 1):
+        require(
+            list(heads) == sorted(set(heads) & set(range(model.heads))),
+            f"model.kept has {list(heads)} for layer {layer}: give rising numbers from 0 to "
+            f"model.heads - 1 = {model.heads - 1}",
+        )
+    require(
+        len(model.spans) in (0, model.layers),
+        f"model.spans lists the spans of {len(model.spans)} layers: give a list for each of the "
+        f"model.layers = {model.layers}, or none",
+    )
+    for layer, (spans, heads) in enumerate(zip(model.spans, model.heads_left, strict=False), 1):
+        require(
+            len(spans) == len(heads),
+            f"model.spans has {len(spans)} spans for layer {layer}, which has {len(heads)} heads: "
+            "give one for each, -1 for no limit",
+        )
+        require(
+            all(span >= -1 for span in spans),
+            f"model.spans has {list(spans)} for layer {layer}: give positions from 0, or -1 for no "
+            "limit",
+        )
+    require(
+        not (model.scan_layers and model.refined),
+        "model.scan-layers is on, and layers with their own model.kept or model.spans cannot be "
+        "scanned: leave --model.scan-layers away",
+    )
+    counts = sorted({len(heads) for heads in model.kept})
+    require(
+        all(count % config.mesh.model == 0 for count in counts),
+        f"mesh.model is {config.mesh.model}, and layers have {counts} heads left (model.kept), "
+        "which it does not divide: leave --mesh.model at 1",
+    )
+
+
 def _check_objective(config: Config) -> None:
     objective, stack = config.objective, config.model.stack
     require_share(objective.mask_share, "objective.mask-share")
@@ -144,6 +187,11 @@ def _check_loop(config: Config) -> None:
     loop = config.loop
     for name in ("steps", "log_every", "valid_every", "valid_batches", "checkpoint_every", "keep"):
         require_at_least(getattr(loop, name), 1, f"loop.{name.replace('_', '-')}")
+    require(
+        0 <= loop.first <= loop.steps,
+        f"loop.first is {loop.first}, which export.py sets: give loop.steps = {loop.steps} a value "
+        "from there on",
+    )
     mesh = config.mesh
     require_at_least(mesh.data, 0, "mesh.data")
     require_at_least(mesh.fsdp, 1, "mesh.fsdp")

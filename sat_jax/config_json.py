@@ -25,6 +25,8 @@ RESUME_MAY_CHANGE = (
     "loop.checkpoint_every",
     "loop.keep",
 )
+# Fields that an exported run keeps when it is trained on: what its parameters are made for.
+EXPORT_FIXES = ("model", "features", "loop.first")
 
 
 def encode(value: Any) -> Any:
@@ -33,6 +35,8 @@ def encode(value: Any) -> Any:
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, tuple):
+        return [encode(each) for each in value]
     return value
 
 
@@ -71,6 +75,11 @@ def _decode_field(hint: Any, value: Any, where: str) -> Any:
             return None
         (hint,) = (h for h in typing.get_args(hint) if h is not type(None))
         return _decode_field(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{where} is {value!r}: give a list")
+        each = typing.get_args(hint)[0]
+        return tuple(_decode_field(each, item, f"{where}[{i}]") for i, item in enumerate(value))
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and type(value) in (int, float):
@@ -103,15 +112,52 @@ def read_config(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from None
 
 
+def read_run(directory: Path) -> Config:
+    """The config of the run that lies in `directory`, wherever it was made."""
+    return dataclasses.replace(read_config(directory / "config.json"), run_dir=directory)
+
+
+def require_same(stored: Path, config: Config) -> None:
+    """Raise `InputError` unless `config` is new, or goes on with the run whose `stored` it is."""
+    first, steps = config.loop.first, config.loop.steps
+    if not stored.exists():
+        if first:
+            raise InputError(
+                f"loop.first is {first}, but {stored.parent} was not made by export.py: leave it "
+                "away, or train in the directory that was"
+            )
+        return
+    changed = differences(read_config(stored), config)
+    if changed:
+        raise InputError(
+            f"{stored.parent} holds another experiment ({'; '.join(changed[:3])}): give another "
+            "--run-dir, or the same values to go on with it"
+        )
+    if first and first == steps:
+        raise InputError(
+            f"loop.steps is {steps}, the step at which {stored.parent} was exported: give a later "
+            "one to train it on"
+        )
+
+
 def differences(old: Config, new: Config) -> list[str]:
-    """Fields in which two configs would learn differently, as `field: old -> new`."""
+    """Fields in which two configs would learn differently, as `field: old -> new`.
+
+    A run that export.py made and that has learned nothing since may learn anything.
+    """
     left, right = _flat(encode(old)), _flat(encode(new))
+    changed = [key for key in left if left[key] != right[key]]
+    if old.loop.first == old.loop.steps:
+        changed = [key for key in changed if _under(key, EXPORT_FIXES)]
     return [
         f"{key}: {left[key]} -> {right[key]}"
-        for key in left
-        if left[key] != right[key]
-        and not any(key == name or key.startswith(name + ".") for name in RESUME_MAY_CHANGE)
+        for key in changed
+        if not _under(key, RESUME_MAY_CHANGE)
     ]
+
+
+def _under(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(name + ".") for name in names)
 
 
 def _flat(values: dict[str, Any], where: str = "") -> dict[str, Any]:

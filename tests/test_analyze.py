@@ -32,7 +32,8 @@ def trained(tmp_path_factory, data):
 @pytest.fixture(scope="module")
 def analysed(trained):
     run, _ = trained
-    result = python(sys.executable, "analyze.py", str(run))
+    few = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20"]
+    result = python(sys.executable, "analyze.py", str(run), *few)
     assert result.returncode == 0, result.stderr
     return run
 
@@ -49,6 +50,7 @@ def test_analysis_of_the_run(analysed):
     stems |= {"head_distribution", "head_scatter", "cumulative_diagonality"}
     stems |= {"phone_maps", "phone_maps_elsewhere", "verticality_concentration", "segment_shares"}
     stems |= {"segmentation_example", "precision_recall", "segmentation_heads"}
+    stems |= {"task_curves", "compared_curves", "area_chart", "rank_scatter", "rank_correlations"}
     assert {p.stem for p in (run / "figures").iterdir()} == stems
     for stem in stems:
         for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):
@@ -153,6 +155,7 @@ def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, t
     assert result.returncode == 0, result.stderr
     assert "phones: the corpus has no phone labels" in result.stdout
     assert "segments: the corpus has no phone labels" in result.stdout
+    assert "ablate: phone is left out, as the corpus has no phone labels" in result.stdout
     assert (run / "on-plain" / "figures" / "gallery.png").exists()
     assert not (run / "on-plain" / "figures" / "phone_maps.png").exists()
     sections = json.loads((run / "on-plain" / "analysis" / "sections" / "phones.json").read_text())

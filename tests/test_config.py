@@ -157,7 +157,7 @@ def test_no_config_field_is_dead():
         read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     # Read in the configs' own file: the property `directory`.
     read.add("run_dir")
-    for kind in (Config, config_module.Analysis):
+    for kind in (Config, config_module.Analysis, config_module.Export):
         assert set(fields_of(kind)) - read == set()
 
 
@@ -203,8 +203,11 @@ def test_the_command_line_ends_in_one_line(arguments, expected):
     assert result.stderr.startswith("error: ")
 
 
-@pytest.mark.parametrize("script", ["train", "analyze"])
-def test_help_needs_no_jax(script):
+@pytest.mark.parametrize(
+    ("script", "option"),
+    [("train", "--corpus.kind"), ("analyze", "--corpus.kind"), ("export", "--span")],
+)
+def test_help_needs_no_jax(script, option):
     code = (
         f"import sys, {script}\nsys.argv = ['{script}.py', *sys.argv[1:]]\n"
         f"try:\n    {script}.main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
@@ -213,4 +216,4 @@ def test_help_needs_no_jax(script):
     arguments = ["toy", "--help"] if script == "train" else ["--help"]
     result = run("-c", code, *arguments)
     assert result.returncode == 0, result.stderr
-    assert "--corpus.kind" in result.stdout
+    assert option in result.stdout

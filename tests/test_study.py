@@ -1,5 +1,6 @@
 """Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from sat_jax.study.boundaries import (
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.heads import uniform_within
 from sat_jax.study.phones import extreme_rows, most_extreme
-from sat_jax.study.segments import model_entries, spectral_entries
+from sat_jax.study.segment_entries import model_entries, spectral_entries
 from sat_jax.study.subject import spread
 
 STACK = 3
@@ -71,7 +72,8 @@ def test_a_source_of_few_candidates_holds_those():
         jnp.full((2, 3, 4, 4), layer * 10.0) + jnp.arange(3)[:, None, None] for layer in (0, 1)
     )
     hidden = tuple(jnp.full((2, 4, 5), 100.0 + layer) for layer in range(3))
-    source = Source(None, rows_of_trace, STACK)
+    left = np.ones((2, 3), bool)
+    source = Source(None, partial(rows_of_trace, left=left), STACK)
     trace = Trace(probs, hidden, jnp.ones((2, 4), bool))
     (head, state), _ = only(source, [Chosen(1, 2), Chosen(2 + 1, 0)]).rows(trace)
     assert head.shape == (2, 1, 4, 4)
@@ -82,7 +84,7 @@ def test_a_source_of_few_candidates_holds_those():
 
 def test_the_best_of_each_kind_stands_for_it():
     heads, states = [60.0, 61, 70, 62, 50, 51], [80.0, 90, 85]
-    state, head = model_entries(Tuned(np.array(heads + states)), layers=2, heads=3)
+    state, head = model_entries(Tuned(np.array(heads + states)), np.ones((2, 3), bool))
     assert (head.name, head.index, head.place, head.tried) == ("head L1 H3", 2, Chosen(0, 2), 6)
     assert (state.name, state.index, state.place) == ("hidden layer 1", 7, Chosen(3, 0))
     assert state.tried == 3

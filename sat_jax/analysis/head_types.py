@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+from sat_jax.analysis.gone import GONE, all_left, in_place
 
 # Best rank wins; on a tie the larger gap to the median, then this order.
 CATEGORY_OF = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
@@ -17,7 +18,10 @@ RANKED = (*CATEGORY_OF, "weight")
 
 
 class HeadSummary(NamedTuple):
-    """What is known about every head of one model on one corpus; arrays are (L, H)."""
+    """What is known about every head of one model on one corpus; arrays are (L, H).
+
+    Numbers of a head that is gone are NaN.
+    """
 
     metrics: dict[str, np.ndarray]
     """Mean over utterances."""
@@ -26,15 +30,16 @@ class HeadSummary(NamedTuple):
     high: dict[str, np.ndarray]
     """97.5th percentile."""
     ranks: dict[str, np.ndarray]
-    """1 is the highest value; for globalness, verticality, diagonality and weight."""
+    """1 is the highest value of the heads that are left; for globalness, verticality, diagonality
+    and weight."""
     rank_low: dict[str, np.ndarray]
     rank_high: dict[str, np.ndarray]
     category: np.ndarray
-    """global, vertical or diagonal."""
+    """global, vertical, diagonal, or gone."""
     category_share: np.ndarray
     """Share of bootstrap draws with the same category."""
     shares: dict[str, tuple[float, float, float]]
-    """Share of all heads in each category, with its 95 % interval."""
+    """Share of the heads that are left in each category, with its 95 % interval."""
 
 
 def ranks(values: jax.Array) -> jax.Array:
@@ -57,23 +62,27 @@ def categories(values: jax.Array) -> jax.Array:
 
 
 def summarise(
-    per_utterance: dict[str, np.ndarray], draws: int = 1000, seed: int = 0
+    per_utterance: dict[str, np.ndarray],
+    draws: int = 1000,
+    seed: int = 0,
+    left: np.ndarray | None = None,
 ) -> HeadSummary:
     """Means over utterances with 95 % bootstrap intervals of `per_utterance`, name to (U, L, H).
 
     Each draw picks as many utterances as there are, with replacement, the same for every measure,
-    rank and category.
+    rank and category. Heads that are not in `left` (L, H; all by default) are gone: their values
+    are not looked at, the others are ranked among themselves.
     """
     names = list(per_utterance)
-    stacked = jnp.stack([jnp.asarray(per_utterance[name], jnp.float32) for name in names])
-    _, utterances, layers, heads = stacked.shape
-    flat = stacked.reshape(len(names), utterances, layers * heads)
+    utterances, *shape = per_utterance[names[0]].shape
+    left = all_left(tuple(shape)) if left is None else left
+    flat = jnp.stack([jnp.asarray(per_utterance[name][:, left], jnp.float32) for name in names])
     weights = bootstrap_weights(jax.random.key(seed), utterances, draws)
     drawn = jnp.stack([drawn_means(weights, measure) for measure in flat])
     means = flat.mean(1)
 
     def table(values: jax.Array) -> np.ndarray:
-        return np.asarray(values).reshape(layers, heads)
+        return in_place(np.asarray(values), left)
 
     def bounds_of(values: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         low, high = interval(values)
@@ -84,9 +93,10 @@ def summarise(
     rank_bounds = {name: bounds_of(ranks(drawn[i])) for name, i in ranked.items()}
     decisive = jnp.array([ranked[name] for name in CATEGORY_OF])
     category, drawn_category = categories(means[decisive]), categories(drawn[decisive])
-    labels = np.array(list(CATEGORY_OF.values()))
+    labels = np.full(left.shape, GONE, dtype="U8")
+    labels[left] = np.array(list(CATEGORY_OF.values()))[np.asarray(category)]
     shares = {}
-    for i, label in enumerate(labels.tolist()):
+    for i, label in enumerate(CATEGORY_OF.values()):
         low, high = interval((drawn_category == i).mean(-1))
         shares[label] = (float((category == i).mean()), float(low), float(high))
     return HeadSummary(
@@ -94,9 +104,9 @@ def summarise(
         low={name: low for name, (low, _) in bounds.items()},
         high={name: high for name, (_, high) in bounds.items()},
         ranks={name: table(ranks(means[i])) for name, i in ranked.items()},
-        rank_low={name: np.rint(low).astype(int) for name, (low, _) in rank_bounds.items()},
-        rank_high={name: np.rint(high).astype(int) for name, (_, high) in rank_bounds.items()},
-        category=labels[table(category)],
+        rank_low={name: np.rint(low) for name, (low, _) in rank_bounds.items()},
+        rank_high={name: np.rint(high) for name, (_, high) in rank_bounds.items()},
+        category=labels,
         category_share=table((drawn_category == category).mean(0)),
         shares=shares,
     )

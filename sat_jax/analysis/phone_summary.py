@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+from sat_jax.analysis.gone import all_left, in_place
 
 
 class Attention(NamedTuple):
@@ -38,7 +39,10 @@ class Interval(NamedTuple):
 
 
 class PhoneSummary(NamedTuple):
-    """What every head of one model does with phones; NaN where a phone or a pair never occurs."""
+    """What every head of one model does with phones.
+
+    NaN where a phone or a pair never occurs, and for a head that is gone.
+    """
 
     relation: np.ndarray
     """(L, H, P, P) P_h of eq. 6: 0 as uniform attention, -1 none."""
@@ -125,10 +129,18 @@ def statistics(
 
 
 def summarise_phones(
-    attention: Attention, silence: int, draws: int = 1000, seed: int = 0
+    attention: Attention,
+    silence: int,
+    draws: int = 1000,
+    seed: int = 0,
+    left: np.ndarray | None = None,
 ) -> PhoneSummary:
-    """Means over utterances and their intervals; silence is its index among the phones, or -1."""
-    groups, layers, heads = attention.joint.shape[:3]
+    """Means over utterances and their intervals; silence is its index among the phones, or -1.
+
+    Heads that are not in `left` (L, H; all by default) are gone; their sums are not looked at.
+    """
+    groups, *shape = attention.joint.shape[:3]
+    left = all_left(tuple(shape)) if left is None else left
     weights = bootstrap_weights(jax.random.key(seed), groups, draws)
     counts = jnp.asarray(attention.n, jnp.float32)
     # A group holds sums: a draw's mean is its drawn sums over its drawn number of utterances.
@@ -153,14 +165,12 @@ def summarise_phones(
         }
 
     def by_head(values: np.ndarray) -> jax.Array:
-        flat = values.reshape(groups, layers * heads, *values.shape[3:])
-        return jnp.asarray(flat.swapaxes(0, 1), jnp.float32)
+        kept = values.reshape(groups, left.size, *values.shape[3:])
+        kept = kept if left.all() else kept[:, np.flatnonzero(left)]
+        return jnp.asarray(kept.swapaxes(0, 1), jnp.float32)
 
     per_head = lax.map(head, (by_head(attention.joint), by_head(attention.own)))
-    tables = {
-        name: np.asarray(values).reshape(layers, heads, *values.shape[1:])
-        for name, values in per_head.items()
-    }
+    tables = {name: in_place(np.asarray(values), left) for name, values in per_head.items()}
     named = ("concentration", "silence", "own", "same", "towards_silence")
     bounds = {n: Interval(tables[n], tables[f"{n}_low"], tables[f"{n}_high"]) for n in named}
     chance = float(joint_uniform[0, :, silence].sum()) if silence >= 0 else float("nan")

@@ -4,6 +4,25 @@ Plain text: a blank line ends a paragraph, an indented paragraph is a formula, o
 spaces.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+from sat_jax.figures import style
+
+REMOVED = "Places of heads that were removed are left blank."
+
+
+def of_heads(caption: str, tables: Sequence[Any]) -> str:
+    """The caption, with a word on blank places where a table (`category`) has any.
+
+    It ends the first paragraph.
+    """
+    if not any(style.gone(table.category).any() for table in tables):
+        return caption
+    first, gap, rest = caption.partition("\n\n")
+    return f"{first} {REMOVED}{gap}{rest}"
+
+
 METRICS = """\
 A is the attention of one head on one utterance of T positions: row q is the query, column k the
 key, and each row sums to 1. H(p) = -\u03a3 p log p is the entropy (natural log), E the mean over

@@ -40,7 +40,7 @@ class RunRow(NamedTuple):
     offset_low: float
     offset_high: float
     shares: dict[str, tuple[float, float, float]]  # category -> share of heads, low, high
-    globalness: np.ndarray  # (L * H,) of all heads, nats
+    globalness: np.ndarray  # (n,) of all heads that the run has left, nats
     scores: dict[str, tuple[float, float, float]]  # keys of `SCORES` -> R-value, low, high
     valid_loss: float
     interpolation: float  # the same loss of linear interpolation across the masked span
@@ -91,10 +91,13 @@ def run_labels(spans: Sequence[int]) -> list[str]:
     ]
 
 
-def check_numbers(where: str, fields: dict[str, tuple[np.ndarray, tuple]]) -> None:
+def check_numbers(
+    where: str, fields: dict[str, tuple[np.ndarray, tuple]], gone: np.ndarray | None = None
+) -> None:
     """Raise InputError where a field (value, shape) has another shape or is not finite.
 
-    None in a shape stands for any length.
+    None in a shape stands for any length. Heads that are `gone` (L, H), where all fields have this
+    shape, have to be NaN.
     """
     for field, (values, shape) in fields.items():
         found = np.shape(values)
@@ -102,7 +105,8 @@ def check_numbers(where: str, fields: dict[str, tuple[np.ndarray, tuple]]) -> No
         if not agree or any(s not in (None, f) for f, s in zip(found, shape, strict=True)):
             wanted = str(shape).replace("None", "any")
             raise InputError(f"{where}: {field} has shape {found}, expected {wanted}")
-        if not np.isfinite(values).all():
+        removed = False if gone is None else gone
+        if not np.where(removed, np.isnan(values), np.isfinite(values)).all():
             raise InputError(
                 f"{where}: {field} is not finite; look for empty utterances or a checkpoint that "
                 "diverged"
@@ -110,8 +114,8 @@ def check_numbers(where: str, fields: dict[str, tuple[np.ndarray, tuple]]) -> No
 
 
 def padded_limits(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits of an axis that shows all values with a margin."""
-    low, high = min(map(np.min, values)), max(map(np.max, values))
+    """Limits of an axis that shows all values with a margin; NaN, of heads that are gone, aside."""
+    low, high = min(map(np.nanmin, values)), max(map(np.nanmax, values))
     pad = 0.05 * (high - low) or 1.0
     return low - pad, high + pad
 

@@ -18,7 +18,7 @@ SURE = 0.95  # share of bootstrap draws from which on a head's category counts a
 
 
 class HeadTable(NamedTuple):
-    """Head metrics of one model on one corpus, all arrays `(L, H)`."""
+    """Head metrics of one model on one corpus, all arrays `(L, H)`, NaN for heads that are gone."""
 
     name: str
     """The model, as it stands over its figures."""
@@ -35,7 +35,7 @@ class HeadTable(NamedTuple):
     rank_high: dict[str, np.ndarray]
     """Upper end."""
     category: np.ndarray
-    """"global", "vertical" or "diagonal"."""
+    """"global", "vertical", "diagonal", or "gone" for a head that was removed."""
     category_share: np.ndarray
     """Share of bootstrap draws in which the head has this category."""
     utterances: int
@@ -43,15 +43,12 @@ class HeadTable(NamedTuple):
 
 
 def check(table: HeadTable) -> None:
-    """Raise InputError where arrays differ in shape, hold NaN, or name an unknown category."""
-    shape = np.shape(table.category)
-    if len(shape) != 2 or 0 in shape:
-        raise InputError(f"head table {table.name!r}: category has shape {shape}, expected (L, H)")
-    unknown = sorted(set(np.asarray(table.category).ravel().tolist()) - set(style.CATEGORIES))
-    if unknown:
-        raise InputError(
-            f"head table {table.name!r}: category {unknown[0]!r} is not one of {style.CATEGORIES}"
-        )
+    """Raise InputError where arrays differ in shape, hold NaN, or name an unknown category.
+
+    NaN belongs to heads that are gone, and to them alone.
+    """
+    style.check_categories(f"head table {table.name!r}", table.category)
+    shape, gone = np.shape(table.category), style.gone(table.category)
     missing = [name for name in RANKED if name not in table.metrics or name not in table.ranks]
     if missing:
         raise InputError(f"head table {table.name!r}: {missing[0]} is missing; measure it as well")
@@ -71,8 +68,14 @@ def check(table: HeadTable) -> None:
                     f"head table {table.name!r}: {field}[{name}] has shape {np.shape(values)}, "
                     f"expected {shape} like category"
                 )
-            if not np.isfinite(values).all():
-                layer, head = np.argwhere(~np.isfinite(values))[0] + 1
+            wrong = np.where(gone, ~np.isnan(values), ~np.isfinite(values))
+            if wrong.any():
+                layer, head = np.argwhere(wrong)[0] + 1
+                if gone[layer - 1, head - 1]:
+                    raise InputError(
+                        f"head table {table.name!r}: {field}[{name}] has a value at L{layer} "
+                        f"H{head}, which is gone; expected NaN"
+                    )
                 raise InputError(
                     f"head table {table.name!r}: {field}[{name}] is not finite at "
                     f"L{layer} H{head}; look for empty utterances or a checkpoint that diverged"
@@ -114,7 +117,8 @@ def head_distribution(tables: Sequence[HeadTable]) -> Figure:
     """Heads of each category per layer and every head's metrics by layer, one column per model.
 
     Models share the limits of every axis; bars on the points are bootstrap 95 % intervals. Within a
-    layer, heads stand in the order of their number. Raises InputError as `check` does.
+    layer, heads stand in the order of their number, with a gap for one that is gone. Raises
+    InputError as `check` does.
     """
     left, right, head, foot, gap, heights = 0.62, 0.1, 0.55, 0.42, 0.16, (1.15, 1.45, 1.45, 1.45)
 
@@ -163,11 +167,13 @@ def head_distribution(tables: Sequence[HeadTable]) -> Figure:
 def rank_intervals(table: HeadTable) -> Figure:
     """Every head's rank by each of the four metrics with its bootstrap 95 % interval.
 
-    Each panel sorts the heads by its own metric and names them layer-head beside their interval.
-    Up to 144 heads fit on one page; the figure grows beyond. Raises InputError as `check` does.
+    Each panel sorts the heads that are left by its own metric and names them layer-head beside
+    their interval. Up to 144 heads fit on one page; the figure grows beyond. Raises InputError as
+    `check` does.
     """
     check(table)
-    count = np.size(table.category)
+    there = ~style.gone(table.category)
+    count = int(there.sum())
     step = float(np.clip(8.6 / count, 0.0595, 0.11))
     points = min(5.5, step * 72 * 0.98)
     left, right, head, foot, gap = 0.5, 0.1, 0.72, 0.42, 0.16
@@ -178,17 +184,17 @@ def rank_intervals(table: HeadTable) -> Figure:
         width = (style.PAGE - left - right - 3 * gap) / 4
         _heading(figure, table, left, style.PAGE - left - right)
         _legend(figure, left, style.PAGE, unsure=False)
-        numbers = np.indices(np.shape(table.category)).reshape(2, -1).T + 1
+        numbers = np.argwhere(there) + 1
         for column, name in enumerate(RANKED):
             axes = style.place(figure, left + column * (width + gap), head, width, height)
             rank, low, high = (
-                np.asarray(group[name]).ravel()
+                np.asarray(group[name])[there]
                 for group in (table.ranks, table.rank_low, table.rank_high)
             )
             order = np.argsort(rank, kind="stable")
             row_of = np.argsort(order) + 1
             for kind in style.CATEGORIES:
-                chosen = np.ravel(table.category) == kind
+                chosen = table.category[there] == kind
                 rows, look = row_of[chosen], {"color": style.COLOURS[kind]}
                 axes.hlines(rows, low[chosen], high[chosen], lw=0.9, alpha=0.55, **look)
                 look |= {"marker": style.MARKERS[kind], "ms": min(2.6, step * 28), "ls": "none"}
@@ -216,7 +222,10 @@ def rank_intervals(table: HeadTable) -> Figure:
             if column:
                 axes.tick_params(axis="y", labelleft=False)
             else:
-                axes.set_ylabel("heads in the order of their rank")
+                # Centred on the panel, the whole text is too long for the page of a few heads.
+                text = "heads in the order of their rank"
+                fits = style.text_width(text, 7.0) / 2 <= foot + height / 2
+                axes.set_ylabel(text if fits else "heads")
         return figure
 
 
@@ -258,8 +267,8 @@ def _legend(figure: Figure, left: float, page: float, unsure: bool) -> None:
 
 
 def _limits(tables: Sequence[HeadTable], name: str) -> tuple[float, float]:
-    low = min(float(np.min(table.low[name])) for table in tables)
-    high = max(float(np.max(table.high[name])) for table in tables)
+    low = min(float(np.nanmin(table.low[name])) for table in tables)
+    high = max(float(np.nanmax(table.high[name])) for table in tables)
     pad = 0.06 * (high - low) or 0.05
     return low - pad, high + pad
 
@@ -290,15 +299,15 @@ def _points(axes, table, x, name, x_low=None, x_high=None) -> None:
 
 def _label_points(axes: Axes, table: HeadTable, x: str, y: str, box: tuple[float, float]) -> None:
     """Name the heads layer-head where the panel of `box` inches has room."""
-    points = 5.0
+    points, left = 5.0, ~style.gone(table.category)
 
     def inches(group: dict[str, np.ndarray]) -> np.ndarray:
-        values = np.stack([np.ravel(group[x]), np.ravel(group[y])], axis=-1)
+        values = np.stack([group[x][left], group[y][left]], axis=-1)
         corner, opposite = np.transpose([axes.get_xlim(), axes.get_ylim()])
         return (values - corner) / (opposite - corner) * box
 
     at, low, high = inches(table.metrics), inches(table.low), inches(table.high)
-    names = ["{}-{}".format(*np.add(index, 1)) for index in np.ndindex(np.shape(table.category))]
+    names = ["{}-{}".format(*index) for index in np.argwhere(left) + 1]
     widths = {n: style.text_width("0" * n, points) for n in {len(name) for name in names}}
     sizes = np.array([(widths[len(name)], 0.8 * points / 72) for name in names])
     markers = np.hstack([at - 0.022, at + 0.022])

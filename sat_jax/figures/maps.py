@@ -41,10 +41,11 @@ def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
     where `top` is below 1 or the records disagree.
     """
     check(table)
-    check_example(example, np.shape(table.category))
+    left = ~style.gone(table.category)
+    check_example(example, left)
     if top < 1:
         raise InputError(f"gallery: top is {top}, expected at least 1 head per metric")
-    top = min(top, np.size(table.category))
+    top = min(top, int(left.sum()))
     gap, between = 0.16, 0.26
     side = min((style.PAGE - LEFT - RIGHT - (top - 1) * gap) / top, 2.2)
     rows = label_rows(example, side, 4.5)
@@ -62,7 +63,7 @@ def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
             text = {"rotation": 90, "ha": "left", "va": "center", "weight": "bold"}
             colour = style.COLOURS[kind]
             style.write(figure, 0.1, y + side / 2, f"highest {metric}", color=colour, **text)
-            order = np.argsort(-values.ravel(), kind="stable")[:top]
+            order = np.argsort(-values.ravel(), kind="stable")[:top]  # NaN comes last
             for column, index in enumerate(order):
                 layer, number = np.unravel_index(index, values.shape)
                 axes = style.place(figure, LEFT + column * (side + gap), y, side, side)
@@ -99,11 +100,11 @@ def all_heads(example: Example, table: HeadTable) -> Figure:
 
     Above stand phones, waveform and log-mel spectrogram. Ticks outside the upper and right edges
     of a panel are phone boundaries (left out where they would run into each other), named on the
-    outer panels where all labels fit; a frame has the colour of the head's category. Raises
-    InputError where the records disagree.
+    outer panels where all labels fit; a frame has the colour of the head's category. The place of
+    a head that is gone is blank. Raises InputError where the records disagree.
     """
     check(table)
-    check_example(example, np.shape(table.category))
+    check_example(example, ~style.gone(table.category))
     layers, heads = np.shape(table.category)
     gap = 0.08
     pitch = min((style.PAGE - LEFT - RIGHT + gap) / heads, 1.6)
@@ -125,12 +126,17 @@ def all_heads(example: Example, table: HeadTable) -> Figure:
         axes.spines[:].set_visible(False)
         for layer, number in np.ndindex(layers, heads):
             x, y = number * pitch, layer * pitch
+            kind = table.category[layer, number]
+            names = (rows if layer == 0 else 0, rows if number == heads - 1 else 0)
+            if kind == style.GONE:
+                axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
+                if any(names):
+                    draw_phones(axes, example, (x, y), side, 1.0, names, 4.0)
+                continue
             box = (x, x + side, y + side, y)
             _draw_map(axes, example.maps[layer, number], box, side)
-            colour = style.COLOURS[table.category[layer, number]]
-            frame = {"fill": False, "edgecolor": colour, "lw": 1.4, "clip_on": False}
+            frame = {"fill": False, "edgecolor": style.COLOURS[kind], "lw": 1.4, "clip_on": False}
             axes.add_patch(Rectangle((x, y), side, side, **frame))
-            names = (rows if layer == 0 else 0, rows if number == heads - 1 else 0)
             draw_phones(axes, example, (x, y), side, 1.0, names, 4.0)
         # Setting the limits again: an image moves them to its own extent.
         axes.set(xlim=(0, wide), ylim=(high, 0))

@@ -34,6 +34,7 @@ def verticality_against_concentration(
         raise InputError(f"phone table {table.name!r}: {len(shown)} heads shown, expected up to 4")
     if shown:
         check_shown(table, shown)
+    heads = np.shape(table.category)[1]
     around = max(style.text_width(name, style.SMALL) for name in table.manners) + 0.1
     side, left, head, high, low = 1.22, 0.62, 0.62, 2.9, 2.3
     wide = style.PAGE - left - 0.12 - (side + around + 0.25 if shown else 0)
@@ -50,16 +51,17 @@ def verticality_against_concentration(
             handletextpad=0.2,
             borderpad=0.2,
         )
-        x = table.verticality
+        there = ~style.gone(table.category)
+        x, concentration = table.verticality[there], table.concentration[there]
         pad = 0.06 * float(np.ptp(x)) or 0.05
         for focus, top, inches in ((True, head, high), (False, head + high + 0.3, low)):
             axes = style.place(figure, left, top, wide, inches)
             find = np.nanargmax if focus else np.nanargmin
-            phone = find(table.concentration, axis=-1)
+            phone = find(concentration, axis=-1)
             y, *ends = (
                 np.take_along_axis(
-                    getattr(table, "concentration" + end), phone[..., None], axis=-1
-                )[..., 0]
+                    getattr(table, "concentration" + end)[there], phone[:, None], axis=-1
+                )[:, 0]
                 for end in ("", "_low", "_high")
             )
             span = min(0.0, float(ends[0].min())), max(0.0, float(ends[1].max()))
@@ -68,9 +70,9 @@ def verticality_against_concentration(
             axes.set_ylim(span[0] - 0.05, 1.15 * span[1] + 0.05)
             axes.set_xlim(x.min() - pad, x.max() + pad)
             axes.axhline(0, **UNIFORM)
-            _points(axes, table, x, y, *ends)
-            names = [table.phones[index] for index in phone.ravel()]
-            chosen = [layer * x.shape[1] + number for layer, number in shown]
+            _points(axes, table.category[there], x, y, *ends)
+            names = [table.phones[index] for index in phone]
+            chosen = [int(there.ravel()[: layer * heads + n].sum()) for layer, n in shown]
             name_points(axes, (x, y, *ends), names, chosen, (wide, inches))
             kind = "largest C: focus" if focus else "smallest C: neglect"
             axes.set_ylabel(f"{kind} (0 = as uniform)")
@@ -99,8 +101,8 @@ def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
 
     One column per model, which share the limits of every axis. Bars are bootstrap 95 % intervals,
     dashed lines what uniform attention would give. Where a corpus has no silence, its panel says
-    so. Within a layer, heads stand in the order of their number. Raises InputError as
-    `check_phones` does and without a table.
+    so. Within a layer, heads stand in the order of their number, with a gap for one that is gone.
+    Raises InputError as `check_phones` does and without a table.
     """
     if not tables:
         raise InputError("segment shares: no table was given; expected at least one model")
@@ -141,7 +143,7 @@ def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
                 values = [getattr(table, kind + end) for end in ("", "_low", "_high")]
                 uniform = 1.0 if kind == "same" else getattr(table, f"{kind}_uniform")
                 axes.axhline(uniform, **UNIFORM)
-                _points(axes, table, x, *values)
+                _points(axes, table.category, x, *values)
                 if np.isnan(uniform):
                     look = {"ha": "center", "va": "center", "color": "#555555"}
                     axes.text(
@@ -175,13 +177,15 @@ def cumulative_diagonality(
     high: np.ndarray,
     uniform: np.ndarray,
     seconds_per_position: float,
+    left: np.ndarray | None = None,
 ) -> Figure:
     """Mean share of a query's attention within a radius, a panel per layer and a line per head.
 
     `names` `(M,)` of models, the first in a strong colour and the second in grey; `radii` `(R,)` in
     positions, rising from 0 or more; `curves` `(M, L, H, R)`; `low` and `high` `(M, L, R)` are the
     bootstrap interval of the mean over heads, which is the thick line; `uniform` `(R,)` is what
-    uniform attention would give. Raises InputError where shapes disagree or a value is no share.
+    uniform attention would give. Heads that are not in `left` `(L, H)`, all by default, are gone
+    and have no line. Raises InputError where shapes disagree or a value is no share.
     """
     shape = np.shape(curves)
     if len(shape) != 4 or 0 in shape or not 0 < len(names) <= len(MODELS):
@@ -190,18 +194,21 @@ def cumulative_diagonality(
             f"{len(MODELS)} models and (M, L, H, R)"
         )
     models, layers, heads, count = shape
+    left = np.ones((layers, heads), bool) if left is None else np.asarray(left)
     per_layer = (models, layers, count)
     expected = {"names": (models,), "radii": (count,), "uniform": (count,)}
-    expected |= {"low": per_layer, "high": per_layer, "curves": shape}
+    expected |= {"low": per_layer, "high": per_layer, "curves": shape, "left": (layers, heads)}
     given = {"names": names, "radii": radii, "uniform": uniform}
-    given |= {"low": low, "high": high, "curves": curves}
+    given |= {"left": left, "low": low, "high": high, "curves": curves}
     for field, values in given.items():
         if np.shape(values) != expected[field]:
             raise InputError(
                 f"cumulative diagonality: {field} has shape {np.shape(values)}, "
                 f"expected {expected[field]}"
             )
-        if field not in ("names", "radii") and not (np.abs(np.asarray(values) - 0.5) < 0.501).all():
+        known = {"curves": left, "low": left.any(1), "high": left.any(1)}.get(field)
+        shares = np.asarray(values) if known is None else np.asarray(values)[:, known]
+        if field not in ("names", "radii", "left") and not (np.abs(shares - 0.5) < 0.501).all():
             raise InputError(f"cumulative diagonality: {field} holds values that are not in 0..1")
     if np.any(np.diff(radii) <= 0) or radii[0] < 0 or not seconds_per_position > 0:
         raise InputError(
@@ -209,9 +216,9 @@ def cumulative_diagonality(
         )
     columns = 3 if layers % 4 and layers % 3 == 0 else min(4, layers)
     rows = -(-layers // columns)
-    left, head, gap, down, foot = 0.5, 0.55, 0.2, 1.5, 0.52
+    edge, head, gap, down, foot = 0.5, 0.55, 0.2, 1.5, 0.52
     page = style.PAGE if columns > 1 else style.COLUMN
-    wide = (page - left - 0.14 + gap) / columns - gap
+    wide = (page - edge - 0.14 + gap) / columns - gap
 
     with style.applied():
         figure = Figure(figsize=(page, head + rows * down - 0.26 + foot))
@@ -222,20 +229,21 @@ def cumulative_diagonality(
         figure.legend(
             handles=[*handles, Line2D([], [], **UNIFORM, label="uniform attention")],
             loc="upper left",
-            bbox_to_anchor=((left - 0.08) / page, 1 - 0.04 / figure.get_figheight()),
+            bbox_to_anchor=((edge - 0.08) / page, 1 - 0.04 / figure.get_figheight()),
             ncols=len(names) + 1 if columns > 1 else 2,
             borderpad=0.2,
         )
         for layer in range(layers):
             row, column = divmod(layer, columns)
-            box = (left + column * (wide + gap), head + row * down, wide, down - 0.26)
+            box = (edge + column * (wide + gap), head + row * down, wide, down - 0.26)
             axes = style.place(figure, *box)
-            for model in reversed(range(models)):
+            for model in reversed(range(models)) if left[layer].any() else ():
                 colour = MODELS[model]
-                axes.plot(radii, curves[model, layer].T, color=colour, lw=0.5, alpha=0.6)
+                lines = curves[model, layer, left[layer]]
+                axes.plot(radii, lines.T, color=colour, lw=0.5, alpha=0.6)
                 ends = (low[model, layer], high[model, layer])
                 axes.fill_between(radii, *ends, color=colour, alpha=0.3, lw=0)
-                axes.plot(radii, curves[model, layer].mean(axis=0), color=colour, lw=1.8)
+                axes.plot(radii, lines.mean(axis=0), color=colour, lw=1.8)
             axes.plot(radii, uniform, **UNIFORM)
             axes.set_xscale("symlog", linthresh=1, linscale=0.5)
             axes.set(xlim=(radii[0], radii[-1] * 1.02 or 1), ylim=(0, 1.02))
@@ -252,14 +260,17 @@ def cumulative_diagonality(
         text = "share of attention within the radius"
         style.write(figure, x, y, text, rotation=90, va="center", fontsize=7.0)
         text = "radius in positions and, below, in ms"
-        style.write(figure, left, figure.get_figheight() - 0.08, text, fontsize=7.0)
+        style.write(figure, edge, figure.get_figheight() - 0.08, text, fontsize=7.0)
         return figure
 
 
-def _points(axes: Axes, table: PhoneTable, x, y, low, high) -> None:
-    """One marker per head in the look of its category, with a bar from `low` to `high`."""
+def _points(axes: Axes, category: np.ndarray, x, y, low, high) -> None:
+    """One marker per head in the look of its category, with a bar from `low` to `high`.
+
+    All arrays have the shape of `category`; a head that is gone gets none.
+    """
     for kind in style.CATEGORIES:
-        at = np.asarray(table.category) == kind
+        at = np.asarray(category) == kind
         colour = style.COLOURS[kind]
         axes.vlines(x[at], low[at], high[at], color=colour, alpha=0.5, lw=0.6, zorder=2)
         look = {"s": 9, "marker": style.MARKERS[kind], "color": colour, "linewidth": 0.7}

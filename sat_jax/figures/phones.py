@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from sat_jax.errors import InputError
 from sat_jax.figures import style
@@ -45,7 +46,7 @@ class PhoneTable(NamedTuple):
     same_low: np.ndarray
     same_high: np.ndarray
     verticality: np.ndarray  # (L, H)
-    category: np.ndarray  # (L, H) "global", "vertical" or "diagonal"
+    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "gone": all else is NaN
     operations: tuple[tuple[str, ...], ...]  # (L)(H) what the head does, "" if nothing is known
     utterances: int  # how many are behind every mean
 
@@ -54,11 +55,10 @@ def check_phones(table: PhoneTable) -> None:
     """Raise InputError where shapes disagree or a value is missing that has to be there."""
     where = f"phone table {table.name!r}"
     shape, count = np.shape(table.category), len(table.phones)
-    if len(shape) != 2 or 0 in shape or not count:
-        raise InputError(f"{where}: {count} phones, heads {shape}; expected (L, H) and a phone")
-    unknown = sorted(set(np.ravel(table.category).tolist()) - set(style.CATEGORIES))
-    if unknown:
-        raise InputError(f"{where}: category {unknown[0]!r} is not one of {style.CATEGORIES}")
+    if not count:
+        raise InputError(f"{where}: 0 phones; expected at least one")
+    style.check_categories(where, table.category)
+    gone = style.gone(table.category)
     if len(table.manners) != count:
         raise InputError(f"{where}: {len(table.manners)} manners for {count} phones; use '' too")
     if [len(row) for row in table.operations] != [shape[1]] * shape[0]:
@@ -80,13 +80,14 @@ def check_phones(table: PhoneTable) -> None:
         if field.startswith("same"):
             absent = np.isnan(table.same)  # a head that never leaves its own segment
         wrong = ~((np.isfinite(values) & (values >= least - 1e-4)) | (np.isnan(values) & absent))
+        wrong[gone] = ~np.isnan(values[gone])
         if wrong.any():
             at = np.argwhere(wrong)[0]
             raise InputError(
                 f"{where}: {field} is {values[tuple(at)]} at L{at[0] + 1} H{at[1] + 1}; look for "
                 "empty utterances or a checkpoint that diverged"
             )
-    if np.isnan(table.concentration).all(axis=-1).any():
+    if np.isnan(table.concentration[~gone]).all(axis=-1).any():
         raise InputError(f"{where}: a head has no concentration; give utterances with phones")
 
 
@@ -143,8 +144,8 @@ def phone_maps(table: PhoneTable, shown: list[tuple[int, int]], elsewhere: bool 
 def all_phone_maps(table: PhoneTable) -> Figure:
     """Every head's phone relation map, one row per layer, one column per head.
 
-    Lines part the manners; phones are not named. A frame has the colour of the head's category.
-    Raises InputError as `check_phones` does.
+    Lines part the manners; phones are not named. A frame has the colour of the head's category; the
+    place of a head that is gone is blank. Raises InputError as `check_phones` does.
     """
     check_phones(table)
     layers, heads = np.shape(table.category)
@@ -163,9 +164,13 @@ def all_phone_maps(table: PhoneTable) -> Figure:
         axes.set_axis_off()
         for layer, number in np.ndindex(layers, heads):
             x, y = number * pitch, layer * pitch
+            kind = table.category[layer, number]
+            if kind == style.GONE:
+                axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
+                continue
             box = (x, x + side, y + side, y)
-            colour = style.COLOURS[table.category[layer, number]]
-            draw_relation(axes, table.relation[layer, number], table.manners, box, colour, thin)
+            relation, colour = table.relation[layer, number], style.COLOURS[kind]
+            draw_relation(axes, relation, table.manners, box, colour, thin)
         # Setting the limits again: an image moves them to its own extent.
         axes.set(xlim=(0, wide), ylim=(high, 0))
         look = {"weight": "bold", "fontsize": 6.5, "va": "center"}
@@ -185,7 +190,8 @@ def focus_chart(table: PhoneTable) -> Figure:
     """Concentration of every head on every phone, heads in rows and phones in columns.
 
     Heads are named layer-head, as many as can be read, beside a bar in the colour of their
-    category. Up to 144 heads stand on one page. Raises InputError as `check_phones` does.
+    category. The row of a head that is gone is blank. Up to 144 heads stand on one page. Raises
+    InputError as `check_phones` does.
     """
     check_phones(table)
     (layers, heads), count = np.shape(table.category), len(table.phones)
@@ -215,14 +221,18 @@ def focus_chart(table: PhoneTable) -> Figure:
         name_manners(axes, table.manners, (x_pitch, y_pitch), room, True)
         points = float(np.clip(y_pitch * 72 * 0.98, PHONE_POINTS, style.SMALL))
         step = math.ceil(0.9 * points / 72 / y_pitch)
-        bars, near = [], -0.06 / x_pitch
+        bars, colours, near = [], [], -0.06 / x_pitch
         for row, (layer, number) in enumerate(np.ndindex(layers, heads)):
-            bars.append([(near, row), (near, row + 1)])
+            kind = table.category[layer, number]
+            if kind == style.GONE:  # over the image, under the lines
+                axes.axhspan(row, row + 1, color="white", lw=0, zorder=1)
+            else:
+                bars.append([(near, row), (near, row + 1)])
+                colours.append(style.COLOURS[kind])
             if number % step == 0:
                 text = f"{layer + 1}-{number + 1}"
                 look = {"fontsize": points, "ha": "right", "va": "center_baseline"}
                 axes.text(near - 0.06 / x_pitch, row + 0.5, text, **look)
-        colours = [style.COLOURS[kind] for kind in np.ravel(table.category)]
         look = {"colors": colours, "lw": 4, "capstyle": "butt", "clip_on": False}
         axes.add_collection(LineCollection(bars, **look), autolim=False)
         draw_key(figure, left, height - 0.34, "C", "bar at the left:")
@@ -230,7 +240,7 @@ def focus_chart(table: PhoneTable) -> Figure:
 
 
 def check_shown(table: PhoneTable, shown: list[tuple[int, int]]) -> None:
-    """Raise InputError where `shown` is empty or holds a head that the table does not have."""
+    """Raise InputError where `shown` is empty or holds a head that is not there, or is gone."""
     layers, heads = np.shape(table.category)
     where = f"phone table {table.name!r}"
     if not len(shown):
@@ -240,6 +250,8 @@ def check_shown(table: PhoneTable, shown: list[tuple[int, int]]) -> None:
             raise InputError(
                 f"{where}: head ({layer}, {head}) is not one of {layers} x {heads}; count from 0"
             )
+        if table.category[layer, head] == style.GONE:
+            raise InputError(f"{where}: head ({layer}, {head}) is gone; show one that is left")
 
 
 def heading(figure: Figure, table: PhoneTable, more: str = "", top: float = 0.16) -> None:

@@ -32,7 +32,10 @@ class Score(NamedTuple):
 
 
 class SegmentTable(NamedTuple):
-    """R-values of every head and hidden state of one model; `low`, `high` end 95 % intervals."""
+    """R-values of every head and hidden state of one model; `low`, `high` end 95 % intervals.
+
+    Heads that are gone are NaN.
+    """
 
     name: str
     scores: tuple[Score, ...]  # baselines, best hidden layer, best heads; the first is MFCC
@@ -43,7 +46,7 @@ class SegmentTable(NamedTuple):
     hidden: np.ndarray  # (L + 1,) on the test split, hidden states 0..L
     hidden_low: np.ndarray
     hidden_high: np.ndarray
-    category: np.ndarray  # (L, H)
+    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "gone"
     even: float  # of evenly spaced boundaries at the true rate
     utterances: int
     boundaries: int
@@ -80,17 +83,14 @@ def check_segments(tables: Sequence[SegmentTable]) -> None:
         raise InputError("segmentation figures: no table was given; expected at least one model")
     for table in tables:
         where, shape = f"segment table {table.name!r}", np.shape(table.category)
-        if len(shape) != 2 or 0 in shape or not table.scores:
-            raise InputError(
-                f"{where}: category has shape {shape} and scores are {len(table.scores)}; "
-                "expected (L, H) and at least one score"
-            )
-        unknown = sorted(set(np.ravel(table.category).tolist()) - set(style.CATEGORIES))
-        if unknown:
-            raise InputError(f"{where}: category {unknown[0]!r} is not one of {style.CATEGORIES}")
+        style.check_categories(where, table.category)
+        if not table.scores:
+            raise InputError(f"{where}: scores are empty; expected at least one score")
         heads = ("heads_valid", "heads", "heads_low", "heads_high")
         hidden = ("hidden", "hidden_low", "hidden_high")
-        shapes = dict.fromkeys(heads, shape) | dict.fromkeys(hidden, (shape[0] + 1,)) | {"even": ()}
+        of_heads = {name: (getattr(table, name), shape) for name in heads}
+        check_numbers(where, of_heads, style.gone(table.category))
+        shapes = dict.fromkeys(hidden, (shape[0] + 1,)) | {"even": ()}
         check_numbers(where, {name: (getattr(table, name), shapes[name]) for name in shapes})
         for score in table.scores:
             values = {name: (getattr(score, name), ()) for name in Score._fields[1:-1]}

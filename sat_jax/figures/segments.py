@@ -282,7 +282,7 @@ def _draw_heads(axes: Axes, table: SegmentTable, x: np.ndarray) -> None:
         at = np.asarray(table.category) == kind
         values = (table.heads[at], table.heads_low[at], table.heads_high[at])
         draw_bars(axes, x[at], *values, style.COLOURS[kind], style.MARKERS[kind], 2.8)
-    best = np.unravel_index(np.argmax(table.heads_valid), np.shape(table.heads))
+    best = np.unravel_index(np.nanargmax(table.heads_valid), np.shape(table.heads))
     axes.plot(x[best], table.heads[best], **RING)
 
 

@@ -37,6 +37,8 @@ CATEGORIES = ("global", "vertical", "diagonal")
 COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
 MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
 MAP_COLOURS = "magma"
+GONE = "gone"  # category of a head that was removed: its place is left blank
+BLANK = {"fill": False, "edgecolor": "#d0d0d0", "lw": 0.4, "clip_on": False}
 
 METRIC_LABELS = {
     "globalness": "globalness G (nats)",
@@ -130,6 +132,28 @@ def category_handles(open_marker: str = "") -> list[Line2D]:
             Line2D([], [], marker="o", color="#555555", mfc="white", label=open_marker, **look)
         )
     return handles
+
+
+def check_categories(where: str, category: np.ndarray) -> None:
+    """Raise InputError where categories are not (L, H), one is unknown, or every head is gone."""
+    shape = np.shape(category)
+    if len(shape) != 2 or 0 in shape:
+        raise InputError(f"{where}: category of heads {shape}; expected (L, H)")
+    unknown = sorted(set(np.ravel(category).tolist()) - {*CATEGORIES, GONE})
+    if unknown:
+        raise InputError(f"{where}: category {unknown[0]!r} is not one of {CATEGORIES}")
+    if gone(category).all():
+        raise InputError(f"{where}: every head is gone; expected at least one that is left")
+
+
+def gone(category: np.ndarray) -> np.ndarray:
+    """Which heads were removed, bool of the shape of their categories."""
+    return np.asarray(category) == GONE
+
+
+def blank(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a head that was removed: its numbers, which are NaN, as empty cells."""
+    return {k: "" if isinstance(v, Real) and np.isnan(v) else v for k, v in row.items()}
 
 
 def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, Path]:

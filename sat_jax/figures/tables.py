@@ -14,7 +14,7 @@ def write_heads(path: Path, table: HeadTable) -> Path:
     """Write `table` as CSV, whole or not at all: layer and head count from 1, as in the figures.
 
     Columns: each metric with its 95 % interval (`_low`, `_high`), each rank with its interval, the
-    category and the share of bootstrap draws that confirm it.
+    category and the share of bootstrap draws that confirm it. A head that is gone has empty cells.
     """
     check(table)
     rows = [
@@ -47,10 +47,10 @@ def distribution_rows(tables: Sequence[HeadTable]) -> list[dict[str, Any]]:
             "model": table.name,
             "layer": layer + 1,
             **{name: int((table.category[layer] == name).sum()) for name in style.CATEGORIES},
-            **{f"mean_{name}": table.metrics[name][layer].mean() for name in AXES},
+            **{f"mean_{name}": _mean(table.metrics[name][layer], left) for name in AXES},
         }
         for table in tables
-        for layer in range(len(table.category))
+        for layer, left in enumerate(~style.gone(table.category))
     ]
 
 
@@ -58,7 +58,8 @@ def gallery_rows(table: HeadTable, top: int = 4) -> list[dict[str, Any]]:
     """One row per map of `maps.gallery`: the metric that it leads, its place, and its value."""
     rows = []
     for name in AXES:
-        order = np.argsort(-table.metrics[name].ravel(), kind="stable")[:top]
+        most = min(top, int((~style.gone(table.category)).sum()))
+        order = np.argsort(-table.metrics[name].ravel(), kind="stable")[:most]  # NaN comes last
         for place, index in enumerate(order.tolist(), start=1):
             layer, head = np.unravel_index(index, table.category.shape)
             value = table.metrics[name][layer, head]
@@ -72,19 +73,31 @@ def _heads(table: HeadTable) -> Iterator[tuple[dict[str, int], tuple[int, ...]]]
         yield {"layer": layer + 1, "head": head + 1}, (layer, head)
 
 
-def _metrics(table: HeadTable, at: tuple[int, ...]) -> dict[str, float]:
+def _mean(values: np.ndarray, left: np.ndarray) -> float | str:
+    """Mean of the heads (H,) of a layer that are left; an empty cell where there is none."""
+    return values[left].mean() if left.any() else ""
+
+
+def _cells(table: HeadTable, at: tuple[int, ...], cells: dict[str, Any]) -> dict[str, Any]:
+    return style.blank(cells) if table.category[at] == style.GONE else cells
+
+
+def _metrics(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:
     ends = {"": table.metrics, "_low": table.low, "_high": table.high}
-    return {f"{name}{end}": ends[end][name][at] for name in table.metrics for end in ends}
+    cells = {f"{name}{end}": ends[end][name][at] for name in table.metrics for end in ends}
+    return _cells(table, at, cells)
 
 
-def _ranks(table: HeadTable, at: tuple[int, ...]) -> dict[str, int]:
+def _ranks(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:
     ends = {"": table.ranks, "_low": table.rank_low, "_high": table.rank_high}
-    return {f"rank_{name}{end}": int(ends[end][name][at]) for name in table.ranks for end in ends}
+    cells = {f"rank_{name}{end}": ends[end][name][at] for name in table.ranks for end in ends}
+    return _cells(table, at, cells)
 
 
 def _category(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:
-    return {
+    cells = {
         "category": str(table.category[at]),
         "category_share": table.category_share[at],
         "utterances": table.utterances,
     }
+    return _cells(table, at, cells)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from sat_jax.config import Model
@@ -33,13 +34,14 @@ class EncoderLayer(nn.Module):
 
     config: Model
     heads: int
+    spans: tuple[int, ...] = ()
 
     def setup(self) -> None:
         """Parameters of both sub-layers."""
         config = self.config
         dtype, start = jnp.dtype(config.compute_dtype), kernel_init(config.init_std)
         scale = config.residual_init_scale
-        self.attention = SelfAttention(config, self.heads)
+        self.attention = SelfAttention(config, self.heads, self.spans)
         self.norm_attention = layer_norm(config)
         self.norm_ffn = layer_norm(config)
         self.ffn_in = Dense(config.ffn, dtype=dtype, kernel_init=start)
@@ -96,7 +98,11 @@ class Encoder(nn.Module):
     def __call__(
         self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
     ) -> jax.Array:
-        """Encode `x` (B, T, D) with every field of `cut` (L, H, ...); `key` drives dropout."""
+        """Encode `x` (B, T, D) with every field of `cut` (L, H, ...); `key` drives dropout.
+
+        `cut` goes by the numbers of the heads before any was removed; those that are gone have no
+        say in it.
+        """
         config = self.config
         keys = None
         if key is not None:
@@ -111,6 +117,11 @@ class Encoder(nn.Module):
             )(layer(config, config.heads, name="layers"), x, (cut, keys))
         else:
             for index in range(config.layers):
-                of_layer = jax.tree.map(operator.itemgetter(index), (cut, keys))
-                x = layer(config, config.heads, name=f"layer_{index}")(x, valid, *of_layer)
+                of_layer, of_key = jax.tree.map(operator.itemgetter(index), (cut, keys))
+                if config.kept:
+                    left = np.array(config.kept[index], np.int32)
+                    of_layer = jax.tree.map(operator.itemgetter(left), of_layer)
+                heads, spans = len(config.heads_left[index]), config.spans_left[index]
+                module = layer(config, heads, spans, name=f"layer_{index}")
+                x = module(x, valid, of_layer, of_key)
         return layer_norm(config, "norm")(x) if config.pre_ln else x

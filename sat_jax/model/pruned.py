@@ -3,6 +3,9 @@
 from typing import Any
 
 import jax
+import numpy as np
+
+from sat_jax.config import Model
 
 
 def keep_heads(attention: Any, index: jax.Array, heads: int) -> Any:
@@ -10,9 +13,10 @@ def keep_heads(attention: Any, index: jax.Array, heads: int) -> Any:
 
     Their order is that of `index`. Without any head, the bias of the output projection is left.
     """
-    streams, out = attention["streams"], attention["out"]
+    out = attention["out"]
     if not len(index):
         return {"out": {"bias": out["bias"]}}
+    streams = attention["streams"]
     width = streams["kernel"].shape[0]
     kernel = streams["kernel"].reshape(width, heads, -1)[:, index].reshape(width, -1)
     bias = streams["bias"].reshape(heads, -1)[index].reshape(-1)
@@ -21,3 +25,17 @@ def keep_heads(attention: Any, index: jax.Array, heads: int) -> Any:
         "streams": {"kernel": kernel, "bias": bias},
         "out": {"kernel": back, "bias": out["bias"]},
     }
+
+
+def refine_params(params: Any, old: Model, new: Model) -> Any:
+    """Parameters of an unrolled model `old` with only the heads that `new` has left.
+
+    Heads of `new` have to be among those of `old`.
+    """
+    encoder = dict(params["encoder"])
+    for index, (before, after) in enumerate(zip(old.heads_left, new.heads_left, strict=True)):
+        layer = dict(encoder[f"layer_{index}"])
+        place = np.array([before.index(head) for head in after], np.int32)
+        layer["attention"] = keep_heads(layer["attention"], place, len(before))
+        encoder[f"layer_{index}"] = layer
+    return {**params, "encoder": encoder}

@@ -95,7 +95,8 @@ def train_step(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         now = jnp.stack([losses.loss, losses.mean_frame])
-        smooth = jnp.where(state.step == 0, now, SMOOTHING * state.smooth + (1 - SMOOTHING) * now)
+        fresh = state.step == config.loop.first
+        smooth = jnp.where(fresh, now, SMOOTHING * state.smooth + (1 - SMOOTHING) * now)
         metrics = StepMetrics(losses.loss, smooth, norm, finite)
         return TrainState(state.step + 1, params, opt_state, smooth), metrics
 

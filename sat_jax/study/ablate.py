@@ -35,14 +35,23 @@ COARSE_DRAWS = 3
 def study(subject: Subject) -> list[Section]:
     """Prune, limit and replace heads of the trained model, ask every task; writes tables, figures.
 
-    Raises `InputError` where it runs in more than one process, or a setting means nothing.
+    Raises `InputError` where a setting means nothing, and where this study alone was asked for but
+    cannot be made of this run; among other studies it is then left out, in words.
     """
+    obstacle = obstacle_of(subject)
+    if obstacle and "ablate" in subject.analysis.only:
+        raise InputError(obstacle)
+    if obstacle:
+        subject.say(obstacle)
+        return []
     check(subject)
     asked, model = subject.analysis.ablate, subject.config.model
     checkpoint, shape = subject.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
     began = time.perf_counter()
     speech = open_speech(subject)
+    if speech is None:
+        return []
     questions = questions_of(asked, speech, subject.say)
     if not questions and "reconstruction" not in asked.tasks:
         subject.say("ablate: no task is left to ask")
@@ -73,14 +82,24 @@ def study(subject: Subject) -> list[Section]:
     return write(Outcome(bench, plan, arrays, orders, answers, kept))
 
 
-def check(subject: Subject) -> None:
-    """Raise `InputError` for settings that cannot work."""
-    asked, model = subject.analysis.ablate, subject.config.model
+def obstacle_of(subject: Subject) -> str:
+    """Why this study cannot be made of a run, and the cure; empty where it can."""
+    if subject.config.model.refined:
+        return (
+            f"ablate: {subject.run} was cut by export.py and this study needs a whole model; give "
+            "the run that it was made from"
+        )
     if jax.process_count() > 1:
-        raise InputError(
+        return (
             "ablate: runs in one process, on all of its devices; start analyze.py --only ablate "
             "without --distributed"
         )
+    return ""
+
+
+def check(subject: Subject) -> None:
+    """Raise `InputError` for settings that cannot work."""
+    asked, model = subject.analysis.ablate, subject.config.model
     if asked.layer is not None and not 1 <= asked.layer <= model.layers:
         raise InputError(
             f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
@@ -128,7 +147,8 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
     parts = np.bincount(speech.part, minlength=3)
     asked = bench.subject.analysis.ablate
     say(
-        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {asked.preset}; "
+        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {asked.preset}, "
+        f"on the first {speech.seconds:.1f} s of utterances; "
         f"{parts[0]} utterances to learn from, {parts[1]} to stop by, {parts[2]} to test on "
         f"({speech.origin})"
     )

@@ -160,7 +160,7 @@ def preset_orders(
     return orders
 
 
-def read_order(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_order(path: Path, shape: tuple[int, int], field: str = "ablate.order") -> np.ndarray:
     """Heads in the order of a CSV with the columns layer,head, both from 1.
 
     Raises `InputError` for a missing file or column, and for a head that the model does not have or
@@ -170,27 +170,27 @@ def read_order(path: Path, shape: tuple[int, int]) -> np.ndarray:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"ablate.order {path}: cannot be read ({error}); give a CSV") from error
+        raise InputError(f"{field} {path}: cannot be read ({error}); give a CSV") from error
     if not rows or not {"layer", "head"} <= set(rows[0]):
-        raise InputError(f"ablate.order {path}: has no columns layer,head; give both, from 1")
+        raise InputError(f"{field} {path}: has no columns layer,head; give both, from 1")
     order: list[int] = []
     for line, row in enumerate(rows, 2):
         try:
             layer, head = int(row["layer"]), int(row["head"])
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"ablate.order {path}, line {line}: {row['layer']!r}, {row['head']!r} are no whole "
+                f"{field} {path}, line {line}: {row['layer']!r}, {row['head']!r} are no whole "
                 "numbers; give layer and head, from 1"
             ) from error
         if not (1 <= layer <= shape[0] and 1 <= head <= shape[1]):
             raise InputError(
-                f"ablate.order {path}, line {line}: there is no layer {layer}, head {head}; the "
+                f"{field} {path}, line {line}: there is no layer {layer}, head {head}; the "
                 f"model has {shape[0]} layers of {shape[1]} heads"
             )
         place = (layer - 1) * shape[1] + head - 1
         if place in order:
             raise InputError(
-                f"ablate.order {path}, line {line}: layer {layer}, head {head} came before; name "
+                f"{field} {path}, line {line}: layer {layer}, head {head} came before; name "
                 "every head at most once"
             )
         order.append(place)

@@ -15,14 +15,15 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.audio import dataset
 from sat_jax.config import Config
-from sat_jax.errors import InputError
 from sat_jax.features import batches, frontend
 from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.mockingjay import stack_frames
-from sat_jax.shapes import frame_count
+from sat_jax.shapes import SAMPLE_RATE, frame_count
 from sat_jax.study.subject import Subject, long_enough, longest_frames, spread
 
 TRAIN, VALID, TEST = range(3)
+PATTERN = np.array([TRAIN, TEST, VALID, TRAIN, TRAIN])
+"""Parts of utterances in turn where no split says them."""
 
 
 class Heard(NamedTuple):
@@ -57,11 +58,23 @@ class Speech(NamedTuple):
     ids: tuple[str, ...]
     origin: str
     """Where the three parts come from."""
+    seconds: float
+    """What is longer is cut after so many."""
 
 
-def open_speech(subject: Subject) -> Speech:
-    """Read and featurise all utterances of the study, one static length for all."""
+def open_speech(subject: Subject) -> Speech | None:
+    """Read and featurise all utterances of the study, one static length for all.
+
+    None, and a word why, where there are too few.
+    """
     splits, origin = choose(subject)
+    if not all(len(each) for each in splits):
+        counts = ", ".join(str(len(each)) for each in splits)
+        subject.say(
+            f"ablate: {counts} utterances to learn from, to stop by and to test on are too few; "
+            "give at least three"
+        )
+        return None
     config = subject.config
     frames = static_frames(subject, splits)
     heard, phones, first = [], [], 0
@@ -87,14 +100,12 @@ def open_speech(subject: Subject) -> Speech:
         phone_names=tuple(splits[0].phone_names),
         ids=tuple(name for split in splits for name in split.ids),
         origin=origin,
+        seconds=frames * config.features.hop / SAMPLE_RATE,
     )
 
 
 def choose(subject: Subject) -> tuple[list[Any], str]:
-    """Training, validation and test utterances, evenly spread, and a word on where they are from.
-
-    Raises `InputError` where what is analysed has fewer than three utterances.
-    """
+    """Utterances to learn from, to stop by and to test on, and a word on where they are from."""
     ablate, split = subject.analysis.ablate, subject.split
     most = ablate.train_utterances, ablate.valid_utterances, ablate.test_utterances
     if split.name == "test":
@@ -103,27 +114,18 @@ def choose(subject: Subject) -> tuple[list[Any], str]:
         origin = f"the train, valid and test splits of {split.directory.name}"
     else:
         split = long_enough(subject.config, split)
-        parts = interleave(split.speakers)
+        parts = PATTERN[np.arange(len(split)) % len(PATTERN)]
         splits = [dataset.take(split, np.flatnonzero(parts == part)) for part in range(3)]
-        origin = f"three parts of the {split.name} split, cut by utterance"
-    if not all(len(each) for each in splits):
-        raise InputError(
-            f"ablate: {split.directory.name} gives {' / '.join(str(len(s)) for s in splits)} "
-            "utterances to learn from, to stop by and to test on; give at least three utterances"
-        )
+        origin = f"three parts of the {split.name} split, utterance by utterance"
     return [spread(each, count) for each, count in zip(splits, most, strict=True)], origin
 
 
 def interleave(speakers: np.ndarray) -> np.ndarray:
-    """Parts (U,) by speaker (U,): of five utterances, three train, one stops and one tests.
-
-    The first one trains, the second one tests.
-    """
-    pattern = np.array([TRAIN, TEST, TRAIN, VALID, TRAIN])
+    """Parts (U,) of utterances of speakers (U,): each speaker's go to the parts of `PATTERN`."""
     parts = np.empty(len(speakers), np.int64)
     for speaker in np.unique(speakers):
         mine = np.flatnonzero(speakers == speaker)
-        parts[mine] = pattern[np.arange(len(mine)) % len(pattern)]
+        parts[mine] = PATTERN[np.arange(len(mine)) % len(PATTERN)]
     return parts
 
 
@@ -165,7 +167,7 @@ def hear(
         return *stack_frames(inputs, count, stack), stack_frames(targets, count, stack)[0]
 
     heard, phones = [], []
-    for batch in batches.eval_batches(split, (frames,), size, features, stack):
+    for batch in batches.eval_batches(split, (frames,), size, features, stack, say=lambda _: None):
         inputs, valid, targets = listen(*place_batch((batch.audio, batch.lengths), devices))
         number = np.where(batch.index >= 0, batch.index + first, -1)
         heard.append(Heard(inputs, targets, valid, number))

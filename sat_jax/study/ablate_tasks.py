@@ -20,6 +20,9 @@ PATIENCE = 3
 CHECKED = 2048
 """Most rows that tell a probe when to stop."""
 RIDGE = 1e-3
+"""Shrinkage of correlations between dimensions, for probes that read positions."""
+POOLED_RIDGE = 0.3
+"""The same for means of utterances, of which there are fewer to tell correlations by."""
 
 
 class Question(NamedTuple):
@@ -104,8 +107,7 @@ def _question(
         every=every,
         patience=PATIENCE,
         checked=CHECKED,
-        # There are too few utterances to tell how their means are correlated.
-        ridge=None if pooled else RIDGE,
+        ridge=POOLED_RIDGE if pooled else RIDGE,
     )
     return Question(name, classes, budget, *examples, owner, tested, pooled)
 

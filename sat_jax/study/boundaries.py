@@ -6,6 +6,7 @@ then once more around the best; the best R-value on the tuning utterances wins.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from sat_jax.analysis.segment_score import (
 from sat_jax.features import frontend
 from sat_jax.mesh import by_device
 from sat_jax.shapes import frame_count, position_count, sample_count
+from sat_jax.study.heads_left import heads_left, maps_left
 from sat_jax.study.subject import Subject, longest_frames, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
@@ -74,21 +76,28 @@ class Tuned(NamedTuple):
 
 
 def plain_source(subject: Subject) -> Source:
-    """Attention rows of all heads, layer by layer, then the hidden states 0 to L."""
-    return Source(subject.see, rows_of_trace, subject.config.model.stack)
+    """Attention rows of all heads that are left, layer by layer, then the hidden states 0 to L."""
+    left = heads_left(subject.config.model)
+    rows = functools.partial(rows_of_trace, left=left)
+    return Source(subject.see, rows, subject.config.model.stack)
 
 
-def rows_of_trace(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
-    """Maps (B, H, T, T) of every layer, then states (B, 1, T, D), and valid (B, T)."""
-    return [*trace.probs, *(states[:, None] for states in trace.hidden)], trace.valid
+def rows_of_trace(trace: Trace, left: np.ndarray) -> tuple[list[jax.Array], jax.Array]:
+    """Maps (B, C, T, T) of every layer's C heads in `left` (L, H), then states (B, 1, T, D).
+
+    And valid (B, T). A layer may have no head.
+    """
+    maps = maps_left(trace.probs, left)
+    return [*maps, *(states[:, None] for states in trace.hidden)], trace.valid
 
 
 def model_source(subject: Subject) -> Source:
     """The candidates of `plain_source` as the analysis wants their rows."""
     stack, layers = subject.config.model.stack, subject.config.model.layers
+    plain = plain_source(subject)
 
     def rows(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
-        groups, valid = rows_of_trace(trace)
+        groups, valid = plain.rows(trace)
         if subject.analysis.segment_rows == "sqrt":
             groups = [*(jnp.sqrt(maps) for maps in groups[:layers]), *groups[layers:]]
         return groups, valid

@@ -60,6 +60,7 @@ def row_of(run: Path, place: Path) -> RunRow:
     config = read_config(run / "config.json")
     hop = config.model.stack * config.features.hop / SAMPLE_RATE * 1000
     heads = read_table(place / "analysis" / "heads.csv", "heads")
+    heads = [row for row in heads if row["category"] != style.GONE]
     diagonal = [row for row in heads if row["category"] == "diagonal"]
     offsets = np.array([abs(float(row["modal_offset"])) for row in diagonal]) * hop
     mean, low, high = mean_of_heads(offsets)

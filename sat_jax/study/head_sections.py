@@ -59,14 +59,18 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
         ),
         Section(
             "Every head at a glance",
-            pictures=pair("all_heads", captions.ALL_HEADS, "Attention maps of all heads"),
+            pictures=pair(
+                "all_heads",
+                captions.of_heads(captions.ALL_HEADS, tables),
+                "Attention maps of all heads",
+            ),
         ),
         Section(
             "Heads across layers",
             pictures=[
                 Picture(
                     figures / "head_distribution.png",
-                    captions.HEAD_DISTRIBUTION,
+                    captions.of_heads(captions.HEAD_DISTRIBUTION, tables),
                     f"Categories and metrics of heads by layer, {names}",
                 )
             ],
@@ -90,7 +94,7 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
             pictures=[
                 Picture(
                     figures / "cumulative_diagonality.png",
-                    phone_captions.CUMULATIVE_DIAGONALITY,
+                    captions.of_heads(phone_captions.CUMULATIVE_DIAGONALITY, tables),
                     f"Cumulative attention diagonality by layer, {names}",
                 )
             ],

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
+from sat_jax.analysis.gone import GONE, in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import HeadSummary, summarise
+from sat_jax.config import Model
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
 from sat_jax.figures import heads, maps, phone_curves, style, tables
@@ -21,6 +24,7 @@ from sat_jax.figures.utterance import example_of
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.shapes import SAMPLE_RATE, frame_count, sample_count
 from sat_jax.study.head_sections import sections, training_summary
+from sat_jax.study.heads_left import heads_left, joined_maps, removed
 from sat_jax.study.subject import Subject, describe, longest_frames, passed
 from sat_jax.trace import reduce, store
 from sat_jax.trace.capture import Trace
@@ -62,20 +66,16 @@ def study(subject: Subject) -> list[Section]:
     style.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
     draw_cumulative(subject, [curves for _, curves in measured])
     trained = training_summary(read_metrics(subject.run / "metrics.jsonl"))
-    summary = f"{describe(subject)}\n\n{trained}"
-    return sections(out, head_tables, summary, sound)
+    known = " ".join(filter(None, (describe(subject), removed(heads_left(config.model)))))
+    return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 
 
 def measure(subject: Subject) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
     """Every metric with its interval, and the curves CAD, for each checkpoint; on how many."""
-    analysis = subject.analysis
+    analysis, left = subject.analysis, heads_left(subject.config.model)
 
     def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
-        measured = measure_heads(jnp.concatenate(trace.probs, 1), trace.valid)
-        shape = len(trace.valid), len(trace.probs), -1
-        return {
-            name: values.reshape(*shape, *values.shape[2:]) for name, values in measured.items()
-        }
+        return measure_heads(joined_maps(trace.probs, left), trace.valid)
 
     step = reduce.reducer(subject.see, measure_trace, subject.devices)
     measured = []
@@ -83,13 +83,14 @@ def measure(subject: Subject) -> tuple[list[tuple[HeadSummary, dict[str, np.ndar
         name = checkpoint.name
         say = subject.say if not checkpoint.end else lambda _: None
         parts = passed(subject, name, step, checkpoint.params, subject.split, say=say)
-        index, values = reduce.collect(parts)
+        index, collected = reduce.collect(parts)
+        values = {measure: in_place(array, left, axis=1) for measure, array in collected.items()}
         subject.say(f"{name}: heads measured on {len(index)} utterances")
-        reduce.require_finite(name, values, [subject.split.ids[i] for i in index])
+        reduce.require_finite(name, values, [subject.split.ids[i] for i in index], left)
         # A jitted function returns its dict sorted by name; tables follow the order of MEASURES.
         ordered = {measure: values[measure] for measure in MEASURES}
-        summary = summarise(ordered, analysis.draws, analysis.seed)
-        measured.append((summary, cumulative(values[CAD], analysis.draws, analysis.seed)))
+        summary = summarise(ordered, analysis.draws, analysis.seed, left)
+        measured.append((summary, cumulative(values[CAD], left, analysis.draws, analysis.seed)))
     return measured, len(index)
 
 
@@ -108,10 +109,15 @@ def category_rows(summary: HeadSummary) -> list[dict[str, Any]]:
     ]
 
 
-def cumulative(curves: np.ndarray, draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Mean curves (L, H, R) of curves (U, L, H, R), and the interval of each layer's mean."""
+def cumulative(
+    curves: np.ndarray, left: np.ndarray, draws: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Mean curves (L, H, R) of curves (U, L, H, R), and the interval of each layer's mean.
+
+    A layer's mean is that of its heads in `left` (L, H), NaN where it has none.
+    """
     weights = bootstrap_weights(jax.random.key(seed), len(curves), draws)
-    low, high = interval(drawn_means(weights, jnp.asarray(curves.mean(2))))
+    low, high = interval(drawn_means(weights, jnp.asarray(layer_means(curves, left))))
     return {"mean": curves.mean(0), "low": np.asarray(low), "high": np.asarray(high)}
 
 
@@ -129,7 +135,10 @@ def draw_cumulative(subject: Subject, measured: list[dict[str, np.ndarray]]) -> 
         for key in ("mean", "low", "high")
     )
     seconds = stack * features.hop / SAMPLE_RATE
-    figure = phone_curves.cumulative_diagonality(names, radii, curves, low, high, uniform, seconds)
+    left = heads_left(config.model)
+    figure = phone_curves.cumulative_diagonality(
+        names, radii, curves, low, high, uniform, seconds, left
+    )
     style.save(figure, subject.out / "figures", "cumulative_diagonality")
     rows = [
         {
@@ -137,16 +146,29 @@ def draw_cumulative(subject: Subject, measured: list[dict[str, np.ndarray]]) -> 
             "layer": layer + 1,
             "radius": radius,
             "uniform": uniform[radius],
-            "share": curves[m, layer, :, radius].mean(),
-            "share_low": low[m, layer, radius],
-            "share_high": high[m, layer, radius],
-            **{f"head_{h + 1}": value for h, value in enumerate(curves[m, layer, :, radius])},
+            **layer_cells(
+                curves[m, layer, :, radius], low[m, layer, radius], high[m, layer, radius], heads
+            ),
         }
         for m, name in enumerate(names)
-        for layer in range(curves.shape[1])
+        for layer, heads in enumerate(left)
         for radius in radii.tolist()
     ]
     style.write_table(subject.out / "figures" / "cumulative_diagonality.csv", rows)
+
+
+def layer_cells(
+    shares: np.ndarray, low: float, high: float, left: np.ndarray
+) -> dict[str, float | str]:
+    """Cells of one layer at one radius: mean of its heads (H,) in `left` and each of them.
+
+    Empty for heads that are gone, and for the mean of a layer without heads.
+    """
+    mean = (shares[left].mean(), low, high) if left.any() else ("", "", "")
+    cells = dict(zip(("share", "share_low", "share_high"), mean, strict=True))
+    for head, (share, there) in enumerate(zip(shares, left, strict=True), start=1):
+        cells[f"head_{head}"] = share if there else ""
+    return cells
 
 
 def uniform_within(length: int, radii: np.ndarray) -> np.ndarray:
@@ -156,7 +178,7 @@ def uniform_within(length: int, radii: np.ndarray) -> np.ndarray:
 
 
 class KeptHeads(NamedTuple):
-    """What other studies need of this one, (L, H) each."""
+    """What other studies need of this one, (L, H) each; NaN where category is gone."""
 
     category: np.ndarray
     globalness: np.ndarray
@@ -167,22 +189,32 @@ class KeptHeads(NamedTuple):
 
 def kept_heads(subject: Subject, end: str) -> KeptHeads:
     """Read from heads.csv of a checkpoint; raises `InputError` where it is not of this model."""
-    path = subject.out / "analysis" / f"heads{end}.csv"
-    cure = "make it anew with --only heads"
+    return read_heads(subject.out / "analysis" / f"heads{end}.csv", subject.config.model)
+
+
+def read_heads(path: Path, model: Model) -> KeptHeads:
+    """Read a heads.csv; raises `InputError` where it is missing, or not of this model."""
+    cure = "make it anew with analyze.py --only heads"
     if not path.exists():
         raise InputError(f"{path}: is missing; {cure}")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    shape = subject.config.model.layers, subject.config.model.heads
+    shape = model.layers, model.heads
     if len(rows) != shape[0] * shape[1]:
         raise InputError(
             f"{path}: has {len(rows)} heads, the model {shape[0]} x {shape[1]}; {cure}"
         )
+    category = np.array([row["category"] for row in rows]).reshape(shape)
+    left = heads_left(model)
+    if (left != (category != GONE)).any():
+        raise InputError(f"{path}: other heads are gone there than in the model; {cure}")
     metrics = {
-        name: np.array([float(row[name]) for row in rows]).reshape(shape)
+        name: in_place(
+            np.array([float(row[name]) for row in rows if row["category"] != GONE]), left
+        )
         for name in KeptHeads._fields[1:]
     }
-    return KeptHeads(np.array([row["category"] for row in rows]).reshape(shape), **metrics)
+    return KeptHeads(category, **metrics)
 
 
 def trace_shown(subject: Subject, utterance: Any) -> list[Sample]:

@@ -4,19 +4,21 @@ import csv
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.analysis.gone import in_place
 from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
 from sat_jax.analysis.phone_summary import Attention, PhoneSummary, summarise_phones
 from sat_jax.audio.phones import MANNER, SILENCE
+from sat_jax.figures import captions as general
 from sat_jax.figures import phone_captions as captions
 from sat_jax.figures import phone_curves, phones, style
 from sat_jax.figures.phones import PhoneTable
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device
 from sat_jax.study.heads import kept_heads
+from sat_jax.study.heads_left import heads_left, joined_maps
 from sat_jax.study.subject import Checkpoint, Subject, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
@@ -27,6 +29,8 @@ BUDGET = 2**30
 """Bytes that the sums of all groups may take."""
 SHOWN = 6
 """Relation maps that are drawn large."""
+OF_ALL_HEADS = ("all_phone_maps", "focus_chart", "segment_shares")
+"""Figures in which a head that is gone leaves its place empty."""
 
 
 def study(subject: Subject) -> list[Section]:
@@ -40,7 +44,8 @@ def study(subject: Subject) -> list[Section]:
         attention = measure(subject, checkpoint)
         silence = names.index(SILENCE) if SILENCE in names else -1
         analysis = subject.analysis
-        summary = summarise_phones(attention, silence, analysis.draws, analysis.seed)
+        left = heads_left(subject.config.model)
+        summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, left)
         operations = named_operations(summary, names)
         tables.append(table_of(subject, checkpoint, summary, operations, int(attention.n.sum())))
         found.append(operations)
@@ -54,24 +59,27 @@ def study(subject: Subject) -> list[Section]:
 
 
 def measure(subject: Subject, checkpoint: Checkpoint) -> Attention:
-    """Attention between phones of every head, summed over groups of utterances."""
+    """Attention between phones of every head, summed over groups of utterances.
+
+    NaN for heads that are gone.
+    """
     stack, phone_count = subject.config.model.stack, len(subject.split.phone_names)
     model = subject.config.model
+    left = heads_left(model)
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         frames = phone_frames(labels, valid, stack, phone_count)
         joint, own = phone_attention(maps, valid, frames)
         joint_uniform, own_uniform = uniform_phone_attention(valid, frames)
-        by_layer = (len(maps), model.layers, model.heads)
         return {
-            "joint": joint.reshape(*by_layer, *joint.shape[2:]),
-            "own": own.reshape(*by_layer, -1),
+            "joint": joint,
+            "own": own,
             "joint_uniform": joint_uniform,
             "own_uniform": own_uniform,
         }
 
     def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
-        maps = jnp.concatenate(trace.probs, 1)
+        maps = joined_maps(trace.probs, left)
         return by_device(relate, subject.devices)(maps, trace.valid, labels)
 
     step = reduce.reducer(subject.see, measure_trace, subject.devices)
@@ -87,6 +95,7 @@ def measure(subject: Subject, checkpoint: Checkpoint) -> Attention:
     groups = max(min(GROUPS, BUDGET // size), 2)
     n, sums = reduce.collect_groups(parts, len(subject.split), groups)
     subject.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
+    sums |= {name: in_place(sums[name], left, axis=1) for name in ("joint", "own")}
     return Attention(n=n, **sums)
 
 
@@ -187,17 +196,19 @@ def kept_operations(subject: Subject) -> dict[tuple[int, int], str]:
 
 def concentration_rows(table: PhoneTable) -> list[dict[str, Any]]:
     """One row per head and phone."""
-    return [
-        {
-            "layer": layer + 1,
-            "head": head + 1,
-            "phone": table.phones[phone],
-            "concentration": table.concentration[layer, head, phone],
-            "concentration_low": table.concentration_low[layer, head, phone],
-            "concentration_high": table.concentration_high[layer, head, phone],
-        }
-        for layer, head, phone in np.ndindex(table.concentration.shape)
-    ]
+    rows = []
+    for layer, head, phone in np.ndindex(table.concentration.shape):
+        row = {"layer": layer + 1, "head": head + 1, "phone": table.phones[phone]}
+        for end in ("", "_low", "_high"):
+            name = f"concentration{end}"
+            row[name] = getattr(table, name)[layer, head, phone]
+        rows.append(of_head(table, (layer, head), row))
+    return rows
+
+
+def of_head(table: PhoneTable, at: tuple[int, int], row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a head; its numbers blank where the head is gone."""
+    return style.blank(row) if table.category[at] == style.GONE else row
 
 
 def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
@@ -210,7 +221,7 @@ def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
             for part in ("", "_low", "_high"):
                 row[f"{name}{part}"] = getattr(table, f"{name}{part}")[at]
         row["operations"] = table.operations[at[0]][at[1]]
-        rows.append(row)
+        rows.append(of_head(table, at, row))
     return rows
 
 
@@ -235,14 +246,18 @@ def operation_rows(operations: list[Operation]) -> list[dict[str, Any]]:
 def map_rows(table: PhoneTable, shown: list[tuple[int, int]]) -> list[dict[str, Any]]:
     """One row per head that is shown and pair of phones."""
     return [
-        {
-            "layer": layer + 1,
-            "head": head + 1,
-            "query": table.phones[m],
-            "key": table.phones[n],
-            "relation": table.relation[layer, head, m, n],
-            "elsewhere": table.elsewhere[layer, head, m, n],
-        }
+        of_head(
+            table,
+            (layer, head),
+            {
+                "layer": layer + 1,
+                "head": head + 1,
+                "query": table.phones[m],
+                "key": table.phones[n],
+                "relation": table.relation[layer, head, m, n],
+                "elsewhere": table.elsewhere[layer, head, m, n],
+            },
+        )
         for layer, head in shown
         for m in range(len(table.phones))
         for n in range(len(table.phones))
@@ -256,11 +271,15 @@ def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
         values = table.concentration[at]
         row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
         row |= {"category": str(table.category[at]), "verticality": table.verticality[at]}
-        for name, phone in (("focus", np.nanargmax(values)), ("neglect", np.nanargmin(values))):
+        for name, find in (("focus", np.nanargmax), ("neglect", np.nanargmin)):
+            if table.category[at] == style.GONE:
+                row |= dict.fromkeys((f"{name}_phone", name, f"{name}_low", f"{name}_high"), "")
+                continue
+            phone = find(values)
             row |= {f"{name}_phone": table.phones[phone], name: values[phone]}
             row[f"{name}_low"] = table.concentration_low[at][phone]
             row[f"{name}_high"] = table.concentration_high[at][phone]
-        rows.append(row)
+        rows.append(of_head(table, at, row))
     return rows
 
 
@@ -293,7 +312,7 @@ def sections(
     figures, analysis = subject.out / "figures", subject.out / "analysis"
     trained, untrained = tables
     counts = [len({(op.layer, op.head) for op in operations}) for operations in found]
-    heads = trained.category.size
+    heads = int((~style.gone(trained.category)).sum())
     summary = (
         f"On {trained.utterances} utterances, {counts[0]} of {heads} heads of {trained.name} do "
         f"something with phones that can be named, {counts[1]} of {heads} of {untrained.name}. "
@@ -301,6 +320,8 @@ def sections(
     )
 
     def picture(stem: str, caption: str, what: str, name: str = trained.name) -> Picture:
+        if stem in OF_ALL_HEADS:
+            caption = general.of_heads(caption, tables)
         return Picture(figures / f"{stem}.png", caption, f"{what}, {name}")
 
     def pair(stem: str, caption: str, what: str) -> list[Picture]:

@@ -13,7 +13,9 @@ from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.figures.segment_records import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
-from sat_jax.study.boundaries import SPECTRAL, Source, first_time, plain_source
+from sat_jax.study.boundaries import SPECTRAL, Chosen, Source, first_time, plain_source
+from sat_jax.study.heads_left import heads_left
+from sat_jax.study.segment_entries import model_entries, spectral_entries
 from sat_jax.study.subject import Subject, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.example import pick_utterance
@@ -28,29 +30,21 @@ def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> Segm
     split = subject.split if wanted else test
     place = pick_utterance(split, wanted)
     one = dataset.take(split, np.array([place]))
-    layers, heads = subject.config.model.layers, subject.config.model.heads
-    head = int(model.tuned.r[: layers * heads].argmax())
-    layer = int(model.tuned.r[layers * heads :].argmax())
-    kinds = list(SPECTRAL)
-    mfcc = max(
-        (i for i, name in enumerate(kinds) if name.startswith("MFCC")),
-        key=lambda i: spectral.tuned.r[i],
-    )
-    at = head // heads, head % heads
+    state, head = model_entries(model.tuned, heads_left(subject.config.model))
+    mfcc = spectral_entries(spectral.tuned)[0]
     plain = plain_source(subject)
-    attention = rows_of(subject, plain, model.params, one, *at)
+    attention = rows_of(subject, plain, model.params, one, head.place)
     attention = attention[:, : len(attention)]
-    rows = rows_of(subject, model.segment.source, model.params, one, *at)
-    states = rows_of(subject, model.segment.source, model.params, one, layers + layer, 0)
-    cepstra = rows_of(subject, spectral.segment.source, None, one, mfcc, 0)
-    name = f"L{at[0] + 1} H{at[1] + 1}"
+    rows = rows_of(subject, model.segment.source, model.params, one, head.place)
+    states = rows_of(subject, model.segment.source, model.params, one, state.place)
+    cepstra = rows_of(subject, spectral.segment.source, None, one, mfcc.place)
+    name = head.name.removeprefix("head ")
+    kind = list(SPECTRAL)[mfcc.index]
     panels = [
         raw_panel(subject, f"attention of {name}", attention, plain),
-        panel(subject, f"similarity of the rows of {name}", rows, model, head),
-        panel(subject, f"similarity of {kinds[mfcc]}", cepstra, spectral, mfcc),
-        panel(
-            subject, f"similarity of hidden layer {layer}", states, model, layers * heads + layer
-        ),
+        panel(subject, f"similarity of the rows of {name}", rows, model, head.index),
+        panel(subject, f"similarity of {kind}", cepstra, spectral, mfcc.index),
+        panel(subject, f"similarity of {state.name}", states, model, state.index),
     ]
     # The attention is shown with the boundaries that its own rows give.
     panels[0] = panels[0]._replace(
@@ -61,14 +55,12 @@ def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> Segm
     return framed(subject, split[place], len(cepstra), tuple(panels))
 
 
-def rows_of(
-    subject: Subject, source: Source, params: Any, one: Any, group: int, member: int
-) -> np.ndarray:
+def rows_of(subject: Subject, source: Source, params: Any, one: Any, chosen: Chosen) -> np.ndarray:
     """Feature rows (T, F) of one candidate for a split of one utterance."""
 
     def measure(seen: Any, _: Any) -> dict[str, jax.Array]:
         groups, valid = source.rows(seen)
-        return {"rows": groups[group][:, member], "valid": valid}
+        return {"rows": groups[chosen.group][:, chosen.member], "valid": valid}
 
     step = reduce.reducer(source.see, measure, subject.devices)
     parts = passed(subject, "example", step, params, one)

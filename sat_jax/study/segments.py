@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
+from sat_jax.analysis.gone import in_place
 from sat_jax.analysis.segment_score import (
     SCORES,
     count_hits,
@@ -19,6 +20,7 @@ from sat_jax.analysis.segment_score import (
     score,
 )
 from sat_jax.audio import dataset
+from sat_jax.figures import captions as general
 from sat_jax.figures import segment_captions as captions
 from sat_jax.figures import segments as figures
 from sat_jax.figures import style
@@ -26,8 +28,6 @@ from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.figures.segment_records import Score, SegmentTable
 from sat_jax.study.boundaries import (
     CURVE,
-    SPECTRAL,
-    Chosen,
     Segmenter,
     Tuned,
     count_boundaries,
@@ -39,6 +39,8 @@ from sat_jax.study.boundaries import (
     tune,
 )
 from sat_jax.study.heads import kept_heads
+from sat_jax.study.heads_left import heads_left
+from sat_jax.study.segment_entries import Entry, model_entries, spectral_entries
 from sat_jax.study.segment_example import draw_example
 from sat_jax.study.subject import Checkpoint, Subject, long_enough
 
@@ -139,38 +141,6 @@ def known_counts(speech: Speech) -> np.ndarray:
     return np.array([len(boundaries) for boundaries in speech.known])
 
 
-class Entry(NamedTuple):
-    """A candidate that stands for its kind."""
-
-    name: str
-    index: int
-    """Among all candidates of its source."""
-    place: Chosen
-    tried: int
-
-
-def spectral_entries(tuned: Tuned) -> list[Entry]:
-    """The better normalisation of MFCC and of log-mel."""
-    kinds = list(SPECTRAL)
-    entries = []
-    for kind in ("MFCC", "log-mel"):
-        members = [i for i, name in enumerate(kinds) if name.split(",")[0] == kind]
-        best = max(members, key=lambda i: tuned.r[i])
-        entries.append(Entry(kind, best, Chosen(best, 0), len(members)))
-    return entries
-
-
-def model_entries(tuned: Tuned, layers: int, heads: int) -> list[Entry]:
-    """The best hidden state and the best head."""
-    n = layers * heads
-    state, head = int(tuned.r[n:].argmax()), int(tuned.r[:n].argmax())
-    at = divmod(head, heads)
-    return [
-        Entry(f"hidden layer {state}", n + state, Chosen(layers + state, 0), layers + 1),
-        Entry(f"head L{at[0] + 1} H{at[1] + 1}", head, Chosen(*at), n),
-    ]
-
-
 def table_of(
     subject: Subject,
     checkpoint: Checkpoint,
@@ -179,14 +149,14 @@ def table_of(
     speech: Speech,
 ) -> SegmentTable:
     """Everything that the figures say about one checkpoint."""
-    shape = subject.config.model.layers, subject.config.model.heads
-    n = shape[0] * shape[1]
+    left = heads_left(subject.config.model)
+    n = int(left.sum())
     known = known_counts(speech)
     found = model.found.sum(0)
     r = score(found[:, 0], found[:, 1], known.sum())["r"]
     draws = drawn_scores(weights_of(subject, len(known)), model.found, known)["r"]
     low, high = np.nanpercentile(draws, INTERVAL, axis=0)
-    entries = model_entries(model.tuned, *shape)
+    entries = model_entries(model.tuned, left)
     even = sum(
         count_hits(boundaries, even_boundaries(boundaries, samples))
         for boundaries, samples in zip(speech.known, speech.test.lengths.tolist(), strict=True)
@@ -194,10 +164,10 @@ def table_of(
     return SegmentTable(
         name=checkpoint.name,
         scores=(*baselines, *scored(subject, speech, model, entries)),
-        heads_valid=model.tuned.r[:n].reshape(shape),
-        heads=r[:n].reshape(shape),
-        heads_low=low[:n].reshape(shape),
-        heads_high=high[:n].reshape(shape),
+        heads_valid=in_place(model.tuned.r[:n], left),
+        heads=in_place(r[:n], left),
+        heads_low=in_place(low[:n], left),
+        heads_high=in_place(high[:n], left),
         hidden=r[n:],
         hidden_low=low[n:],
         hidden_high=high[n:],
@@ -246,8 +216,8 @@ def difference(
 ) -> tuple[float, float, float]:
     """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
     known = known_counts(speech)
-    shape = subject.config.model.layers, subject.config.model.heads
-    head, mfcc = model_entries(model.tuned, *shape)[-1], spectral_entries(spectral.tuned)[0]
+    left = heads_left(subject.config.model)
+    head, mfcc = model_entries(model.tuned, left)[-1], spectral_entries(spectral.tuned)[0]
     pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
     head_r, base = score(*pair.sum(0).T, known.sum())["r"]
     drawn = drawn_scores(weights_of(subject, len(known)), pair, known)["r"]
@@ -298,7 +268,8 @@ def head_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
             where = {"model": table.name, "layer": at[0] + 1, "head": at[1] + 1}
             ends = {"r_low": table.heads_low[at], "r_high": table.heads_high[at]}
             kind = {"category": str(table.category[at]), "r_tuning": table.heads_valid[at]}
-            rows.append({**where, **kind, "r": table.heads[at], **ends})
+            row = {**where, **kind, "r": table.heads[at], **ends}
+            rows.append(style.blank(row) if table.category[at] == style.GONE else row)
         for layer, r in enumerate(table.hidden):
             where = {"model": table.name, "layer": layer, "head": 0, "category": "hidden"}
             ends = {"r_low": table.hidden_low[layer], "r_high": table.hidden_high[layer]}
@@ -368,7 +339,7 @@ def sections(
                 ),
                 Picture(
                     place("segmentation_heads"),
-                    captions.SEGMENTATION_HEADS,
+                    general.of_heads(captions.SEGMENTATION_HEADS, tables),
                     f"R-value of every head and layer, {names}",
                 ),
             ],

@@ -87,14 +87,18 @@ def stream(
         yield index[kept], {name: np.asarray(values)[kept] for name, values in reduced.items()}
 
 
-def require_finite(name: str, values: Mapping[str, np.ndarray], ids: Sequence[str]) -> None:
+def require_finite(
+    name: str, values: Mapping[str, np.ndarray], ids: Sequence[str], left: np.ndarray
+) -> None:
     """Raise `InputError` naming model, measure, utterance and head where a value is not finite.
 
-    Values are (U, L, H, ...).
+    Values are (U, L, H, ...). Only heads that are not in `left` (L, H), because the model has
+    them no more, are left out.
     """
     for measure, array in values.items():
-        if not np.isfinite(array).all():
-            utterance, layer, head = np.argwhere(~np.isfinite(array))[0][:3]
+        wrong = ~np.isfinite(array) & left.reshape(*left.shape, *(1,) * (array.ndim - 3))
+        if wrong.any():
+            utterance, layer, head = np.argwhere(wrong)[0][:3]
             raise InputError(
                 f"{name}: {measure} of utterance {ids[utterance]} is not finite at layer "
                 f"{layer + 1}, head {head + 1}: the checkpoint has diverged; give another --step"

@@ -16,13 +16,12 @@ from jax import lax
 from sat_jax.config import Model
 from sat_jax.errors import InputError
 from sat_jax.model.attention.query_key import QueryKey
+from sat_jax.model.banded import MASKED, banded_context
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import Dense, mixture
 
 TRACE = "trace"
-# Finite, so that a row without any valid key stays finite. It absorbs any logit that it is added
-# to, and exp of it is exactly 0 beside any other.
-MASKED = -1e30
+NO_SPAN = 2**30
 
 Initializer = Callable[..., jax.Array]
 
@@ -62,10 +61,32 @@ def masked_softmax(logits: jax.Array, valid: jax.Array) -> jax.Array:
 
 
 def limit_span(probs: jax.Array, span: jax.Array) -> jax.Array:
-    """Maps (B, H, T, S) set to 0 where |q - k| > span (H,); rows are not re-normalised."""
-    query = jnp.arange(probs.shape[-2])[:, None]
-    key = jnp.arange(probs.shape[-1])[None, :]
-    return jnp.where(jnp.abs(query - key) <= span[:, None, None], probs, 0.0)
+    """Maps (..., H, T, S) set to 0 where |q - k| > span (H,); rows are not re-normalised."""
+    return jnp.where(within(probs.shape[-2:], span), probs, 0.0)
+
+
+def within(shape: tuple[int, int], span: jax.Array) -> jax.Array:
+    """Whether |q - k| <= span (H,), as (H, T, S) for `shape` = (T, S)."""
+    query, key = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
+    return jnp.abs(query - key) <= span[:, None, None]
+
+
+def banded_softmax(logits: jax.Array, valid: jax.Array, span: jax.Array) -> jax.Array:
+    """Float32 softmax over valid keys within span (H,): logits (B, H, T, S), valid (B, S).
+
+    All other keys get exactly 0; a padded query may have no key at all.
+    """
+    allowed = valid[:, None, None, :] & within(logits.shape[-2:], span)
+    logits = jnp.where(allowed, logits.astype(jnp.float32), MASKED)
+    return jnp.where(allowed, jax.nn.softmax(logits, axis=-1), 0.0)
+
+
+def joint_span(own: tuple[int, ...], span: jax.Array | None) -> jax.Array | None:
+    """(H,) the shorter of each head's own span (-1 is no limit) and `span` (H,); None for none."""
+    if all(each < 0 for each in own):
+        return span
+    limits = jnp.array([each if each >= 0 else NO_SPAN for each in own])
+    return limits if span is None else jnp.minimum(limits, span)
 
 
 def fused_context(
@@ -110,7 +131,8 @@ class Cut(NamedTuple):
     gate: jax.Array | None = None
     """(H,) multiplies each head's contribution: 1 keeps it, 0 prunes it."""
     span: jax.Array | None = None
-    """(H,) positions that a head may look away; what is beyond gets 0, nothing is re-normalised."""
+    """(H,) positions that a head may look away; what is beyond gets 0, and nothing is re-normalised
+    unless `span_softmax` of the model is band."""
     swap: jax.Array | None = None
     """(H,) bool: heads whose maps are replaced by `maps`."""
     maps: jax.Array | None = None
@@ -136,11 +158,13 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with traced cuts, its maps sown as `trace/probs`.
 
     It has `heads` heads of width `config.width / config.heads`: fewer than `config.heads` where
-    some were removed. `contexts` and `project` are its two halves.
+    some were removed. `spans` are how far each of them may look, -1 for no limit, empty for none of
+    them limited. `contexts` and `project` are its two halves.
     """
 
     config: Model
     heads: int
+    spans: tuple[int, ...] = ()
 
     def setup(self) -> None:
         """Parameters: the fused projection `streams` and the output projection `out`."""
@@ -165,8 +189,8 @@ class SelfAttention(nn.Module):
     ) -> jax.Array:
         """Mix `x` (B, T, D) over positions; padded keys (valid (B, T) False) get probability 0.
 
-        `key` turns dropout on. What is sown is the softmax before span, dropout and gate, float32
-        (B, H, T, S).
+        `key` turns dropout on. What is sown is the softmax before dropout and gate, float32
+        (B, H, T, S); before the span too, unless that limits the softmax itself.
         """
         return self.project(self.contexts(x, valid, cut, key), x.shape, cut.gate)
 
@@ -193,16 +217,26 @@ class SelfAttention(nn.Module):
 
         traced = self.is_mutable_collection(TRACE) and not self.is_initializing()
         dropped = key is not None and config.dropout > 0
-        fused = self.logits.DOT_PRODUCT and jax.default_backend() != "cpu"
-        if fused and cut.span is None and cut.swap is None and not traced and not dropped:
+        span = joint_span(self.spans, cut.span)
+        band = span is not None and config.span_softmax == "band"
+        unseen = self.logits.DOT_PRODUCT and cut.swap is None and not traced
+        if unseen and span is None and not dropped and jax.default_backend() != "cpu":
             return fused_context(parts["query"], parts["key"], value, valid)
-        probs = masked_softmax(self.logits(x, **parts), valid[:, None])
+        if unseen and band and cut.span is None:
+            own = (parts["query"], parts["key"], value, valid, self.spans)
+            return banded_context(*own, key, config.dropout)
+        logits = self.logits(x, **parts)
+        if band:
+            probs = banded_softmax(logits, valid, span)
+        else:
+            probs = masked_softmax(logits, valid[:, None])
         if traced:
             self.sow(TRACE, "probs", probs)
         if cut.swap is not None:
-            probs = replace_maps(probs, cut.swap, cut.maps, valid)
-        if cut.span is not None:
-            probs = limit_span(probs, cut.span)
+            maps = limit_span(cut.maps, span) if band else cut.maps
+            probs = replace_maps(probs, cut.swap, maps, valid)
+        if span is not None:
+            probs = limit_span(probs, span)
         return mixture(dropout(key, probs, config.dropout).astype(dtype), value)
 
     def project(

@@ -1,0 +1,170 @@
+"""Cut heads out of a run, and limit how far the others look: load, cut, compare, time, write.
+
+python export.py runs/toy --heads 24 --by globalness --out runs/toy_g24
+python export.py runs/toy --heads 24 --by "diagonality reversed" --span 15 --out runs/toy_d24
+python export.py runs/toy --span 15 --softmax band --out runs/toy_band
+
+The new run has fewer parameters and gives the outputs of the old one with these heads masked; that
+is checked on real utterances. analyze.py opens it, and `python train.py runs/toy_g24 --loop.steps
+3000` trains it on.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+from sat_jax.command_line import guarded, parse
+from sat_jax.config import Config, Export, Mesh, Model
+from sat_jax.config_check import check
+from sat_jax.config_json import read_run
+from sat_jax.errors import InputError
+from sat_jax.launch import relaunch
+
+SIZE = 8
+"""Utterances in a batch that is timed, or the next multiple of the devices."""
+
+
+def parse_arguments() -> tuple[Path, Export]:
+    """The run and what to do with it, as the command line says; checked as far as that goes."""
+    import tyro
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        run: tyro.conf.Positional[Path]
+        """Run directory that train.py made, or this script."""
+        export: Annotated[Export, tyro.conf.arg(name="")]
+
+    arguments = parse(lambda: tyro.cli(Arguments, description=__doc__))
+    asked = arguments.export
+    if asked.heads < 0:
+        raise InputError(f"heads is {asked.heads}: give the number of heads to remove")
+    if asked.span is not None and asked.span < 0:
+        raise InputError(f"span is {asked.span}: give positions from 0, or leave --span away")
+    if asked.heads == 0 and asked.span is None:
+        raise InputError("nothing to remove: give --heads, --span or both")
+    if asked.softmax == "band" and asked.span is None:
+        raise InputError("softmax band needs a span: give --span, or leave --softmax away")
+    if asked.utterances < 0:
+        raise InputError(f"utterances is {asked.utterances}: give a number, 0 for all")
+    if asked.out.exists():
+        raise InputError(f"{asked.out} exists: give another --out, or remove it")
+    return arguments.run, asked
+
+
+def main() -> None:
+    """Export, from the first part to the last."""
+    run, asked = parse_arguments()
+    config = read_run(run)
+    check(config)
+
+    import jax
+
+    from sat_jax import mesh
+    from sat_jax.audio import dataset
+    from sat_jax.features import frontend
+    from sat_jax.model.cost import forward_flops, parameter_count
+    from sat_jax.model.mockingjay import build_model
+    from sat_jax.model.pruned import refine_params
+    from sat_jax.shapes import SAMPLE_RATE, position_count
+    from sat_jax.study import refine
+    from sat_jax.trace.load import load_model
+
+    # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------
+    size = -(-SIZE // jax.device_count()) * jax.device_count()
+    devices = mesh.build_mesh(Mesh(), size)
+    features = config.features
+    widths = frontend.feature_width(features), frontend.target_width(features)
+    module, width = build_model(config, *widths)
+    found, _, trained = load_model(run / "ckpt", asked.step, module, width, devices)
+    _, _, untrained = load_model(run / "ckpt", 0, module, width, devices)
+    if not found:
+        raise InputError(f"{run}: step 0 is the untrained model; train it, or give another --step")
+    dataset.prepare(config.corpus, print)
+    prepared = dataset.directory_of(config.corpus)
+
+    # --- Cut: the heads that go first, then the spans of those that are left --------------------
+    gone = refine.heads_to_go(run, config.model, asked)
+    small = exported(config, refine.refined(config.model, gone, asked), asked.out, found)
+    check(small)
+    cut, start = (refine_params(each, config.model, small.model) for each in (trained, untrained))
+    print(f"{run}, step {found}: {refine.description(config.model, small.model)}")
+
+    # --- Compare: outputs, and reconstruction of the validation split ---------------------------
+    split = refine.utterances_of(prepared, asked.utterances)
+    compared = refine.compare(config, small, trained, cut, split, size, devices)
+    refine.require_equal(compared)
+    print(
+        f"largest |difference| to the masked model: {compared.difference:.1e} of outputs up to "
+        f"{compared.scale:.1f}, float32, {compared.utterances} utterances of the validation split"
+    )
+    if small.model.spans and small.model.span_softmax == "band":
+        print(
+            f"largest |difference| to the model whose softmax runs over all keys: "
+            f"{compared.paper:.2g}: train it on"
+        )
+    print(
+        f"L1 of the reconstruction, nothing masked: {compared.before:.4f} -> {compared.after:.4f}"
+    )
+
+    # --- Cost: counted, and measured in turns ---------------------------------------------------
+    positions = position_count(config.batches.max_frames, config.model.stack)
+    seconds = positions * config.model.stack * features.hop / SAMPLE_RATE
+    models = {"before": (config.model, trained), "after": (small.model, cut)}
+    parameters = {name: parameter_count(params) for name, (_, params) in models.items()}
+    output_width = config.model.stack * widths[1]
+    flops = {
+        name: forward_flops(model, positions, width, output_width) / seconds
+        for name, (model, _) in models.items()
+    }
+    built = {"before": (module, trained), "after": (build_model(small, *widths)[0], cut)}
+    times = refine.seconds_per_batch(built, positions, width, size, devices)
+    print(f"parameters: {parameters['before']:,} -> {parameters['after']:,}")
+    print(
+        f"FLOPs per second of audio, {positions} positions long: {flops['before'] / 1e6:.1f} M -> "
+        f"{flops['after'] / 1e6:.1f} M, {flops['before'] / flops['after']:.2f} times fewer"
+    )
+    print(
+        f"forward pass of {size} x {positions} positions: {times['before'] * 1e3:.2f} ms -> "
+        f"{times['after'] * 1e3:.2f} ms, {times['before'] / times['after']:.2f} times as fast"
+    )
+
+    # --- Write: a run directory as train.py makes them ------------------------------------------
+    losses = refine.masked_losses(small, (start, cut), prepared, devices)
+    records = {
+        0: losses[0],
+        found: losses[1]
+        | compared._asdict()
+        | {f"parameters_{name}": value for name, value in parameters.items()}
+        | {f"flops_{name}": value for name, value in flops.items()}
+        | {f"seconds_{name}": value for name, value in times.items()},
+    }
+    data = {
+        "directory": str(prepared),
+        "fingerprint": dataset.open_split(prepared, "train").fingerprint,
+        "exported_from": f"{run}, step {found}",
+    }
+    refine.write_run(small, {0: start, found: cut}, records, data, devices)
+    optim = config.optim
+    print(f"wrote {asked.out}, with step {found} and, cut the same way, the untrained step 0")
+    print(f"next: python analyze.py {asked.out}")
+    print(
+        f"or: python train.py {asked.out} --loop.steps N, with N over {found}: a fresh optimiser, "
+        f"and the learning rate anew over N - {found} steps (--optim.peak-lr {optim.peak_lr:g})"
+    )
+
+
+def exported(config: Config, model: Model, out: Path, step: int) -> Config:
+    """The config of the new run: it begins where the old one was, on one device or on copies."""
+    return dataclasses.replace(
+        config,
+        name=out.name,
+        run_dir=out,
+        model=model,
+        mesh=dataclasses.replace(config.mesh, model=1),
+        loop=dataclasses.replace(config.loop, steps=step, first=step),
+    )
+
+
+if __name__ == "__main__":
+    relaunch()
+    guarded(main)

@@ -1,0 +1,109 @@
+"""Queries, keys and values in, attention within a span out, in time and memory linear in length.
+
+Queries are cut into blocks. A block meets its own keys and as many of its neighbours' as the span
+reaches into them, so that no array has a query for every key.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sat_jax.model.dropout import dropout
+from sat_jax.model.products import mixture, scores
+
+# Finite, as in `attention.heads`: a row without any valid key stays finite.
+MASKED = -1e30
+BLOCK = 16
+"""Fewest queries in a block: shorter matrices would not keep a core busy."""
+
+
+def block_shape(length: int, span: int) -> tuple[int, int]:
+    """Queries in a block, and keys that each of them meets, at `length` positions.
+
+    Where neighbours would not save anything, one block holds all.
+    """
+    queries = max(span, BLOCK)
+    keys = queries + 2 * span
+    return (queries, keys) if span >= 0 and keys < length else (length, length)
+
+
+def banded_context(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    valid: jax.Array,
+    spans: tuple[int, ...],
+    drop_key: jax.Array | None = None,
+    rate: float = 0.0,
+) -> jax.Array:
+    """Dot-product attention (B, H, T, K) with the softmax over valid keys within each head's span.
+
+    query, key, value (B, H, T, K), valid (B, T); `spans` are H numbers of positions, -1 is no
+    limit. A query without any valid key in reach, which is padding, gets a finite mixture that
+    means nothing. `drop_key` drops probabilities with probability `rate`.
+    """
+    length = query.shape[2]
+    reach = np.array([span if 0 <= span < length else -1 for span in spans])
+    groups = np.unique(reach).tolist()
+    if len(groups) == 1:
+        return _one_span(query, key, value, valid, groups[0], drop_key, rate)
+    members = [np.flatnonzero(reach == span) for span in groups]
+    contexts = [
+        _one_span(
+            *(part[:, heads] for part in (query, key, value)),
+            valid,
+            span,
+            None if drop_key is None else jax.random.fold_in(drop_key, number),
+            rate,
+        )
+        for number, (span, heads) in enumerate(zip(groups, members, strict=True))
+    ]
+    return jnp.concatenate(contexts, axis=1)[:, np.argsort(np.concatenate(members))]
+
+
+def _one_span(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    valid: jax.Array,
+    span: int,
+    drop_key: jax.Array | None,
+    rate: float,
+) -> jax.Array:
+    """`banded_context` of heads that share one span."""
+    b, h, t, k = query.shape
+    queries, keys = block_shape(t, span)
+    beside = (keys - queries) // 2
+    blocks = -(-t // queries)
+
+    def folded(array: jax.Array) -> jax.Array:
+        # Blocks stand beside heads: the products know one axis for both.
+        return array.reshape(b, h * blocks, array.shape[-2], k)
+
+    query = folded(_blocks(query, queries))
+    key, value = (folded(_with_neighbours(_blocks(part, queries), beside)) for part in (key, value))
+    heard = _with_neighbours(_blocks(valid[:, None, :, None], queries), beside)[..., 0]
+    offset = np.arange(keys)[None, :] - beside - np.arange(queries)[:, None]
+    near = np.abs(offset) <= span if span >= 0 else np.ones_like(offset, bool)
+    mask = jnp.where(heard[:, :, :, None, :] & near, 0.0, MASKED)
+    logits = scores(query * k**-0.5, key).reshape(b, h, blocks, queries, keys)
+    probs = dropout(drop_key, jax.nn.softmax(logits + mask, axis=-1), rate)
+    probs = probs.reshape(b, h * blocks, queries, keys).astype(value.dtype)
+    return mixture(probs, value).reshape(b, h, blocks * queries, k)[:, :, :t]
+
+
+def _blocks(array: jax.Array, width: int) -> jax.Array:
+    """(B, H, T, K) as blocks (B, H, N, width, K), the last one filled up with 0."""
+    b, h, t, k = array.shape
+    array = jnp.pad(array, ((0, 0), (0, 0), (0, -t % width), (0, 0)))
+    return array.reshape(b, h, -1, width, k)
+
+
+def _with_neighbours(blocks: jax.Array, beside: int) -> jax.Array:
+    """Blocks (B, H, N, W, K) with `beside` positions of both neighbours, 0 beyond the ends."""
+    if not beside:
+        return blocks
+    none = jnp.zeros_like(blocks[:, :, :1, :beside])
+    before = jnp.concatenate([none, blocks[:, :, :-1, -beside:]], axis=2)
+    after = jnp.concatenate([blocks[:, :, 1:, :beside], none], axis=2)
+    return jnp.concatenate([before, blocks, after], axis=3)

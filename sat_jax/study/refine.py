@@ -1,0 +1,293 @@
+"""A run and what to cut from it in; the smaller model, how it compares and its run directory out.
+
+The masked model is the whole one with gates and spans: what the smaller one has to agree with.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh as DeviceMesh
+
+from sat_jax import checkpoint, mesh
+from sat_jax.audio import dataset
+from sat_jax.config import Config, Export, Model
+from sat_jax.config_json import write_config
+from sat_jax.errors import InputError
+from sat_jax.features import batches, frontend
+from sat_jax.model.attention.heads import NO_SPAN
+from sat_jax.model.mockingjay import build_model, stack_frames
+from sat_jax.pretrain import log, optim, step
+from sat_jax.study import ablate_plan as plans
+from sat_jax.study.heads import read_heads
+from sat_jax.study.subject import edges_of, spread
+from sat_jax.trace.importance import reconstruction_error
+
+TOLERANCE = 1e-5
+"""Largest difference to the masked model, as a share of its largest output where that is over 1."""
+ROUNDS = 25
+"""Batches that every model is timed on, in turns."""
+
+
+def heads_to_go(run: Path, model: Model, asked: Export) -> np.ndarray:
+    """The heads, flat, that go first of those that a run has left.
+
+    Raises `InputError` where the ordering cannot be read, or names too few heads.
+    """
+    if not asked.heads:
+        return np.arange(0)
+    shape = model.layers, model.heads
+    if asked.order is not None:
+        order = plans.read_order(asked.order, shape, "order")
+    else:
+        metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", model)._asdict())
+        order = (metrics | plans.reversed_orders(metrics))[asked.by]
+    left = [layer * shape[1] + head for layer, row in enumerate(model.heads_left) for head in row]
+    order = order[np.isin(order, left)]
+    if asked.heads > len(order):
+        raise InputError(
+            f"heads is {asked.heads}, and the ordering has {len(order)} of the {len(left)} heads "
+            "that are left: give fewer"
+        )
+    return order[: asked.heads]
+
+
+def refined(model: Model, gone: np.ndarray, asked: Export) -> Model:
+    """The model without the heads `gone` (flat), and with the span that is asked for.
+
+    Raises `InputError` where spans that it has already act in another way.
+    """
+    if asked.span is not None and model.spans and model.span_softmax != asked.softmax:
+        raise InputError(
+            f"softmax is {asked.softmax}, and the run has spans of its own with "
+            f"{model.span_softmax}: give --softmax {model.span_softmax}"
+        )
+    span = -1 if asked.span is None else asked.span
+    cut = set(gone.tolist())
+    rows = [
+        [
+            (head, own if span < 0 else span if own < 0 else min(own, span))
+            for head, own in zip(heads, spans, strict=True)
+            if layer * model.heads + head not in cut
+        ]
+        for layer, (heads, spans) in enumerate(zip(model.heads_left, model.spans_left, strict=True))
+    ]
+    limited = any(own >= 0 for row in rows for _, own in row)
+    return dataclasses.replace(
+        model,
+        kept=tuple(tuple(head for head, _ in row) for row in rows),
+        spans=tuple(tuple(own for _, own in row) for row in rows) if limited else (),
+        span_softmax=asked.softmax if asked.span is not None else model.span_softmax,
+        scan_layers=False,
+    )
+
+
+def description(before: Model, after: Model) -> str:
+    """How many heads are gone, and what limits the others."""
+    counts = [len(heads) for heads in after.heads_left]
+    had = sum(len(heads) for heads in before.heads_left)
+    spans = sorted({span for row in after.spans for span in row})
+    names = ", ".join("no limit" if span < 0 else str(span) for span in spans)
+    limits = f"; spans {names} ({after.span_softmax})" if spans else ""
+    return f"{sum(counts)} of {had} heads left, by layer {' '.join(map(str, counts))}{limits}"
+
+
+def cut_of(model: Model) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gates (L, H) and spans (L, H), None for none, that make the whole model equal to `model`."""
+    gate = np.zeros((model.layers, model.heads), np.float32)
+    span = np.full(gate.shape, NO_SPAN, np.int32)
+    for layer, (heads, spans) in enumerate(zip(model.heads_left, model.spans_left, strict=True)):
+        for head, own in zip(heads, spans, strict=True):
+            gate[layer, head] = 1.0
+            span[layer, head] = own if own >= 0 else NO_SPAN
+    return gate, span if model.spans else None
+
+
+class Compared(NamedTuple):
+    """A model before and after, on utterances of the validation split, in float32."""
+
+    difference: float
+    """Largest |difference| of an output to that of the masked model."""
+    scale: float
+    """Largest |output| of the masked model."""
+    paper: float
+    """The same to the masked model whose softmax runs over all keys."""
+    before: float
+    """Mean L1 between output and clean target, nothing masked."""
+    after: float
+    utterances: int
+
+
+def compare(
+    config: Config,
+    small: Config,
+    whole_params: Any,
+    small_params: Any,
+    split: Any,
+    size: int,
+    devices: DeviceMesh,
+) -> Compared:
+    """Run the models of both configs, and the masked ones, on every utterance of a split."""
+    features, stack = config.features, config.model.stack
+    gate, span = cut_of(small.model)
+    whole, ours = (_exact(each) for each in (config, small))
+    masked, paper = (
+        whole.clone(config=dataclasses.replace(whole.config, span_softmax=kind))
+        for kind in (small.model.span_softmax, "row")
+    )
+    hear = mesh.by_device(functools.partial(frontend.featurise, features=features), devices)
+
+    def run(params: Any, cut: Any, audio: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
+        inputs, targets, frames = hear(audio, lengths)
+        targets, _ = stack_frames(targets, frames, stack)
+        inputs, valid = stack_frames(inputs, frames, stack)
+        before = whole.apply({"params": params}, inputs, valid)
+        after = ours.apply({"params": cut}, inputs, valid)
+        outputs = {
+            "difference": masked.apply({"params": params}, inputs, valid, gate=gate, span=span),
+            "paper": paper.apply({"params": params}, inputs, valid, gate=gate, span=span),
+        }
+        seen = valid[:, :, None]
+        apart = {
+            name: jnp.where(seen, jnp.abs(output - after), 0.0).max((1, 2))
+            for name, output in outputs.items()
+        }
+        return apart | {
+            "scale": jnp.where(seen, jnp.abs(outputs["difference"]), 0.0).max((1, 2)),
+            "before": reconstruction_error(before, targets, valid),
+            "after": reconstruction_error(after, targets, valid),
+        }
+
+    compiled = jax.jit(run, out_shardings=mesh.replicated(devices))
+    edges = edges_of(config, split, None, config.batches.buckets)
+    read = batches.eval_batches(split, edges, size, features, stack, skip_short=True)
+    rows = []
+    # A GPU would round the factors of float32 products by default.
+    with jax.default_matmul_precision("highest"):
+        for batch in read:
+            placed = mesh.place_batch((batch.audio, batch.lengths), devices)
+            found = compiled(whole_params, small_params, *placed)
+            rows.append({k: np.asarray(v)[batch.index >= 0] for k, v in found.items()})
+    values = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    largest = {name: float(values[name].max()) for name in ("difference", "scale", "paper")}
+    means = {name: float(values[name].mean()) for name in ("before", "after")}
+    return Compared(**largest, **means, utterances=len(values["scale"]))
+
+
+def _exact(config: Config) -> Any:
+    """The model of a config with unrolled layers, in float32."""
+    model = dataclasses.replace(config.model, compute_dtype="float32", scan_layers=False)
+    return module_of(dataclasses.replace(config, model=model))[0]
+
+
+def module_of(config: Config) -> tuple[Any, int]:
+    """The model of a config and the width of its input."""
+    features = config.features
+    return build_model(config, frontend.feature_width(features), frontend.target_width(features))
+
+
+def require_equal(compared: Compared) -> None:
+    """Raise `InputError` where the smaller model is not the masked one."""
+    allowed = TOLERANCE * max(compared.scale, 1.0)
+    if not compared.difference <= allowed:
+        raise InputError(
+            f"outputs differ from the masked model by {compared.difference:.1e}, over "
+            f"{allowed:.1e}: nothing was written; check the checkpoint, or give another --step"
+        )
+
+
+def seconds_per_batch(
+    models: Mapping[str, tuple[Any, Any]],
+    positions: int,
+    width: int,
+    size: int,
+    devices: DeviceMesh,
+) -> dict[str, float]:
+    """Median seconds of a forward pass over `size` utterances of `positions` for each model.
+
+    Models are (module, parameters) with inputs of `width`; they take turns, so that a busy machine
+    slows all of them.
+    """
+    inputs = np.random.default_rng(0).normal(size=(size, positions, width)).astype(np.float32)
+    placed = mesh.place_batch((inputs, np.ones((size, positions), bool)), devices)
+    runs: dict[str, Callable[[], jax.Array]] = {}
+    for name, (module, params) in models.items():
+        forward = jax.jit(lambda p, x, v, module=module: module.apply({"params": p}, x, v))
+        runs[name] = functools.partial(forward, params, *placed)
+        runs[name]().block_until_ready()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run().block_until_ready()
+            times[name].append(time.perf_counter() - began)
+    return {name: float(np.median(each)) for name, each in times.items()}
+
+
+def masked_losses(
+    config: Config, checkpoints: Sequence[Any], prepared: Path, devices: DeviceMesh
+) -> list[dict[str, float]]:
+    """The losses that train.py evaluates, on the same batches and masks, of each parameters."""
+    features, stack = config.features, config.model.stack
+    train, valid = (dataset.open_split(prepared, name) for name in ("train", "valid"))
+    how = (config.batches, features, stack, config.seed)
+    quiet = {"skip_short": config.corpus.skip_bad, "say": lambda _: None}
+    edges = batches.train_plan(train, *how, **quiet).edges
+    featurise = functools.partial(frontend.featurise, features=features)
+    evaluate = step.valid_step(config, module_of(config)[0], featurise, devices)
+    losses: list[list[Any]] = [[] for _ in checkpoints]
+    with contextlib.closing(batches.train_batches(valid, *how, **quiet, edges=edges)) as stream:
+        for number in range(config.loop.valid_batches):
+            batch = next(stream)
+            placed = mesh.place_batch((batch.audio, batch.lengths), devices)
+            for params, found in zip(checkpoints, losses, strict=True):
+                found.append(evaluate(params, *placed, np.int32(number)))
+    means = [jax.tree.map(lambda *values: float(np.mean(values)), *found) for found in losses]
+    return [{f"valid_{name}": value for name, value in m._asdict().items()} for m in means]
+
+
+def write_run(
+    config: Config,
+    params: Mapping[int, Any],
+    records: Mapping[int, Mapping[str, float]],
+    data: dict[str, Any],
+    devices: DeviceMesh,
+) -> None:
+    """Make the run directory of `config`, whole or not at all.
+
+    `params` are parameters by step; each is saved with an optimiser that has seen nothing yet.
+    `records` are lines of metrics.jsonl by step, `data` is the manifest's.
+    """
+    out = config.directory
+    temporary = out.with_name(f".{out.name}.tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    log.make_directory(temporary)
+    write_config(temporary / "config.json", config)
+    tx = optim.optimizer(config.optim, config.loop.steps)
+    manager = checkpoint.open_checkpoints(temporary / "ckpt", config.loop.keep)
+    for number, each in sorted(params.items()):
+        state = step.TrainState(jnp.int32(number), None, tx.init(each), jnp.zeros(2))
+        checkpoint.save(manager, number, each, state)
+    checkpoint.finish(manager)
+    manager.close()
+    sinks = log.open_sinks(temporary, max(params))
+    for number, values in sorted(records.items()):
+        log.write_metrics(sinks, number, dict(values))
+    sinks.jsonl.close()
+    sinks.events.close()
+    log.write_manifest(temporary, data, [str(device) for device in devices.devices.flat])
+    temporary.replace(out)
+
+
+def utterances_of(prepared: Path, most: int) -> Any:
+    """At most so many utterances of the validation split, evenly spread; 0 is all."""
+    return spread(dataset.open_split(prepared, "valid"), most)

@@ -1,0 +1,41 @@
+"""Tuned candidates in, those that stand for their kind out: the best on the tuning utterances."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sat_jax.study.boundaries import SPECTRAL, Chosen, Tuned
+
+
+class Entry(NamedTuple):
+    """A candidate that stands for its kind."""
+
+    name: str
+    index: int
+    """Among all candidates of its source."""
+    place: Chosen
+    tried: int
+
+
+def spectral_entries(tuned: Tuned) -> list[Entry]:
+    """The better normalisation of MFCC and of log-mel."""
+    kinds = list(SPECTRAL)
+    entries = []
+    for kind in ("MFCC", "log-mel"):
+        members = [i for i, name in enumerate(kinds) if name.split(",")[0] == kind]
+        best = max(members, key=lambda i: tuned.r[i])
+        entries.append(Entry(kind, best, Chosen(best, 0), len(members)))
+    return entries
+
+
+def model_entries(tuned: Tuned, left: np.ndarray) -> list[Entry]:
+    """The best hidden state and the best of the heads in `left` (L, H), which come first."""
+    n, layers = int(left.sum()), len(left)
+    state, head = int(tuned.r[n:].argmax()), int(tuned.r[:n].argmax())
+    layer, number = np.argwhere(left)[head].tolist()
+    # Among the rows of its layer, which are those of the heads that are left.
+    member = int(left[layer, :number].sum())
+    return [
+        Entry(f"hidden layer {state}", n + state, Chosen(layers + state, 0), layers + 1),
+        Entry(f"head L{layer + 1} H{number + 1}", head, Chosen(layer, member), n),
+    ]

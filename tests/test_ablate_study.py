@@ -1,0 +1,741 @@
+"""The ablation study: a trained run end to end, interrupted and damaged, and its own steps."""
+
+import csv
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trees
+from test_end_to_end import ENVIRONMENT, command, python
+from two_processes import ROOT
+
+from sat_jax import mesh
+from sat_jax.analysis.ablate import FULL, make_settings, take
+from sat_jax.config import Ablation, Analysis, Corpus, Model
+from sat_jax.errors import InputError
+from sat_jax.figures import style
+from sat_jax.study import ablate
+from sat_jax.study.ablate_speech import (
+    TEST,
+    TRAIN,
+    VALID,
+    Speech,
+    interleave,
+    open_speech,
+    speaker_parts,
+)
+from sat_jax.study.ablate_store import Store, keys_of
+from sat_jax.study.ablate_tasks import pooled_means, questions_of
+from sat_jax.study.heads import KeptHeads
+from sat_jax.study.subject import open_subject
+from sat_jax.trace.capture import capture
+
+L, H = 2, 4
+TASKS = ("reconstruction", "phone", "speaker-frame", "speaker-utterance")
+SHORT = ["--loop.steps", "30", "--loop.valid-every", "30", "--loop.checkpoint-every", "30"]
+SMALL = {"train_utterances": 12, "valid_utterances": 4, "test_utterances": 4, "max_frames": 96}
+SMALL |= {"probe_steps": 10, "hidden": 8, "draws": 2}
+DRAWS = 50
+
+
+def options(**changes):
+    """SMALL and more as the command line has it."""
+    known = {f"--ablate.{name.replace('_', '-')}": v for name, v in (SMALL | changes).items()}
+    text = [each for name, value in known.items() for each in (name, str(value))]
+    return ["--only", "ablate", "--draws", str(DRAWS), *text]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("runs") / "reference"
+    result = python(*command(path, data, *SHORT))
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def place(out):
+    """A directory for results in which the heads study has been, with numbers made up."""
+    rng = np.random.default_rng(7)
+    kinds = ("global", "vertical", "diagonal")
+    rows = [
+        {"layer": layer + 1, "head": head + 1, "category": kinds[(layer + head) % 3]}
+        | {name: round(rng.random(), 3) for name in KeptHeads._fields[1:]}
+        for layer, head in np.ndindex(L, H)
+    ]
+    style.write_table(out / "analysis" / "heads.csv", rows)
+    return out
+
+
+@pytest.fixture(scope="module")
+def full(run):
+    """Results of the full preset, and what was said."""
+    result = python(sys.executable, "analyze.py", str(place(run)), *options(preset="full"))
+    assert result.returncode == 0, result.stderr
+    return run, result.stdout
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def number(row, name="value"):
+    return float(row[name])
+
+
+# --- The full preset, as a user runs it -----------------------------------------------------------
+
+
+def test_full_leaves_tables_figures_and_sections(full):
+    run, said = full
+    stems = ["task_curves", "reversed_curves", "compared_curves", "area_chart", "rank_scatter"]
+    stems += ["rank_correlations", "leave_one_out", "span_curves", "span_grid"]
+    for stem in stems:
+        for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):
+            assert (run / "figures" / f"{stem}.{suffix}").stat().st_size > size, (stem, suffix)
+    for name in ("ablation.csv", "ablation.npz", "ablation_areas.csv"):
+        assert (run / "analysis" / name).stat().st_size > 1000
+    assert [p.name for p in (run / "analysis" / "leaves").glob("*/*")] == ["leaves.npz"]
+    report = (run / "report.html").read_text()
+    headings = ["What is left when heads go", "Which order is cheapest"]
+    headings.append("One head, or far keys, taken away")
+    places = [report.index(f"{heading}</h2>") for heading in headings]
+    assert places == sorted(places)
+    for name in ("ablation.csv", "ablation.npz"):
+        assert name in report
+    sections = json.loads((run / "analysis" / "sections" / "ablate.json").read_text())
+    assert [section[0] for section in sections] == headings
+    assert "12 utterances to learn from, 4 to stop by, 4 to test on" in said
+    assert "Traceback" not in said
+
+
+def test_intervals_hold_their_values(full):
+    rows = table(full[0] / "analysis" / "ablation.csv")
+    assert {row["task"] for row in rows} == set(TASKS)
+    measures = {(row["task"] == "reconstruction", row["measure"]) for row in rows}
+    assert measures == {(True, "l1"), (False, "accuracy"), (False, "macro_f1")}
+    assert {row["probes"] for row in rows if row["task"] != "reconstruction"} == {"anew", "frozen"}
+    for row in rows:
+        low, value, high = (number(row, f"value{end}") for end in ("_low", "", "_high"))
+        assert low <= high
+        # Macro-F1 leaves classes out of some draws, so its draws lie elsewhere than its value.
+        assert row["measure"] == "macro_f1" or low - 1e-6 <= value <= high + 1e-6
+        assert row["measure"] == "l1" or 0 <= low <= high <= 100
+    for row in table(full[0] / "analysis" / "ablation_areas.csv"):
+        assert number(row, "area_low") <= number(row, "area") <= number(row, "area_high")
+        assert 0 <= int(row["removable"]) <= L * H
+
+
+def test_what_is_the_same_setting_has_the_same_value(full):
+    same = {}
+    for row in table(full[0] / "analysis" / "ablation.csv"):
+        about = row["task"], row["probes"], row["measure"]
+        if row["pruned"] == "0" and row["span"] == "full":
+            same.setdefault(("intact", *about), []).append(row)
+        if row["pruned"] == str(L * H):
+            # Spans of heads that are gone mean nothing, but maps that replace are limited too.
+            same.setdefault((row["kind"], *about), []).append(row)
+    assert len(same) == 3 * (1 + 2 * 3 * 2)
+    for rows in same.values():
+        assert len(rows) > 3
+        for end in ("", "_low", "_high"):
+            assert len({row[f"value{end}"] for row in rows}) == 1
+    studies = {row["study"] for row in same["intact", "reconstruction", "", "l1"]}
+    assert studies == {"order", "span", "grid", "single"}
+
+
+def test_every_point_of_every_ordering_is_there(full):
+    rows = table(full[0] / "analysis" / "ablation.csv")
+    rows = [r for r in rows if r["study"] == "order" and r["task"] == "reconstruction"]
+    plain = ["globalness", "verticality", "diagonality", "weight", "layer", "gradient"]
+    plain.append("leave-one-out")
+    names = {name + end for name in plain for end in ("", " reversed")} | {"random"}
+    assert {row["ordering"] for row in rows} == names
+    for name in names:
+        for draw in range(2 if name == "random" else 1):
+            pruned = [
+                int(row["pruned"])
+                for row in rows
+                if (row["ordering"], row["draw"], row["kind"]) == (name, str(draw), "zero")
+            ]
+            assert pruned == list(range(L * H + 1))
+
+
+def test_heads_go_in_the_order_of_their_values(full):
+    run, _ = full
+    heads = table(run / "analysis" / "heads.csv")
+    arrays = np.load(run / "analysis" / "ablation.npz")
+    for name, sign in (("globalness", -1), ("weight", 1)):
+        expected = np.argsort([sign * number(row, name) for row in heads], kind="stable")
+        np.testing.assert_array_equal(order_of(arrays, name), expected)
+        np.testing.assert_array_equal(order_of(arrays, f"{name} reversed"), expected[::-1])
+    single = [row for row in table(run / "figures" / "leave_one_out.csv") if "recon" in row["task"]]
+    assert len(single) == L * H
+    change = [number(row, "change") for row in single]
+    np.testing.assert_array_equal(order_of(arrays, "leave-one-out"), np.argsort(change))
+
+
+def order_of(arrays, name):
+    """The order in which heads go, read from the gates."""
+    mine = (arrays["row_ordering"] == name) & (arrays["row_study"] == "order")
+    mine &= arrays["row_kind"] == "zero"
+    gates = arrays["gate"][mine][np.argsort(arrays["row_pruned"][mine])].reshape(L * H + 1, -1)
+    return (gates[:-1] - gates[1:]).argmax(1)
+
+
+def test_values_are_those_of_the_arrays(full):
+    run, _ = full
+    arrays = np.load(run / "analysis" / "ablation.npz")
+    rows = table(run / "analysis" / "ablation.csv")
+    l1 = [number(row) for row in rows if row["measure"] == "l1"]
+    np.testing.assert_allclose(arrays["reconstruction"].mean(1), l1, rtol=1e-5)
+    assert arrays["reconstruction"].shape == (len(l1), 4)
+    right = [r for r in rows if (r["task"], r["probes"]) == ("speaker-utterance", "anew")]
+    right = [number(row) for row in right if row["measure"] == "accuracy"]
+    hits = arrays["speaker_utterance_anew_hits"]
+    np.testing.assert_allclose(100 * hits.mean((1, 2)), right, rtol=1e-5)
+
+
+def test_areas_are_those_of_the_curves(full):
+    run, _ = full
+    areas = table(run / "figures" / "area_chart.csv")
+    curves = table(run / "figures" / "reversed_curves.csv")
+    assert len(areas) == 4 * 15
+    for row in areas:
+        mine = [c for c in curves if all(c[k] == row[k] for k in ("task", "ordering"))]
+        if not mine:
+            continue
+        values = np.array([number(point) for point in mine])
+        expected = ((values[1:] + values[:-1]) / 2).mean()
+        assert number(row, "area") == pytest.approx(expected, rel=1e-5)
+        assert (number(row, "intact"), number(row, "all_pruned")) == (values[0], values[-1])
+
+
+def test_correlations_of_rankings(full):
+    rows = table(full[0] / "figures" / "rank_correlations.csv")
+    found = {(row["ordering"], row["other"]): number(row, "spearman") for row in rows}
+    assert len(found) == 7 * 7
+    for (first, second), value in found.items():
+        assert value == pytest.approx(found[second, first])
+        assert abs(value) <= 1 + 1e-9
+        assert first != second or value == pytest.approx(1)
+    ranks = table(full[0] / "figures" / "rank_scatter.csv")
+    both = [[int(row[f"goes_by_{name}"]) for row in ranks] for name in ("globalness", "weight")]
+    assert found["globalness", "weight"] == pytest.approx(np.corrcoef(both)[0, 1], abs=1e-6)
+
+
+# --- Killed in the middle -------------------------------------------------------------------------
+
+
+FEW = {"preset": "coarse", "memory_mib": 1}
+
+
+def analyse(run, out, **changes):
+    tasks = ["--ablate.tasks", "reconstruction", "phone"]
+    return [
+        *(sys.executable, "analyze.py", str(run), "--out", str(out)),
+        *(*options(**(FEW | changes)), *tasks),
+    ]
+
+
+def test_killed_it_goes_on_and_fresh_it_begins_to_the_same_bytes(run, tmp_path):
+    whole, killed = (place(tmp_path / name) for name in ("whole", "killed"))
+    result = python(*analyse(run, whole))
+    assert result.returncode == 0, result.stderr
+    assert "were measured before" not in result.stdout
+    with subprocess.Popen(
+        analyse(run, killed), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(killed.glob("analysis/leaves/*/00001.npz")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    assert not (killed / "analysis" / "ablation.csv").exists()
+    kept = [len(np.load(p)["key"]) for p in sorted(killed.glob("analysis/leaves/*/*.npz"))]
+    result = python(*analyse(run, killed))
+    assert result.returncode == 0, result.stderr
+    done, of = map(int, re.search(r"(\d+) of (\d+) settings were mea", result.stdout).groups())
+    assert 0 < done == sum(kept) < of
+    for name in ("ablation.csv", "ablation_areas.csv", "ablation.npz"):
+        ours, theirs = (out / "analysis" / name for out in (killed, whole))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+# --- In this process: other settings of the same run ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studied(run):
+    """A function that makes the study into a directory; gives what it said and its rows."""
+    build = mesh.build_mesh
+    patch = pytest.MonkeyPatch()
+    patch.setattr(style, "save", lambda figure, directory, stem: None)
+
+    def on_one(axes, size):
+        del axes, size
+        auto = (jax.sharding.AxisType.Auto,) * 3
+        names = ("data", "fsdp", "model")
+        return jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
+
+    patch.setattr(mesh, "build_mesh", on_one)
+
+    def study(out, analysis=None, **changes):
+        analysis = analysis or Analysis(draws=DRAWS, out=out)
+        settings = {"preset": "coarse", "tasks": TASKS[:2]} | SMALL | changes
+        analysis = dataclasses.replace(analysis, ablate=Ablation(**settings))
+        said = []
+        subject = open_subject(run, analysis)._replace(say=said.append)
+        sections = ablate.study(subject)
+        path = out / "analysis" / "ablation.csv"
+        rows = table(path) if path.exists() else []
+        return SimpleNamespace(said=said, rows=rows, sections=sections, subject=subject, path=path)
+
+    yield study
+    patch.undo()
+    assert mesh.build_mesh is build
+
+
+@pytest.fixture(scope="module")
+def coarse(studied, tmp_path_factory):
+    return studied(place(tmp_path_factory.mktemp("coarse") / "out"))
+
+
+def curve(rows, ordering, task="reconstruction", probes="", measure="l1"):
+    about = (ordering, task, probes, measure, "0")
+    names = ("ordering", "task", "probes", "measure", "draw")
+    return [number(row) for row in rows if tuple(row[name] for name in names) == about]
+
+
+def heard(subject):
+    """Batches of the study, as host arrays with the utterances' parts."""
+    speech = open_speech(subject)
+    for batch in speech.heard:
+        rows = batch.utterance >= 0
+        part = np.where(rows, speech.part[batch.utterance], -1)
+        yield *(np.asarray(each) for each in batch[:3]), part
+
+
+def mean_error(subject, **arguments):
+    """Mean L1 of the test utterances by a plain call of the model."""
+    params = jax.device_get(subject.checkpoints[0].params)
+    apply = jax.jit(lambda x, v: subject.module.apply({"params": params}, x, v, **arguments))
+    errors = []
+    for inputs, targets, valid, part in heard(subject):
+        wrong = np.abs(np.asarray(apply(inputs, valid)) - targets)
+        errors += [wrong[i][valid[i]].mean() for i in np.flatnonzero(part == TEST)]
+    assert len(errors) == SMALL["test_utterances"]
+    return np.mean(errors)
+
+
+def test_reconstruction_is_that_of_the_model(coarse):
+    found = curve(coarse.rows, "globalness")
+    assert len(found) == 7
+    assert found[0] == pytest.approx(mean_error(coarse.subject), rel=1e-5)
+    none = mean_error(coarse.subject, gate=np.zeros((L, H)))
+    assert found[-1] == pytest.approx(none, rel=1e-5)
+    assert abs(found[0] - found[-1]) > 1e-4
+
+
+def test_coarse_has_fewer_figures(coarse):
+    assert [section.heading for section in coarse.sections] == [
+        *("What is left when heads go", "Which order is cheapest")
+    ]
+    stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}
+    assert stems == {"task_curves", "compared_curves", "area_chart"} | {
+        *("rank_scatter", "rank_correlations")
+    }
+
+
+def test_a_damaged_file_is_told_and_made_anew(coarse, studied):
+    out = coarse.path.parent.parent
+    before = coarse.path.read_bytes()
+    (leaves,) = out.glob("analysis/leaves/*/*.npz")
+    leaves.write_bytes(leaves.read_bytes()[:-200])
+    again = studied(out)
+    told = [line for line in again.said if str(leaves) in line]
+    assert len(told) == 1
+    assert "cannot be read" in told[0]
+    assert "made anew" in told[0]
+    assert again.path.read_bytes() == before
+    once_more = studied(out)
+    assert not [line for line in once_more.said if "cannot be read" in line]
+    assert once_more.path.read_bytes() == before
+
+
+def test_plain_passes_give_the_same_tables(studied, coarse, tmp_path):
+    plain = studied(place(tmp_path / "vmap"), engine="vmap", tasks=("reconstruction",))
+    ours = [row for row in coarse.rows if row["task"] == "reconstruction"]
+    assert len(plain.rows) == len(ours) > 0
+    for mine, theirs in zip(plain.rows, ours, strict=True):
+        for name, value in theirs.items():
+            if name.startswith("value"):
+                assert number(mine, name) == pytest.approx(float(value), abs=1e-4)
+            else:
+                assert mine[name] == value
+
+
+def test_pruned_heads_may_get_their_mean_attention(studied, coarse, tmp_path):
+    mean = studied(place(tmp_path / "mean"), kind="mean", tasks=("reconstruction",))
+    found = curve(mean.rows, "globalness")
+    assert {row["kind"] for row in mean.rows} == {"mean"}
+    assert found[0] == pytest.approx(curve(coarse.rows, "globalness")[0], rel=1e-6)
+    total, pairs = 0.0, 0.0
+    params = jax.device_get(mean.subject.checkpoints[0].params)
+    for inputs, _, valid, part in heard(mean.subject):
+        for i in np.flatnonzero(part == TRAIN):
+            row, length = slice(i, i + 1), valid[i].sum()
+            trace = capture(mean.subject.module, params, inputs[row], valid[row])
+            maps = np.stack([probs[0] for probs in trace.probs]).astype(np.float64)
+            real = np.zeros(maps.shape[2:])
+            real[:length, :length] = 1
+            total, pairs = total + maps * real, pairs + real
+    maps = (total / np.maximum(pairs, 1)).astype(np.float32)
+    expected = mean_error(mean.subject, swap=np.ones((L, H), bool), maps=maps)
+    assert found[-1] == pytest.approx(expected, rel=1e-4)
+    assert found[-1] != pytest.approx(curve(coarse.rows, "globalness")[-1], rel=1e-4)
+
+
+def test_an_order_of_the_user_and_probes_of_another_layer(studied, coarse, tmp_path):
+    order = tmp_path / "order.csv"
+    order.write_text("layer,head\n" + "".join(f"{layer},{h}\n" for layer in (2, 1) for h in
+                                              (3, 1, 2, 4)))  # fmt: skip
+    first = studied(*(place(tmp_path / "first"),), order=order, layer=1, preset="default", draws=0)
+    # Heads of layer 2 do nothing to layer 1, which the probes read.
+    for probes in ("anew", "frozen"):
+        accuracy = curve(first.rows, "user", "phone", probes, "accuracy")
+        assert len(accuracy) == L * H + 1
+        assert len(set(accuracy[: H + 1])) == 1
+    hits = np.load(first.path.with_suffix(".npz"))["phone_anew_hits"]
+    mine = [i for i, row in enumerate(first.rows[: len(hits)]) if row["ordering"] == "user"]
+    np.testing.assert_array_equal(hits[mine[0]], hits[mine[H]])
+    assert (hits[mine[H]] != hits[mine[-1]]).any()
+    # The reconstruction is that of the whole model all the same.
+    errors = curve(first.rows, "user")
+    assert len(set(errors)) == L * H + 1
+    gate = np.ones((L, H))
+    gate[1, [2, 0]] = 0
+    assert errors[2] == pytest.approx(mean_error(first.subject, gate=gate), rel=1e-5)
+    assert errors[0] == pytest.approx(curve(coarse.rows, "weight")[0], rel=1e-6)
+
+
+def test_speech_of_one_speaker_without_labels_leaves_tasks_out_in_words(studied, data, tmp_path):
+    tree = trees.write_folder(
+        tmp_path / "plain", trees.speak(speakers=1, utterances=6), textgrids=False
+    )
+    corpus = Corpus(kind="folder", path=tree, data_dir=data)
+    out = place(tmp_path / "out")
+    analysis = Analysis(draws=DRAWS, out=out, corpus=corpus, split="all")
+    found = studied(out, analysis, tasks=TASKS)
+    said = "\n".join(found.said)
+    assert "phone is left out, as the corpus has no phone labels" in said
+    for name in ("speaker-frame", "speaker-utterance"):
+        assert f"{name} is left out: no two speakers" in said
+    assert "three parts of the all split, utterance by utterance" in said
+    assert {row["task"] for row in found.rows} == {"reconstruction"}
+    none = studied(out, analysis, tasks=("phone",))
+    assert none.sections == []
+    assert "no task is left to ask" in none.said[-1]
+    few = studied(tmp_path / "few", dataclasses.replace(analysis, max_utterances=2))
+    assert few.sections == []
+    assert "1, 0, 1 utterances to learn from, to stop by and to test on are too few" in few.said[-1]
+
+
+# --- What cannot work -----------------------------------------------------------------------------
+
+
+def asked(**changes):
+    analysis = SimpleNamespace(ablate=dataclasses.replace(Ablation(), **changes))
+    return SimpleNamespace(analysis=analysis, config=SimpleNamespace(model=Model(layers=3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer": 0}, "ablate.layer is 0: give 1 to 3"),
+        ({"layer": 4}, "ablate.layer is 4: give 1 to 3"),
+        ({"train_utterances": 0}, "ablate.train-utterances is 0: give at least 1"),
+        ({"valid_utterances": 0}, "ablate.valid-utterances is 0: give at least 1"),
+        ({"test_utterances": -1}, "ablate.test-utterances is -1: give at least 1"),
+        ({"probe_seeds": 0}, "ablate.probe-seeds is 0: give at least 1"),
+        ({"probe_steps": 0}, "ablate.probe-steps is 0: give at least 1"),
+        ({"probe_batch": 0}, "ablate.probe-batch is 0: give at least 1"),
+        ({"hidden": 0}, "ablate.hidden is 0: give at least 1"),
+        ({"memory_mib": 0}, "ablate.memory-mib is 0: give at least 1"),
+        ({"draws": -1}, "ablate.draws is -1: give at least 0"),
+        ({"max_frames": 2}, "ablate.max-frames is 2: give at least 3"),
+        ({"probe_rate": 0.0}, "ablate.probe-rate is 0.0: give a positive number"),
+        ({"probe_rate": float("nan")}, "ablate.probe-rate is nan: give a positive number"),
+        ({"tasks": ()}, "ablate.tasks is empty: give at least one"),
+    ],
+)
+def test_settings_that_mean_nothing_are_errors(changes, message):
+    ablate.check(asked())
+    with pytest.raises(InputError, match=re.escape(message)):
+        ablate.check(asked(**changes))
+
+
+@pytest.mark.parametrize("only", [("ablate",), ()])
+@pytest.mark.parametrize("obstacle", ["processes", "refined"])
+def test_where_it_cannot_be_made_it_says_so(monkeypatch, only, obstacle):
+    said, model = [], Model()
+    message = "needs a whole model"
+    if obstacle == "processes":
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        message = "runs in one process.*without --distributed"
+    else:
+        model = SimpleNamespace(refined=True)
+    subject = SimpleNamespace(
+        run="runs/toy",
+        analysis=Analysis(only=only),
+        config=SimpleNamespace(model=model),
+        say=said.append,
+    )
+    if only:
+        with pytest.raises(InputError, match=message):
+            ablate.study(subject)
+    else:
+        assert ablate.study(subject) == []
+        assert re.search(message, " ".join(said))
+
+
+# --- Leaves on disk -------------------------------------------------------------------------------
+
+
+def some_settings(count, seed=0):
+    gates = np.random.default_rng(seed).integers(0, 2, (count, L, H))
+    return make_settings(np.unique(gates, axis=0))
+
+
+def test_keys_are_those_of_what_settings_do():
+    settings = some_settings(20)
+    keys = keys_of(settings)
+    assert len(set(keys)) == len(keys)
+    assert keys_of(take(settings, [3, 1])) == [keys[3], keys[1]]
+    gate = np.ones((1, L, H))
+    gate[0, 1, 2] = 0
+    span = np.full((1, L, H), FULL)
+    span[0, 1, 2] = 3
+    assert keys_of(make_settings(gate, span)) == keys_of(make_settings(gate))
+    span[0, 1, 1] = 3
+    assert keys_of(make_settings(gate, span)) != keys_of(make_settings(gate))
+
+
+def test_leaves_come_back_from_memory_and_from_disk(tmp_path):
+    said = []
+    keys = [f"k{i}" for i in range(7)]
+    values = {"a": np.random.default_rng(0).normal(size=(7, 3)), "b/c": np.arange(7)}
+    store = Store(tmp_path, "one", said.append)
+    for part in (slice(0, 3), slice(3, 7)):
+        store.add(keys[part], {name: value[part] for name, value in values.items()})
+    order = [5, 0, 3, 3, 6]
+    for opened in (store, Store(tmp_path, "one", said.append)):
+        assert len(opened) == 7
+        assert "k6" in opened
+        assert "k7" not in opened
+        found = opened.take([keys[i] for i in order])
+        assert set(found) == {"a", "b/c"}
+        for name, value in values.items():
+            np.testing.assert_array_equal(found[name], value[order])
+        with pytest.raises(KeyError, match="k7"):
+            opened.take(["k7"])
+    assert len(Store(tmp_path, "two", said.append)) == 0
+    assert said == []
+
+
+def test_joined_leaves_are_one_file_and_more_can_be_added(tmp_path):
+    said = []
+    store = Store(tmp_path, "one", said.append)
+    for i in range(4):
+        store.add([f"k{i}"], {"a": np.array([10 * i])})
+    store.join()
+    assert [path.name for path in tmp_path.glob("one/*")] == ["leaves.npz"]
+    store.add(["k4"], {"a": np.array([40])})
+    again = Store(tmp_path, "one", said.append)
+    again.add(["k5"], {"a": np.array([50])})
+    again.join()
+    last = Store(tmp_path, "one", said.append)
+    assert last.take(["k5", "k4", "k0"])["a"].tolist() == [50, 40, 0]
+    assert [path.name for path in tmp_path.glob("one/*")] == ["leaves.npz"]
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-30]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not an archive"),
+        lambda path: np.savez(path, other=np.zeros(3)),
+    ],
+)
+def test_of_damaged_leaves_the_others_are_kept(tmp_path, damage):
+    store = Store(tmp_path, "one", print)
+    for i in range(3):
+        store.add([f"k{i}"], {"a": np.array([10 * i])})
+    damage(tmp_path / "one" / "00001.npz")
+    said = []
+    opened = Store(tmp_path, "one", said.append)
+    assert len(said) == 1
+    assert str(tmp_path / "one" / "00001.npz") in said[0]
+    assert "made anew" in said[0]
+    assert [f"k{i}" in opened for i in range(3)] == [True, False, True]
+    opened.add(["k1"], {"a": np.array([10])})
+    opened.join()
+    assert Store(tmp_path, "one", said.append).take(["k2", "k1"])["a"].tolist() == [20, 10]
+    assert len(said) == 1
+
+
+# --- Who learns on what ---------------------------------------------------------------------------
+
+
+def test_of_five_utterances_of_a_speaker_three_train():
+    speakers = np.array([7, 3, 7, 7, 3, 7, 7, 7, 3])
+    parts = interleave(speakers)
+    assert parts[speakers == 7].tolist() == [TRAIN, TEST, VALID, TRAIN, TRAIN, TRAIN]
+    assert parts[speakers == 3].tolist() == [TRAIN, TEST, VALID]
+
+
+def test_parts_that_share_their_speakers_stay():
+    part = np.array([TRAIN] * 4 + [VALID] * 2 + [TEST] * 2)
+    shared = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(speaker_parts(shared, part), part)
+    # Of ten tested utterances one may have an unknown speaker.
+    long = np.array([TRAIN, TRAIN, VALID] + [TEST] * 10)
+    one = np.array([0, 1, 0] + [0, 1] * 4 + [0, 9])
+    np.testing.assert_array_equal(speaker_parts(one, long), long)
+    two = np.array([0, 1, 0] + [0, 1] * 4 + [8, 9])
+    assert (speaker_parts(two, long) != long).any()
+
+
+def test_parts_of_other_speakers_are_cut_within_each_speaker():
+    part = np.repeat([TRAIN, VALID, TEST], 5)
+    apart = np.repeat([0, 1, 2], 5)
+    found = speaker_parts(apart, part)
+    np.testing.assert_array_equal(found, interleave(apart))
+    for speaker in range(3):
+        assert set(found[apart == speaker]) == {TRAIN, VALID, TEST}
+
+
+@pytest.mark.parametrize(
+    ("speakers", "part"),
+    [
+        # One utterance each; one speaker alone with more; none to stop by.
+        ([0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 2, 2]),
+        ([0, 0, 0, 0, 1, 2], [0, 0, 1, 2, 2, 2]),
+        ([0, 0, 1, 1], [0, 0, 2, 2]),
+    ],
+)
+def test_without_speakers_on_both_sides_there_are_no_parts(speakers, part):
+    assert speaker_parts(np.array(speakers), np.array(part)) is None
+
+
+def speech_by_hand():
+    """Five utterances of 2, 1, 1, 2 and 1 positions of three frames."""
+    owner = np.array([0, 0, 1, 2, 3, 3, 4])
+    phone = np.array(
+        [[0, 0, 1], [1, 1, -1], [1, -1, -1], [2, 2, 2], [1, 1, 0], [-1, 2, 2], [1, 0, -1]]
+    )
+    return Speech(
+        heard=(),
+        utterance=owner,
+        part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
+        speaker_part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
+        speaker=np.array([1, 0, 1, 1, 0]),
+        speaker_names=("ann", "bob"),
+        phone=phone,
+        phone_names=("a", "b", "c"),
+        ids=tuple("vwxyz"),
+        origin="by hand",
+        seconds=1.0,
+    )
+
+
+def test_questions_are_about_the_rows_of_their_parts():
+    said = []
+    questions = questions_of(Ablation(), speech_by_hand(), said.append)
+    assert said == []
+    phone, frame, whole = questions
+    assert [q.name for q in questions] == ["phone", "speaker-frame", "speaker-utterance"]
+    for question in (phone, frame):
+        assert question.train.rows.tolist() == [0, 1, 2]
+        assert question.valid.rows.tolist() == [3]
+        assert question.test.rows.tolist() == [4, 5, 6]
+        assert question.owner.tolist() == [0, 0, 1]
+        assert question.tested.tolist() == [3, 4]
+        assert not question.pooled
+        assert question.budget.hidden == Ablation().hidden
+    np.testing.assert_array_equal(phone.test.labels, speech_by_hand().phone[4:])
+    assert [e.labels.ravel().tolist() for e in (frame.train, frame.valid, frame.test)] == [
+        *([1, 1, 0], [1], [1, 1, 0])
+    ]
+    assert [e.rows.tolist() for e in (whole.train, whole.valid, whole.test)] == [
+        *([0, 1], [2], [3, 4])
+    ]
+    assert whole.test.labels.tolist() == [[1], [0]]
+    assert whole.owner.tolist() == [0, 1]
+    assert whole.pooled
+    assert whole.budget.hidden == 0
+    assert [q.classes for q in questions] == [3, 2, 2]
+
+
+def test_chance_is_the_commonest_class_of_training():
+    phone, frame, whole = questions_of(Ablation(), speech_by_hand(), print)
+    # Training: a 2, b 4; test: b, b, a, c, c, b, a.
+    assert phone.chance() == pytest.approx(3 / 7)
+    assert phone.frames().tolist() == [5, 2]
+    # Training: bob twice, ann once; test: bob twice, ann once.
+    assert frame.chance() == pytest.approx(2 / 3)
+    assert frame.frames().tolist() == [2, 1]
+    # A tie in training goes to the first one.
+    assert whole.chance() == pytest.approx(1 / 2)
+    assert whole.frames().tolist() == [1, 1]
+
+
+def test_probe_steps_are_whole_evaluations():
+    for steps in (10, 150, 7, 31, 26):
+        (question,) = questions_of(
+            Ablation(tasks=("phone",), probe_steps=steps), speech_by_hand(), print
+        )
+        budget = question.budget
+        assert budget.steps == steps
+        assert steps % budget.every == 0
+        assert budget.every <= 25
+        assert budget.batch == 3
+
+
+def test_tasks_without_labels_are_left_out_in_words():
+    bare = speech_by_hand()._replace(phone_names=(), speaker_part=None)
+    said = []
+    assert questions_of(Ablation(), bare, said.append) == ()
+    assert [re.search("ablate: (.*) is left out", line).group(1) for line in said] == [
+        *("phone", "speaker-frame", "speaker-utterance")
+    ]
+    said.clear()
+    assert questions_of(Ablation(tasks=("reconstruction",)), bare, said.append) == ()
+    assert said == []
+
+
+def test_pooled_means_are_those_of_utterances():
+    features = np.random.default_rng(0).normal(size=(2, 7, 3)).astype(np.float32)
+    owner = speech_by_hand().utterance
+    found = pooled_means(jnp.asarray(features), owner)
+    for utterance in range(5):
+        expected = features[:, owner == utterance].mean(1)
+        np.testing.assert_allclose(found[:, utterance], expected, atol=1e-6)

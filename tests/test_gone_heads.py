@@ -1,0 +1,526 @@
+"""A model without some heads in every study: what is left is measured, nothing is made up."""
+
+import csv
+import dataclasses
+import functools
+import warnings
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+import trees
+from jax.sharding import AxisType
+from matplotlib.colors import to_hex
+from test_figures import assert_legible, make_example, make_table
+from test_figures_phones import make_phone_table
+from test_figures_segments import make_table as make_segments
+
+from sat_jax.analysis.gone import all_left, in_place, layer_means
+from sat_jax.analysis.head_types import CATEGORY_OF, categories, summarise
+from sat_jax.analysis.operations import named_operations
+from sat_jax.analysis.phone_summary import summarise_phones
+from sat_jax.analysis.segment_score import score
+from sat_jax.audio import dataset
+from sat_jax.audio.utterance import Utterance
+from sat_jax.config import Analysis, Config, Features, Model
+from sat_jax.errors import InputError
+from sat_jax.features import frontend
+from sat_jax.figures import captions, heads, maps, phone_curves, phones, segments, style, tables
+from sat_jax.model.mockingjay import build_model, init_params
+from sat_jax.study import heads as heads_study
+from sat_jax.study import phones as phones_study
+from sat_jax.study import segments as segments_study
+from sat_jax.study.boundaries import Chosen
+from sat_jax.study.heads_left import heads_left, removed
+from sat_jax.study.segment_entries import model_entries
+from sat_jax.study.subject import Checkpoint, Subject, edges_of
+from sat_jax.trace import example, reduce
+
+KEPT = ((0, 2, 3), (), (1, 3))
+LEFT = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
+ONE = ((), (), (2,))
+CONFIG = Config(
+    features=Features(mels=20, mfccs=5),
+    model=Model(layers=3, heads=4, width=16, ffn=24, stack=3, dropout=0.0, init_std=None),
+)
+STUDIES = {"heads": heads_study, "phones": phones_study, "segments": segments_study}
+
+
+def utterance(number):
+    """Noise of its own loudness for each of ten phones."""
+    rng = np.random.default_rng(number)
+    edges = np.linspace(0, 16_000, 11).astype(int) + np.r_[0, rng.integers(-300, 300, 9), 0]
+    labels = rng.permutation(np.r_[0, 0, rng.integers(1, 7, 8)])
+    while (np.diff(labels) == 0).any():
+        labels = rng.permutation(labels)
+    loud = np.repeat(500.0 * (1 + labels), np.diff(edges))
+    audio = (loud * rng.normal(size=16_000)).clip(-32_000, 32_000).astype(np.int16)
+    rows = np.stack([edges[:-1], edges[1:], labels], axis=1).astype(np.int32)
+    return Utterance(f"u{number}", f"s{number % 2}", "", audio, rows)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """An intact, untrained model and eight utterances."""
+    root = tmp_path_factory.mktemp("gone")
+    trees.write_folder(root / "wav", [utterance(number) for number in range(8)])
+    corpus = trees.folder(root)
+    split = dataset.open_split(dataset.prepare(corpus, trees.quiet), "all")
+    features = CONFIG.features
+    width = frontend.feature_width(features)
+    module, width = build_model(CONFIG, width, frontend.target_width(features))
+    params = [
+        jax.jit(lambda key: init_params(key, module, width))(jax.random.key(seed))
+        for seed in range(2)
+    ]
+    devices = jax.make_mesh(
+        (1, 1, 1),
+        ("data", "fsdp", "model"),
+        axis_types=(AxisType.Auto,) * 3,
+        devices=jax.devices()[:1],
+    )
+    featurise = functools.partial(frontend.featurise, features=features)
+    return Subject(
+        run=root / "run",
+        out=root / "intact",
+        config=CONFIG,
+        analysis=Analysis(draws=20),
+        module=module,
+        checkpoints=(
+            Checkpoint("trained", "", params[0]),
+            Checkpoint("untrained", "_untrained", params[1]),
+        ),
+        split=split,
+        tuning=None,
+        edges=edges_of(CONFIG, split, None, 1),
+        size=8,
+        devices=devices,
+        see=reduce.see_model(module, featurise, devices),
+        say=trees.quiet,
+    )
+
+
+def without(subject, kept, name):
+    """The same subject, its maps NaN wherever a head is gone: what is left is bit for bit equal."""
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, kept=kept))
+    left = heads_left(config.model)
+    see = jax.jit(lambda *given: blind(subject.see(*given), left))
+    return subject._replace(config=config, see=see, out=subject.out.parent / name)
+
+
+def blind(trace, left):
+    maps = zip(trace.probs, left, strict=True)
+    return trace._replace(
+        probs=tuple(jax.numpy.where(row[:, None, None], each, np.nan) for each, row in maps)
+    )
+
+
+def studied(subject, patch):
+    """Every study of a subject, its figures made but not painted; sections of each, and warnings."""
+    left = heads_left(subject.config.model)
+    capture = example.capture
+    patch.setattr(example, "capture", lambda *given: blind(capture(*given), left))
+    patch.setattr(style, "save", save)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sections = {name: study.study(subject) for name, study in STUDIES.items()}
+    numpy_said = [str(w.message) for w in said if issubclass(w.category, RuntimeWarning)]
+    return SimpleNamespace(subject=subject, sections=sections, warnings=numpy_said)
+
+
+def save(figure, directory, stem):
+    """Leaves a trace of a figure; painting is tested below, on records."""
+    assert figure.axes
+    style.write_whole(directory / f"{stem}.png", b"")
+
+
+@pytest.fixture(scope="module")
+def intact(subject):
+    """What the trained model is found to do with all of its heads, without tables and figures."""
+    subject = subject._replace(checkpoints=subject.checkpoints[:1])
+    (((summary, curves),), _), trained = heads_study.measure(subject), subject.checkpoints[0]
+    attention, names = phones_study.measure(subject, trained), subject.split.phone_names
+    segment = segments_study.segmenter(segments_study.model_source(subject), subject)
+    speech = segments_study.open_speech(subject)
+    return SimpleNamespace(
+        summary=summary,
+        curves=curves["mean"],
+        phones=summarise_phones(attention, names.index("sil"), subject.analysis.draws),
+        names=names,
+        found=segments_study.find(subject, "trained", segment, trained.params, speech),
+    )
+
+
+@pytest.fixture(scope="module")
+def refined(subject):
+    with pytest.MonkeyPatch.context() as patch:
+        return studied(without(subject, KEPT, "refined"), patch)
+
+
+def rows_of(result, name):
+    with (result.subject.out / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def by_head(rows, left):
+    """Rows of the heads in `left`, and of those that are gone."""
+    there = [bool(left[place(row)]) for row in rows]
+    pairs = list(zip(rows, there, strict=True))
+    return [row for row, is_left in pairs if is_left], [
+        row for row, is_left in pairs if not is_left
+    ]
+
+
+def place(row):
+    return int(row["layer"]) - 1, int(row["head"]) - 1
+
+
+def cell(value):
+    """A number as tables have it."""
+    return f"{value:.7g}"
+
+
+def assert_empty(rows, named):
+    assert rows
+    for row in rows:
+        assert {k for k, v in row.items() if v} <= named, row
+        assert row.get("category", "gone") == "gone"
+
+
+def test_heads_that_are_left_have_the_metrics_of_the_intact_model(intact, refined):
+    left, gone = by_head(rows_of(refined, "analysis/heads.csv"), LEFT)
+    assert len(left) == 5
+    for row in left:
+        for name, values in intact.summary.metrics.items():
+            ends = {
+                "": values,
+                "_low": intact.summary.low[name],
+                "_high": intact.summary.high[name],
+            }
+            for end, each in ends.items():
+                assert row[f"{name}{end}"] == cell(each[place(row)])
+    for name in ("globalness", "verticality", "diagonality", "weight"):
+        order = np.argsort(-intact.summary.metrics[name][LEFT], kind="stable")
+        assert [int(left[i][f"rank_{name}"]) for i in order] == [1, 2, 3, 4, 5]
+    values = np.stack([intact.summary.metrics[name][LEFT] for name in CATEGORY_OF])
+    of = np.array(list(CATEGORY_OF.values()))[categories(jax.numpy.asarray(values))]
+    assert [row["category"] for row in left] == of.tolist()
+    assert_empty(gone, {"layer", "head", "category", "utterances"})
+    for end in ("", "_untrained"):
+        shares = [float(row["share"]) for row in rows_of(refined, f"analysis/categories{end}.csv")]
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_curves_of_a_layer_are_those_of_its_heads_that_are_left(intact, refined):
+    rows = rows_of(refined, "figures/cumulative_diagonality.csv")
+    for row in (row for row in rows if row["model"] == "trained"):
+        layer, radius = int(row["layer"]) - 1, int(row["radius"])
+        there = LEFT[layer]
+        shares = intact.curves[layer, :, radius]
+        for head in range(4):
+            assert row[f"head_{head + 1}"] == (cell(shares[head]) if there[head] else "")
+        if not there.any():
+            assert row["share"] == row["share_low"] == row["share_high"] == ""
+        else:
+            assert float(row["share"]) == pytest.approx(shares[there].mean(), rel=1e-5)
+            assert float(row["share_low"]) <= float(row["share_high"])
+
+
+def test_heads_that_are_left_do_with_phones_what_they_did(intact, refined):
+    summary, names = intact.phones, intact.names
+    left, gone = by_head(rows_of(refined, "analysis/phone_concentration.csv"), LEFT)
+    for row in left:
+        phone = names.index(row["phone"])
+        for name, values in zip(("", "_low", "_high"), summary.concentration, strict=True):
+            assert row[f"concentration{name}"] == cell(values[place(row)][phone])
+    assert_empty(gone, {"layer", "head", "phone"})
+    left, gone = by_head(rows_of(refined, "figures/all_phone_maps.csv"), LEFT)
+    for row in left[:: len(left) // 50]:
+        pair = names.index(row["query"]), names.index(row["key"])
+        assert row["relation"] == cell(summary.relation[place(row)][pair])
+    assert_empty(gone, {"layer", "head", "query", "key"})
+    left, gone = by_head(rows_of(refined, "analysis/phone_shares.csv"), LEFT)
+    for row in left:
+        assert row["own"] == cell(summary.own.value[place(row)])
+        assert row["silence_high"] == cell(summary.silence.high[place(row)])
+    assert_empty(gone, {"layer", "head", "category"})
+    _, gone = by_head(rows_of(refined, "figures/verticality_concentration.csv"), LEFT)
+    assert_empty(gone, {"layer", "head", "category"})
+    wanted = [op for op in named_operations(summary, names) if LEFT[op.layer, op.head]]
+    found = [row for row in rows_of(refined, "analysis/operations.csv") if row["layer"]]
+    assert [(*place(row), row["operation"], row["effect"]) for row in found] == [
+        (op.layer, op.head, op.name, cell(op.effect)) for op in wanted
+    ]
+    with np.load(refined.subject.out / "analysis" / "phone_maps.npz") as file:
+        assert np.isnan(file["relation"][~LEFT]).all()
+        np.testing.assert_array_equal(file["relation"][LEFT], summary.relation[LEFT])
+
+
+def test_boundaries_are_found_by_heads_that_are_left(intact, refined):
+    rows = rows_of(refined, "figures/segmentation_heads.csv")
+    rows = [row for row in rows if row["model"] == "trained"]
+    left, gone = by_head([row for row in rows if row["head"] != "0"], LEFT)
+    tuned = intact.found.tuned.r[:12].reshape(3, 4)
+    assert [row["r_tuning"] for row in left] == [cell(r) for r in tuned[LEFT]]
+    assert_empty(gone, {"model", "layer", "head", "category"})
+    hits, predicted = intact.found.found.sum(0).T
+    known = int(rows_of(refined, "analysis/segmentation.csv")[0]["boundaries"])
+    r = score(hits, predicted, known)["r"]
+    assert [row["r"] for row in left] == [cell(each) for each in r[:12].reshape(3, 4)[LEFT]]
+    assert [row["r"] for row in rows if row["head"] == "0"] == [cell(each) for each in r[12:]]
+    best = max(left, key=lambda row: float(row["r_tuning"]))
+    row = rows_of(refined, "analysis/segmentation.csv")[3]
+    assert row["features"] == f"head L{best['layer']} H{best['head']}"
+    assert (row["r"], row["r_low"], row["tried"]) == (best["r"], best["r_low"], "5")
+    drawn = {row["panel"] for row in rows_of(refined, "figures/segmentation_example.csv")}
+    assert f"similarity of the rows of L{best['layer']} H{best['head']}" in drawn
+
+
+def test_nothing_is_said_of_numpy_and_blank_places_are_explained(refined):
+    assert refined.warnings == []
+    pictures = [p for part in refined.sections.values() for s in part for p in s.pictures]
+    assert all(picture.png.exists() for picture in pictures)
+    explained = {p.png.stem for p in pictures if captions.REMOVED in p.caption}
+    wanted = {"all_heads", "head_distribution", "cumulative_diagonality", "all_phone_maps"}
+    assert explained == wanted | {"focus_chart", "segment_shares", "segmentation_heads"}
+    assert "7 of 12 heads were removed" in refined.sections["heads"][0].text
+    whole = SimpleNamespace(category=np.array([["global", "vertical"]]))
+    assert captions.of_heads("One.\n\nTwo.", [whole]) == "One.\n\nTwo."
+    assert removed(all_left((3, 4))) == ""
+
+
+def test_one_head_may_be_left():
+    rng = np.random.default_rng(0)
+    names = (*CATEGORY_OF, "weight")
+    values = {name: rng.normal(size=(30, 3, 4)).astype(np.float32) for name in names}
+    left = heads_left(dataclasses.replace(CONFIG.model, kept=ONE))
+    summary = summarise(values, draws=50, left=left)
+    for name in names:
+        bounds = (summary.ranks[name], summary.rank_low[name], summary.rank_high[name])
+        assert [each[2, 2] for each in bounds] == [1, 1, 1]
+    assert (summary.category[2, 2], summary.category_share[2, 2]) == ("global", 1)
+    assert summary.shares["global"] == (1, 1, 1)
+    state, head = model_entries(SimpleNamespace(r=np.array([5.0, 1, 2, 9, 3])), left)
+    assert (head.name, head.index, head.place, head.tried) == ("head L3 H3", 0, Chosen(2, 0), 1)
+    assert (state.name, state.index, state.place) == ("hidden layer 2", 3, Chosen(5, 0))
+
+
+def test_heads_csv_of_other_heads_is_refused(refined, subject):
+    other = without(subject, ONE, "refined")
+    with pytest.raises(InputError, match=r"heads\.csv: other heads are gone there"):
+        heads_study.kept_heads(other, "")
+    kept = heads_study.kept_heads(refined.subject, "")
+    np.testing.assert_array_equal(kept.category != "gone", LEFT)
+    np.testing.assert_array_equal(np.isfinite(kept.weight), LEFT)
+
+
+def test_a_model_without_any_head_has_nothing_to_see():
+    model = dataclasses.replace(CONFIG.model, kept=((), (), ()))
+    with pytest.raises(InputError, match="model.kept: no head is left"):
+        heads_left(model)
+    np.testing.assert_array_equal(heads_left(CONFIG.model), np.ones((3, 4), bool))
+    assert removed(np.array([[True, False]])).startswith("1 of 2 head was removed")
+
+
+def test_a_diverged_head_is_found_among_those_that_are_gone():
+    values = np.ones((2, 3, 4))
+    values[:, ~LEFT] = np.nan
+    reduce.require_finite("m", {"weight": values, "curve": values[..., None]}, ["a", "b"], LEFT)
+    for wrong in (np.nan, np.inf):
+        values[1, 2, 3] = wrong
+        with pytest.raises(InputError, match="weight of utterance b .* layer 3, head 4"):
+            reduce.require_finite("m", {"weight": values}, ["a", "b"], LEFT)
+    with pytest.raises(InputError, match="layer 1, head 2"):
+        reduce.require_finite("m", {"weight": values}, ["a", "b"], all_left((3, 4)))
+
+
+def test_a_diverged_model_stops_the_study(subject):
+    gone = without(subject, KEPT, "diverged")
+    broken = LEFT.copy()
+    broken[0, 2] = False
+    see = jax.jit(lambda *given: blind(subject.see(*given), broken))
+    with pytest.raises(InputError, match="layer 1, head 3: the checkpoint has diverged"):
+        heads_study.measure(gone._replace(see=see))
+
+
+def test_numbers_come_into_place_and_back():
+    values = np.arange(10.0).reshape(2, 5)
+    placed = in_place(values, LEFT, axis=1)
+    assert placed.shape == (2, 3, 4)
+    np.testing.assert_array_equal(placed[:, LEFT], values)
+    assert np.isnan(placed[:, ~LEFT]).all()
+    assert in_place(np.arange(5), LEFT).dtype == np.float64
+    with pytest.raises(ValueError, match="could not be broadcast|shape mismatch"):
+        in_place(np.arange(4.0), LEFT)
+    curves = np.random.default_rng(0).random((6, 3, 4, 7)).astype(np.float32)
+    np.testing.assert_array_equal(layer_means(curves, all_left((3, 4))), curves.mean(2))
+    some = layer_means(curves, LEFT)
+    np.testing.assert_array_equal(some[:, 2], curves[:, 2, [1, 3]].mean(1))
+    assert np.isnan(some[:, 1]).all()
+
+
+def test_summary_of_some_heads_is_that_of_a_model_that_has_only_these():
+    rng = np.random.default_rng(0)
+    names = (*CATEGORY_OF, "weight")
+    values = {name: rng.normal(size=(30, 3, 4)).astype(np.float32) for name in names}
+    some = summarise(values, draws=50, left=LEFT)
+    alone = summarise({name: each[:, LEFT][:, None] for name, each in values.items()}, draws=50)
+    for ours, theirs in zip(some[:6], alone[:6], strict=True):
+        for name in ours:
+            np.testing.assert_array_equal(ours[name][LEFT], theirs[name][0])
+            assert np.isnan(ours[name][~LEFT]).all()
+    np.testing.assert_array_equal(some.category[LEFT], alone.category[0])
+    assert (some.category[~LEFT] == "gone").all()
+    assert some.shares == alone.shares
+
+
+def without_heads(table, left):
+    """A record whose arrays (L, H, ...) are NaN, and its categories gone, where a head is."""
+
+    def cut(values):
+        if isinstance(values, dict):
+            return {name: cut(each) for name, each in values.items()}
+        if not isinstance(values, np.ndarray) or values.shape[:2] != left.shape:
+            return values
+        if values.dtype.kind in "UO":
+            return np.where(left, values, "gone")
+        values = values.astype(float)
+        values[~left] = np.nan
+        return values
+
+    return table._replace(**{name: cut(each) for name, each in table._asdict().items()})
+
+
+def ranked_anew(table, left):
+    """Ranks among the heads that are left."""
+
+    def anew(group):
+        found = {}
+        for name, values in group.items():
+            among = np.searchsorted(np.sort(table.ranks[name][left]), values) + 1
+            found[name] = np.where(left, among.clip(1, left.sum()), np.nan)
+        return found
+
+    ends = ("ranks", "rank_low", "rank_high")
+    return table._replace(**{end: anew(getattr(table, end)) for end in ends})
+
+
+GRID = np.ones((6, 8), bool)
+GRID[1], GRID[3, 2:], GRID[0, 0] = False, False, False
+SINGLE = np.zeros((6, 8), bool)
+SINGLE[4, 5] = True
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    shown = make_example(6, 8, 40)
+    return shown, make_table(shown), make_phone_table(6, 8), make_segments(6, 8)
+
+
+@pytest.mark.parametrize("left", [GRID, SINGLE])
+def test_figures_of_what_is_left_are_legible(drawn, left, monkeypatch):
+    shown, *records = drawn
+    shown = shown._replace(maps=np.where(left[..., None, None], shown.maps, np.nan))
+    table, spoken, found = (without_heads(each, left) for each in records)
+    table = ranked_anew(table, left)
+    one = tuple(np.argwhere(left)[0].tolist())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        figures = {
+            "gallery": maps.gallery(shown, table),
+            "all_heads": maps.all_heads(shown, table),
+            "scatter": heads.head_scatter([table, table]),
+            "distribution": heads.head_distribution([table]),
+            "ranks": heads.rank_intervals(table),
+            "phone_maps": phones.phone_maps(spoken, [one]),
+            "all_phone_maps": phones.all_phone_maps(spoken),
+            "focus": phones.focus_chart(spoken),
+            "verticality": phone_curves.verticality_against_concentration(spoken, [one]),
+            "shares": phone_curves.segment_shares([spoken]),
+            "segments": segments.segmentation_heads([found, found]),
+            "recall": segments.precision_recall([found]),
+        }
+        texts = {name: assert_legible(each, monkeypatch) for name, each in figures.items()}
+    count = int(left.sum())
+    assert len([t for t in texts["ranks"] if "-" in t and t[0].isdigit()]) == 4 * count
+    assert len([t for t in texts["gallery"] if t.startswith("L")]) == 3 * min(4, count)
+    grid = max(figures["all_heads"].axes, key=lambda axes: len(axes.patches))
+    assert len(grid.images) == count
+    frames = [to_hex(patch.get_edgecolor()) for patch in grid.patches]
+    assert frames.count(style.BLANK["edgecolor"]) == left.size - count
+    assert len(frames) == left.size
+    grid = max(figures["all_phone_maps"].axes, key=lambda axes: len(axes.patches))
+    assert (len(grid.images), len(grid.patches)) == (count, left.size)
+    for name, panel in {"scatter": -1, "distribution": -1, "shares": -1, "verticality": 1}.items():
+        axes = figures[name].axes[panel]
+        points = [p for part in axes.collections for p in offsets_of(part)]
+        assert len(points) == count, name
+    bars = figures["distribution"].axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == count
+    chart = figures["focus"].axes[0]
+    white = [p for p in chart.patches if to_hex(p.get_facecolor()) == "#ffffff"]
+    assert len(white) == left.size - count
+    assert [round(p.get_y()) for p in white] == np.flatnonzero(~left).tolist()
+
+
+def offsets_of(part):
+    """Places of the markers of a scatter; none for bars."""
+    is_scatter = hasattr(part, "get_sizes") and len(part.get_sizes())
+    return part.get_offsets().tolist() if is_scatter else []
+
+
+def test_layers_without_heads_have_no_curve():
+    curves = np.full((2, 3, 4, 5), 0.5)
+    curves[:, ~LEFT] = np.nan
+    layer = np.full((2, 3, 5), 0.5)
+    layer[:, 1] = np.nan
+    given = (["a", "b"], np.arange(5), curves, layer, layer, np.linspace(0.1, 1, 5), 0.03)
+    figure = phone_curves.cumulative_diagonality(*given, LEFT)
+    # Two models' heads and means, and uniform attention.
+    counts = [len(axes.lines) for axes in figure.axes]
+    assert counts == [2 * (3 + 1) + 1, 1, 2 * (2 + 1) + 1]
+    with pytest.raises(InputError, match="holds values that are not in"):
+        phone_curves.cumulative_diagonality(*given)
+    with pytest.raises(InputError, match="left has shape"):
+        phone_curves.cumulative_diagonality(*given, LEFT[1:])
+
+
+def test_records_may_lack_what_is_gone_and_nothing_else(drawn):
+    shown, table, spoken, found = drawn
+    gone = without_heads(table, GRID)
+    blank = without_heads(spoken, GRID)
+    empty = without_heads(found, GRID)
+    checks = [
+        (
+            heads.check,
+            table._replace(category=gone.category),
+            "value at L1 H1, which is gone",
+        ),
+        (heads.check, gone._replace(category=table.category), "not finite at L1 H1; look for"),
+        (heads.check, gone._replace(category=np.full((6, 8), "gone")), "every head is gone"),
+        (phones.check_phones, spoken._replace(category=blank.category), "is .* at L1 H1"),
+        (phones.check_phones, blank._replace(category=spoken.category), "at L1 H1"),
+        (segments.check_segments, found._replace(category=empty.category), "is not finite"),
+        (segments.check_segments, empty._replace(category=found.category), "is not finite"),
+    ]
+    for check, record, message in checks:
+        with pytest.raises(InputError, match=message):
+            check([record] if check is segments.check_segments else record)
+    with pytest.raises(InputError, match=r"head \(1, 0\) is gone"):
+        phones.phone_maps(blank, [(1, 0)])
+    holes = shown._replace(maps=np.where(GRID[..., None, None], shown.maps, np.nan))
+    with pytest.raises(InputError, match="rows of the maps do not sum to 1"):
+        maps.all_heads(holes, table)
+
+
+def test_rows_of_a_head_that_is_gone_are_empty(drawn):
+    table = without_heads(drawn[1], SINGLE)
+    assert len(tables.gallery_rows(table)) == 3
+    means = [row["mean_globalness"] for row in tables.distribution_rows([table])]
+    assert [mean == "" for mean in means] == [True] * 4 + [False, True]
+    rows = tables.metric_rows([table])
+    assert rows[0]["category"] == "gone"
+    assert rows[0]["globalness"] == rows[0]["category_share"] == ""
+    assert rows[0]["utterances"] == 64
+    assert rows[4 * 8 + 5]["globalness"] == table.metrics["globalness"][4, 5]
