@@ -306,11 +306,11 @@ class Ablation:
     """Layer whose output probes read; the last by default."""
     hidden: int = 128
     """Hidden units of the probes on frames; the probe on utterances is linear."""
-    probe_steps: int = 150
+    probe_steps: int = 100
     """Most training steps of a probe, the same for every setting; it may stop earlier."""
     probe_batch: int = 512
     """Positions in one training step of a probe on frames."""
-    probe_rate: float = 0.01
+    probe_rate: float = 0.02
     """Highest learning rate of the probes."""
     probe_seeds: int = 2
     """Probes trained anew from so many starts, for every setting."""

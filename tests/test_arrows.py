@@ -70,7 +70,8 @@ def test_imports_follow_the_arrows(path):
         parts = name.split(".")
         if parts[0] == "sat_jax" and len(parts) > 1:
             assert parts[1] in allowed, f"{path} imports {name}"
-        assert parts[0] not in ("train", "analyze", "export", "configs", "tests"), f"{path} imports {name}"
+        scripts = ("train", "analyze", "export", "configs", "tests")
+        assert parts[0] not in scripts, f"{path} imports {name}"
         for forbidden in FORBIDDEN.get(room, ()):
             assert name != forbidden and not name.startswith(forbidden + "."), f"{path}: {name}"
 

@@ -46,9 +46,10 @@ Each curve as one number: the area under it, its mean over the share of heads th
     area = \u222b value(s) ds,   s = heads pruned / all heads, from 0 to 1
 
 which is in the units of the task. Bars are 95 % intervals from a bootstrap over utterances and
-probe seeds; for random orders the dot is the mean over draws and the bar their range. Orderings stand in the order of
-their mean rank over all tasks, and over all tables where several are shown, the best on top. The
-thin line is the intact model: the nearer, the cheaper the order. The number beside a dot is the
+probe seeds; for random orders the dot is the mean over draws and the bar their range. Orderings
+stand in the order of their mean rank over all tasks, and over all tables where several are shown,
+the best on top. The thin line is the intact model: the nearer, the cheaper the order. Leave-one-out
+orders by the utterances that it is then tested on. The number beside a dot is the
 largest number of heads that can go in this order while the task has lost at most 1 % of its intact
 value. Noise moves it more than it moves the area."""
 
