@@ -247,6 +247,10 @@ def test_heads_are_taken_away_in_one_way_or_the_other():
 def test_an_order_of_some_heads_is_measured_up_to_its_end():
     plan = order_plan("user", 0, np.array([3, 9]), np.arange(13), SHAPE, "zero")
     assert [row.pruned for row in plan.rows] == [0, 1, 2]
+    few = order_plan("user", 0, np.array([3, 9, 1]), points_of(HEADS, True), SHAPE, "zero")
+    assert [row.pruned for row in few.rows] == [0, 2, 3]
+    one = order_plan("user", 0, np.array([3]), points_of(HEADS, True), SHAPE, "zero")
+    assert [row.pruned for row in one.rows] == [0, 1]
 
 
 # --- The order of a user --------------------------------------------------------------------------
@@ -261,6 +265,9 @@ def written(tmp_path, text):
 def test_an_order_is_read(tmp_path):
     path = written(tmp_path, "head,why,layer\n1,a,1\n4,b,3\n2,,2\n")
     assert read_order(path, SHAPE).tolist() == [0, 11, 5]
+    # As spreadsheets save it.
+    path.write_text("layer,head\n2,1\n", encoding="utf-8-sig")
+    assert read_order(path, SHAPE).tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -292,5 +299,7 @@ def test_an_order_that_cannot_be_read_names_the_file(tmp_path):
             read_order(path, SHAPE)
         assert str(path) in str(raised.value)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00layer,head")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_order(tmp_path / "binary.csv", SHAPE)
+    (tmp_path / "endless.csv").write_text("layer,head\n1," + "1" * 200_000)
+    for name in ("binary.csv", "endless.csv"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_order(tmp_path / name, SHAPE)

@@ -214,6 +214,9 @@ def focus_chart(table: PhoneTable) -> Figure:
         draw_ratio(axes, table.concentration.reshape(-1, count), box)
         edges = [first for _, first, _ in manner_groups(table.manners)[1:]]
         axes.vlines(edges, 0, layers * heads, colors=LINES, lw=0.35)
+        # Over the lines between manners as well: a row without them is not one of white cells.
+        for row in np.flatnonzero(style.gone(table.category)):
+            axes.axhspan(row, row + 1, color="white", lw=0, zorder=2)
         axes.hlines(np.arange(1, layers) * heads, 0, count, colors=LINES, lw=0.9)
         axes.spines[:].set_visible(True)
         axes.set(xticks=[], yticks=[], xlim=(0, count), ylim=(layers * heads, 0))
@@ -224,9 +227,7 @@ def focus_chart(table: PhoneTable) -> Figure:
         bars, colours, near = [], [], -0.06 / x_pitch
         for row, (layer, number) in enumerate(np.ndindex(layers, heads)):
             kind = table.category[layer, number]
-            if kind == style.GONE:  # over the image, under the lines
-                axes.axhspan(row, row + 1, color="white", lw=0, zorder=1)
-            else:
+            if kind != style.GONE:
                 bars.append([(near, row), (near, row + 1)])
                 colours.append(style.COLOURS[kind])
             if number % step == 0:

@@ -156,6 +156,8 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
         f"ablate: layers computed per batch: {nodes.sum()} ({' '.join(map(str, nodes))}) where "
         f"single runs need {naive}: {naive / nodes.sum():.2f} times fewer"
     )
+    if not bench.questions:
+        return
     held = chunk_size(bench) * len(speech.utterance) * bench.subject.config.model.width * 8
     say(
         f"ablate: memory given {asked.memory_mib} MiB; {chunk_size(bench)} settings at a time "

@@ -135,7 +135,8 @@ def identity_of(bench: Bench) -> str:
     unlike = ("preset", "order", "kind", "draws", "memory_mib", "engine")
     settings = {k: v for k, v in dataclasses.asdict(asked).items() if k not in unlike}
     more = [subject.analysis.draws, subject.analysis.seed, subject.split.fingerprint, speech.ids]
-    text = json.dumps([settings, [question.name for question in bench.questions], more])
+    questions = [(question.name, *question.budget) for question in bench.questions]
+    text = json.dumps([settings, questions, more])
     digest = hashlib.sha256(text.encode())
     for leaf in jax.tree.leaves(bench.checkpoint.params):
         digest.update(np.asarray(leaf).tobytes())
@@ -156,7 +157,7 @@ def measure(bench: Bench, settings: Settings, store: Store, title: str) -> Array
     done = sum(name in store for name in names)
     say = bench.subject.say
     if done:
-        say(f"ablate: {title}: {done} of {len(names)} settings were measured before")
+        say(f"{title}: {done} of {len(names)} settings were measured before")
     if todo:
         intact = None
         if bench.questions:

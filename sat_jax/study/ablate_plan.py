@@ -86,8 +86,8 @@ def cut(gates: np.ndarray, kind: str, spans: np.ndarray | int | None = None) -> 
 def order_plan(
     name: str, draw: int, order: np.ndarray, points: np.ndarray, shape: tuple[int, int], kind: str
 ) -> Plan:
-    """One ordering, cumulatively, at `points` numbers of heads that are gone."""
-    points = points[points <= len(order)]
+    """One ordering, cumulatively, at `points` numbers of heads that are gone, as far as it goes."""
+    points = np.union1d(points[points <= len(order)], len(order))
     rows = [Row("order", name, kind, draw, int(point)) for point in points]
     return Plan(rows, cut(gates_of(order, points, shape), kind))
 
@@ -167,14 +167,17 @@ def read_order(path: Path, shape: tuple[int, int], field: str = "ablate.order") 
     that comes twice; the message names the line.
     """
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{field} {path}: cannot be read ({error}); give a CSV") from error
-    if not rows or not {"layer", "head"} <= set(rows[0]):
+    if not {"layer", "head"} <= set(reader.fieldnames or ()):
         raise InputError(f"{field} {path}: has no columns layer,head; give both, from 1")
+    if not rows:
+        raise InputError(f"{field} {path}: names no head; give one line per head")
     order: list[int] = []
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         try:
             layer, head = int(row["layer"]), int(row["head"])
         except (TypeError, ValueError) as error:

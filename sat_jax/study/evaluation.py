@@ -111,6 +111,9 @@ def evaluation(
         key = states.shape[1], len(parent)
         return run("skip", key, encoder[f"layer_{layer}"], parent, states)
 
+    def close(states: jax.Array) -> jax.Array:
+        return run("close", states.shape[1:2], params, states) if pieces.close else states
+
     def whole(settings: Settings) -> Any:
         swapped = settings.swap.any()
         cut = Cut(settings.gate, settings.span, *((settings.swap, maps) if swapped else ()))
@@ -123,6 +126,6 @@ def evaluation(
         merge=merge,
         step=step,
         skip=skip,
-        finish=lambda states: finish(pieces.close(params, states)),
+        finish=lambda states: finish(close(states)),
         whole=whole,
     )

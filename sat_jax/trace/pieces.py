@@ -28,8 +28,8 @@ class Pieces(NamedTuple):
     merge: Callable[..., jax.Array]
     step: Callable[..., jax.Array]
     skip: Callable[..., jax.Array]
-    close: Callable[..., jax.Array]
-    """What follows the last layer in a pre-LN encoder."""
+    close: Callable[..., jax.Array] | None
+    """What follows the last layer in a pre-LN encoder; None in a post-LN one."""
     whole: Callable[..., jax.Array]
     """Plain forward passes under C settings."""
 
@@ -113,7 +113,7 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         merge=on_devices(merge, 4),
         step=on_devices(step, 5),
         skip=on_devices(skip, 2),
-        close=on_devices(close, 1) if config.pre_ln else lambda params, states: states,
+        close=on_devices(close, 1) if config.pre_ln else None,
         whole=on_devices(whole, 2),
     )
 
