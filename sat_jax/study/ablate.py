@@ -1,6 +1,7 @@
 """What a model loses with its heads: every ordering at every depth, spans, replaced attention."""
 
 import resource
+import sys
 import time
 
 import jax
@@ -48,7 +49,7 @@ def study(subject: Subject) -> list[Section]:
     asked, model = subject.analysis.ablate, subject.config.model
     checkpoint, shape = subject.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
-    began = time.perf_counter()
+    began, held = time.perf_counter(), most_memory()
     speech = open_speech(subject)
     if speech is None:
         return []
@@ -77,7 +78,7 @@ def study(subject: Subject) -> list[Section]:
     if asked.preset == "full":
         plan, arrays, orders = with_left_out(bench, store, plan, arrays, orders)
     store.join()
-    tell_cost(bench, time.perf_counter() - began)
+    tell_cost(bench, time.perf_counter() - began, held)
     answers = answers_of(arrays, questions, subject.analysis.draws, subject.analysis.seed)
     return write(Outcome(bench, plan, arrays, orders, answers, kept))
 
@@ -165,10 +166,16 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
     )
 
 
-def tell_cost(bench: Bench, seconds: float) -> None:
-    """Say what it took."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def tell_cost(bench: Bench, seconds: float, before: float) -> None:
+    """Say what it took, where `before` MiB were held already."""
     bench.subject.say(
         f"ablate: done in {seconds / 60:.1f} min; {sum(bench.counts.nodes.values())} pieces run, "
-        f"{len(bench.counts.compiled)} compiled; the process held at most {peak:.0f} MiB"
+        f"{len(bench.counts.compiled)} compiled; the process held at most {most_memory():.0f} MiB, "
+        f"{before:.0f} MiB of them before"
     )
+
+
+def most_memory() -> float:
+    """MiB that this process has held at most so far."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
