@@ -20,7 +20,7 @@ study: $(VENV)/.demo
 	$(RUN) analyze.py runs/toy runs/toy_m6 runs/toy_m9
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .

@@ -33,6 +33,7 @@ def trained(tmp_path_factory, data):
 def analysed(trained):
     run, _ = trained
     few = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20"]
+    few += ["--ablate.tasks", "reconstruction", "phone", "--ablate.probe-seeds", "1"]
     result = python(sys.executable, "analyze.py", str(run), *few)
     assert result.returncode == 0, result.stderr
     return run
