@@ -14,7 +14,6 @@ from sat_jax.figures.report import Section
 from sat_jax.study import ablate_plan as plans
 from sat_jax.study.ablate_measure import (
     Bench,
-    chunk_size,
     gradient_importance,
     identity_of,
     measure,
@@ -159,10 +158,9 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
     )
     if not bench.questions:
         return
-    held = chunk_size(bench) * len(speech.utterance) * bench.subject.config.model.width * 8
     say(
-        f"ablate: memory given {asked.memory_mib} MiB; {chunk_size(bench)} settings at a time "
-        f"take {held / 2**20:.0f} MiB"
+        f"ablate: memory given {asked.memory_mib} MiB; {len(bench.room)} settings at a time take "
+        f"{bench.room.nbytes / 2**20:.0f} MiB of it"
     )
 
 

@@ -59,6 +59,9 @@ class Bench(NamedTuple):
     counts: Counts
     width: int
     """Nodes of the trie that are computed at once."""
+    room: np.ndarray
+    """(C, N, D) float32 for the representations under a chunk of settings: one for all chunks, as
+    memory that is given back and asked for again ends up scattered."""
 
 
 def open_bench(
@@ -76,8 +79,10 @@ def open_bench(
     how = Asking(questions, speech.utterance, keys, batched, asked.draws, asked.seed)
     anew = jax.jit(by_device(functools.partial(ask, how), subject.devices))
     frozen = jax.jit(by_device(functools.partial(ask_frozen, how), subject.devices, 1))
+    size = chunk_size(subject, speech, questions)
+    shape = size if questions else 0, len(speech.utterance), subject.config.model.width
     fixed = subject, checkpoint, speech, questions, pieces, maps
-    return Bench(*fixed, errors, anew, frozen, counts, width)
+    return Bench(*fixed, errors, anew, frozen, counts, width, np.empty(shape, np.float32))
 
 
 def errors_of(
@@ -148,7 +153,7 @@ def measure(bench: Bench, settings: Settings, store: Store, title: str) -> Array
     keys = keys_of(settings)
     unique, _ = distinct(settings)
     names = keys_of(unique)
-    chunk = chunk_size(bench)
+    chunk = chunk_size(bench.subject, bench.speech, bench.questions)
     chunks = [
         [i for i in range(first, min(first + chunk, len(names))) if names[i] not in store]
         for first in range(0, len(names), chunk)
@@ -177,14 +182,15 @@ def measure(bench: Bench, settings: Settings, store: Store, title: str) -> Array
     return store.take(keys)
 
 
-def chunk_size(bench: Bench) -> int:
-    """Settings whose representations of all positions fit the memory, once as they are and once
-    on their way to the probes."""
-    ablate, model = bench.subject.analysis.ablate, bench.subject.config.model
-    if not bench.questions:
+def chunk_size(subject: Subject, speech: Speech, questions: tuple[Question, ...]) -> int:
+    """Settings whose representations of all positions take half of the memory that was given.
+
+    The other half is for what is on its way to the probes and back.
+    """
+    if not questions:
         return 64
-    one = 4 * len(bench.speech.utterance) * model.width
-    return max(ablate.memory_mib * 2**20 // 2 // one, 1)
+    one = 4 * len(speech.utterance) * subject.config.model.width
+    return max(subject.analysis.ablate.memory_mib * 2**20 // 2 // one, 1)
 
 
 def leaf_arrays(bench: Bench, settings: Settings, intact: tuple[Probe, ...] | None) -> Arrays:
@@ -203,16 +209,16 @@ def leaf_arrays(bench: Bench, settings: Settings, intact: tuple[Probe, ...] | No
 
 
 def run(bench: Bench, settings: Settings) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Representations (G, N, D) of all positions, and errors (G, U) of the test utterances."""
+    """Representations (G, N, D) of all positions, and errors (G, U) of the test utterances.
+
+    The representations lie in the room of the bench, until the next settings are run.
+    """
     subject, speech = bench.subject, bench.speech
     asked, model = subject.analysis.ablate, subject.config.model
     depth = model.layers if asked.layer is None else asked.layer
     tested = np.flatnonzero(speech.part == TEST)
     errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
-    features = None
-    if bench.questions:
-        shape = len(settings.gate), len(speech.utterance), model.width
-        features = np.empty(shape, np.float32)
+    features = bench.room[: len(settings.gate)] if bench.questions else None
     position = 0
     for heard in speech.heard:
         rows = heard.utterance >= 0
