@@ -169,10 +169,11 @@ def read_order(path: Path, shape: tuple[int, int], field: str = "ablate.order") 
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            names = reader.fieldnames or ()
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{field} {path}: cannot be read ({error}); give a CSV") from error
-    if not {"layer", "head"} <= set(reader.fieldnames or ()):
+    if not {"layer", "head"} <= set(names):
         raise InputError(f"{field} {path}: has no columns layer,head; give both, from 1")
     if not rows:
         raise InputError(f"{field} {path}: names no head; give one line per head")
