@@ -27,6 +27,7 @@ from sat_jax.study.ablate_plan import (
     preset_orders,
     read_order,
 )
+from sat_jax.study.ablate_store import Store
 
 SHAPE = (3, 4)
 HEADS = 12
@@ -303,3 +304,13 @@ def test_an_order_that_cannot_be_read_names_the_file(tmp_path):
     for name in ("binary.csv", "endless.csv"):
         with pytest.raises(InputError, match="cannot be read"):
             read_order(tmp_path / name, SHAPE)
+
+
+def test_a_file_of_leaves_that_is_missing_costs_no_other(tmp_path):
+    store = Store(tmp_path, "one", print)
+    for key in ("a", "b"):
+        store.add([key], {"value": np.array([1.0])})
+    (tmp_path / "one" / "00000.npz").unlink()
+    again = Store(tmp_path, "one", print)
+    again.add(["c"], {"value": np.array([2.0])})
+    assert {key for key in "abc" if key in Store(tmp_path, "one", print)} == {"b", "c"}

@@ -55,7 +55,8 @@ class Store:
     def add(self, keys: list[str], arrays: Arrays) -> None:
         """Keep finished leaves; they are on disk when this returns."""
         whole = {KEY: np.array(keys), **arrays}
-        write_arrays(self.directory / f"{len(list(self.directory.glob('*.npz'))):05d}.npz", **whole)
+        numbers = [int(p.stem) for p in self.directory.glob("*.npz") if p.stem.isdigit()]
+        write_arrays(self.directory / f"{max(numbers, default=-1) + 1:05d}.npz", **whole)
         self._remember(whole)
 
     def take(self, keys: list[str]) -> Arrays:
