@@ -25,6 +25,7 @@ from sat_jax.analysis.ablate import Settings, distinct, make_settings, node_coun
 from sat_jax.analysis.orderings import gates_of, points_of, random_orders, single_gates
 from sat_jax.config import Config, Model
 from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
+from sat_jax.model.packing import dealt
 
 BATCH, POSITIONS = 4, 100
 SMALL, LARGE = (256, 8, 6, 1024), (768, 12, 12, 3072)
@@ -41,26 +42,33 @@ class Setting(NamedTuple):
     kind: str
     goal: float | None
     repeats: int
+    shortest: int = POSITIONS // 2
+    """Positions of the shortest utterance."""
 
 
 SETTINGS = {
     "small, 1 core": Setting(1, SMALL, "orderings", 3.0, 3),
     "large, 1 core": Setting(1, LARGE, "one ordering", 2.7, 1),
     "small leave-one-out, 1 core": Setting(1, SMALL, "leave one out", 2.6, 5),
+    "small, no padding, 1 core": Setting(1, SMALL, "orderings", 3.0, 3, POSITIONS),
+    "small leave-one-out, no padding, 1 core": Setting(
+        1, SMALL, "leave one out", 2.6, 5, POSITIONS
+    ),
     "small coarse, 1 core": Setting(1, SMALL, "coarse", None, 7),
     "small, 2 cores": Setting(2, SMALL, "orderings", 3.0, 3),
     "small leave-one-out, 2 cores": Setting(2, SMALL, "leave one out", 2.6, 5),
 }
 EQUAL = f"""\
 small and large are D, H, L, F = {SMALL} and {LARGE}, on {BATCH} utterances of
-{POSITIONS // 2} to {POSITIONS} positions. small prunes head after head, top-down, bottom-up and in
-two random orders; coarse does so {SMALL[1]} heads at a time; large has one random order, one turn.
+{POSITIONS // 2} to {POSITIONS} positions, or of {POSITIONS} each (no padding). small prunes head
+after head, top-down, bottom-up and in two random orders; coarse does so {SMALL[1]} heads at a time;
+large has one random order, one turn.
 Equal on both sides: inputs, padding, parameters, float32, no dropout, no gradients, masks that are
 made before, cores, and the allocator settings {" ".join(ALLOCATOR)}.
 Every mask's output is reduced to one number an utterance: its mean distance from the intact output.
 s3prl's side loops over the masks, repeated ones too; a mask multiplies the heads' contexts. Before
-the clock starts, the whole outputs under every mask are compared: ours, s3prl's, and those of our
-engine that shares nothing.
+the clock starts, the outputs of all valid positions under every mask are compared: ours, s3prl's,
+and those of our engine that shares nothing.
 Times are medians of whole sweeps without compilation, and ratio is s3prl / ours; best is the same
 of the fastest sweeps; spread is the range of the noisiest side over its median; rivals are the
 cores that other programs had meanwhile. Do not trust a row on all cores with rivals.
@@ -100,7 +108,8 @@ def make_case(setting: Setting) -> Case:
     model = Model(layers=layers, heads=heads, width=width, ffn=ffn, stack=STACK)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(BATCH, POSITIONS, STACK * BINS)).astype(np.float32)
-    lengths = np.linspace(POSITIONS, POSITIONS // 2, BATCH).round()
+    lengths = np.linspace(POSITIONS, setting.shortest, BATCH).round().astype(int)
+    lengths = lengths[dealt(lengths, BATCH // setting.cores)]
     valid = np.arange(POSITIONS) < lengths[:, None]
     return Case(Config(model=model), gates_for(setting.kind, layers, heads), inputs, valid)
 
@@ -111,7 +120,7 @@ class Ours(NamedTuple):
     distances: Callable[[], np.ndarray]
     """What is timed: (G, B)."""
     outputs: Callable[[str], np.ndarray]
-    """Engine to whole outputs (G, B, T, D)."""
+    """Engine to outputs (G, B, T, D), of which those of padding mean nothing."""
     compiled: set[tuple[Any, ...]]
     """The pieces that the trie has called."""
     params: Any
@@ -124,6 +133,7 @@ def our_side(case: Case, cores: int) -> Ours:
 
     from sat_jax import mesh
     from sat_jax.model.mockingjay import build_model, init_params
+    from sat_jax.model.packing import Packing, packing_of, unpack
     from sat_jax.study.evaluation import Counts, evaluation
     from sat_jax.trace.pieces import cut_pieces
 
@@ -133,27 +143,35 @@ def our_side(case: Case, cores: int) -> Ours:
     model, input_width = build_model(case.config, BINS, BINS)
     start = init_params(jax.random.key(0), model, input_width)
     params = jax.device_put(start, mesh.replicated(devices))
-    inputs, valid = mesh.place_batch((case.inputs, case.valid), devices)
+    packing = packing_of(case.valid, devices=cores)
+    inputs, valid, packing = mesh.place_batch((case.inputs, case.valid, packing), devices)
     pieces = cut_pieces(model, devices)
     counts = {engine: Counts(set(), {}) for engine in ("trie", "vmap")}
     settings = make_settings(case.gates)
 
     def run(settings: Settings, engine: str, finish: Callable[[jax.Array], Any]) -> np.ndarray:
         heads = case.config.model.heads
-        view = evaluation(pieces, params, heads, inputs, valid, finish, counts[engine])
+        view = evaluation(pieces, params, heads, inputs, valid, packing, finish, counts[engine])
         return sweep(view, settings, engine=engine)
 
     whole = make_settings(np.ones((1, *case.gates.shape[1:])))
     intact = mesh.place_batch(run(whole, "vmap", lambda states: states)[0], devices)
 
-    def distance(states: jax.Array, intact: jax.Array, valid: jax.Array) -> jax.Array:
-        apart = jnp.abs(states - intact[:, None]).mean(-1)
-        return jnp.where(valid[:, None], apart, 0.0).sum(-1) / valid.sum(-1)[:, None]
+    def distance(
+        states: jax.Array, intact: jax.Array, valid: jax.Array, packing: Packing
+    ) -> jax.Array:
+        apart = unpack(jnp.abs(states - intact[:, None]).mean(-1), packing)
+        return jnp.where(valid[..., None], apart, 0.0).sum(1) / valid.sum(1)[:, None]
 
-    leaf = jax.jit(mesh.by_device(distance, devices))
+    def padded(states: jax.Array, packing: Packing) -> jax.Array:
+        return unpack(states, packing).swapaxes(1, 2)
+
+    leaf, whole_leaf = (jax.jit(mesh.by_device(each, devices)) for each in (distance, padded))
     return Ours(
-        distances=lambda: run(settings, "trie", lambda states: leaf(states, intact, valid)),
-        outputs=lambda engine: run(settings, engine, lambda states: states),
+        distances=lambda: run(
+            settings, "trie", lambda states: leaf(states, intact, valid, packing)
+        ),
+        outputs=lambda engine: run(settings, engine, lambda states: whole_leaf(states, packing)),
         compiled=counts["trie"].compiled,
         params=jax.tree.map(np.asarray, start),
     )
@@ -216,7 +234,7 @@ def measure(name: str) -> None:
 
     peer = make_loop(case.config.model, ours.params, *case[1:], setting.cores)
     pairs = zip(outputs, peer.outputs(), strict=True)
-    difference = max(float(np.abs(own - other).max()) for own, other in pairs)
+    difference = max(float(np.abs(own - other)[case.valid].max()) for own, other in pairs)
     agree("the outputs", difference)
     del outputs
     others, began = busy_elsewhere(), time.perf_counter()

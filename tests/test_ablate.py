@@ -28,6 +28,7 @@ from sat_jax.analysis.ablate import (
 )
 from sat_jax.analysis.orderings import gates_of, random_orders, single_gates
 from sat_jax.model.attention.heads import replace_maps
+from sat_jax.model.packing import packing_of, real_rows
 from sat_jax.model.pruned import keep_heads
 from sat_jax.study.evaluation import NUMBERS, Counts, evaluation, rounded
 from sat_jax.trace.capture import capture
@@ -58,6 +59,21 @@ def heard():
     return inputs, valid, rng.dirichlet(np.ones(T), (L, H, T)).astype(np.float32)
 
 
+def in_utterances(rows, count):
+    """Rows (P, C, D) of so many devices as (B, C, T, D)."""
+    _, valid, _ = heard()
+    states = np.zeros((*valid.shape, *rows.shape[1:]), rows.dtype)
+    states[valid] = rows[real_rows(valid, len(rows) // count, count)]
+    return states.swapaxes(1, 2)
+
+
+def only_valid(arrays):
+    """Arrays (..., T, D) of all utterances with 0 where there is padding."""
+    _, valid, _ = heard()
+    lead = arrays.ndim - 3
+    return arrays * valid.reshape(len(valid), *[1] * lead, T, 1)
+
+
 @functools.cache
 def pieces_of(pre_ln=False, count=1, copy=0):
     """A model, its parameters and its pieces on so many devices, compiled for all tests at once."""
@@ -71,13 +87,19 @@ def swept(settings, *, pre_ln=False, count=1, copy=0, params=None, counts=None, 
     """What `sweep` gives, with everything that is not about settings fixed."""
     _, own, pieces, grid = pieces_of(pre_ln, count, copy)
     inputs, valid, maps = heard()
-    inputs, valid = mesh.place_batch((inputs, valid), grid)
+    packing = packing_of(valid, devices=count)
+    inputs, valid, packing = mesh.place_batch((inputs, valid, packing), grid)
+
+    def of_rows(states):
+        padded = in_utterances(np.asarray(states), count)
+        return jax.tree.map(only_valid, finish(padded) if finish else padded)
+
     maps = jax.device_put(maps, mesh.replicated(grid))
     # Where parameters are matters to what is compiled.
     params = own if params is None else jax.device_put(params, mesh.replicated(grid))
     piece = evaluation(
-        *(pieces, params, H, inputs, valid),
-        finish or (lambda states: states),
+        *(pieces, params, H, inputs, valid, packing),
+        of_rows,
         counts or Counts(set(), {}),
         maps,
     )
@@ -110,7 +132,8 @@ def one_by_one(pre_ln):
             **{"gate": gate, "span": span, "swap": swap, "maps": maps},
             capture_intermediates=lambda module, _: module.name == "encoder",
         )
-        return {"prediction": out, "states": sown["intermediates"]["encoder"]["__call__"][0]}
+        found = {"prediction": out, "states": sown["intermediates"]["encoder"]["__call__"][0]}
+        return jax.tree.map(only_valid, found)
 
     outputs = [run(*(field[i] for field in mixed())) for i in range(len(mixed().gate))]
     return jax.tree.map(lambda *each: np.stack(each), *outputs)
@@ -227,7 +250,9 @@ def test_leave_one_out_is_a_gate_with_one_zero():
     assert settings.gate.sum((1, 2)).tolist() == [L * H - 1] * (L * H)
     model, params, _, _ = pieces_of()
     inputs, valid, _ = heard()
-    run = jax.jit(lambda gate: model.apply({"params": params}, inputs, valid, gate=gate))
+    run = jax.jit(
+        lambda gate: only_valid(model.apply({"params": params}, inputs, valid, gate=gate))
+    )
     found = swept(settings, finish=predictor(False))["prediction"]
     for index in range(L * H):
         gate = np.ones(L * H)
@@ -272,7 +297,7 @@ def test_no_piece_has_more_heads_than_are_kept(kept):
     gate = np.zeros((3, L, H))
     gate[:, :, :kept] = [[[1]], [[0.5]], [[2]]]
     swept(make_settings(gate), counts=counts)
-    heads = {key[2] for key in counts.compiled if key[0] in ("attend", "merge", "step")}
+    heads = {key[3] for key in counts.compiled if key[0] in ("attend", "merge", "step")}
     assert heads == {kept}
     assert "skip" not in counts.nodes
 
@@ -355,7 +380,7 @@ def test_more_orderings_compile_nothing_more():
     with Compilations() as compiled:
         swept(take(ordered(1), slice(5, None)), copy=1, counts=wide, width=3)
     assert compiled.count == len(wide.compiled - one.compiled) > 0
-    nodes = {n for name, _, *key in wide.compiled if name == "merge" for n in key[1:]}
+    nodes = {n for name, _, _, *key in wide.compiled if name == "merge" for n in key[1:]}
     assert nodes == {1, 3}
 
 

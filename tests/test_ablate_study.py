@@ -22,8 +22,11 @@ from sat_jax import mesh
 from sat_jax.analysis.ablate import FULL, make_settings, take
 from sat_jax.config import Ablation, Analysis, Corpus, Model
 from sat_jax.errors import InputError
+from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
 from sat_jax.study import ablate
+from sat_jax.study.ablate_measure import open_bench
+from sat_jax.study.ablate_measure import run as run_settings
 from sat_jax.study.ablate_speech import (
     TEST,
     TRAIN,
@@ -351,6 +354,50 @@ def test_reconstruction_is_that_of_the_model(coarse):
     none = mean_error(coarse.subject, gate=np.zeros((L, H)))
     assert found[-1] == pytest.approx(none, rel=1e-5)
     assert abs(found[0] - found[-1]) > 1e-4
+
+
+def test_representations_are_those_of_each_utterance_by_itself(coarse):
+    subject = coarse.subject
+    params = jax.device_get(subject.checkpoints[0].params)
+    encode = jax.jit(lambda x, v: subject.module.apply({"params": params}, x, v, method="encode"))
+    speech = open_speech(subject)
+    bench = open_bench(subject, subject.checkpoints[0], speech, questions_of(*asked_of(subject)))
+    features, errors = run_settings(bench, make_settings(np.ones((2, L, H))))
+    assert features.shape == (2, len(speech.utterance), subject.config.model.width)
+    assert errors.shape == (2, SMALL["test_utterances"])
+    seen = 0
+    for batch in speech.heard:
+        for row in np.flatnonzero(batch.utterance >= 0):
+            number, length = batch.utterance[row], int(batch.valid[row].sum())
+            expected = encode(batch.inputs[row : row + 1, :length], np.ones((1, length), bool))[0]
+            mine = speech.utterance == number
+            np.testing.assert_allclose(features[1, mine], expected, atol=1e-5)
+            seen += mine.sum()
+    assert seen == len(speech.utterance)
+
+
+def asked_of(subject):
+    return subject.analysis.ablate, open_speech(subject), subject.say
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
+    whole, parts = (
+        open_speech(coarse.subject._replace(size=each)) for each in (coarse.subject.size, size)
+    )
+    assert len(parts.heard) > len(whole.heard)
+    for name in ("utterance", "part", "phone", "speaker", "ids"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    placed = np.sort(np.concatenate([batch.place for batch in parts.heard]))
+    np.testing.assert_array_equal(placed, np.arange(len(parts.utterance)))
+    # A position's phones are those of its time: the frames of each utterance as it is on disk.
+    labels = dict(zip(parts.ids, range(len(parts.ids)), strict=True))
+    split = coarse.subject.split
+    for record in (split[i] for i in range(len(split)) if split.ids[i] in labels):
+        phone = parts.phone[parts.utterance == labels[record.id]]
+        window, hop = (getattr(coarse.subject.config.features, k) for k in ("window", "hop"))
+        expected = frame_labels(np.asarray(record.phones), phone.size, window, hop)
+        np.testing.assert_array_equal(phone.ravel(), expected)
 
 
 def test_coarse_has_fewer_figures(coarse):

@@ -40,12 +40,15 @@ class Units(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """An encoder in pieces, over one batch. States are (B, C, T, D): C nodes at a time."""
+    """An encoder in pieces, over one batch.
+
+    States are (P, C, D): P positions under C nodes at a time.
+    """
 
     start: Callable[[], Any]
     """Nothing to the first layer's input, C = 1."""
     attend: Callable[[int, Any, Units], Any]
-    """Layer, states and N units to their contexts (B, C, N, T, K)."""
+    """Layer, states and N units to their contexts (P, C, N, K)."""
     merge: Callable[[int, Any, Any, np.ndarray, np.ndarray], Any]
     """Layer, states, contexts, parent (C2,) and gate (C2, N) of each child to its states."""
     step: Callable[[int, Any, Units, np.ndarray, np.ndarray], Any]
@@ -53,7 +56,7 @@ class Evaluation(NamedTuple):
     skip: Callable[[int, Any, np.ndarray], Any]
     """Layer, states, parent (C2,) of children without heads to their states."""
     finish: Callable[[Any], Any]
-    """The last layer's states to a tree of arrays (B, C, ...)."""
+    """The last layer's states to a tree of arrays (any, C, ...)."""
     whole: Callable[[Settings], Any]
     """C settings to the tree of `finish`, by plain forward passes: the reference."""
 
@@ -109,7 +112,7 @@ def node_counts(settings: Settings) -> np.ndarray:
 def sweep(
     evaluation: Evaluation, settings: Settings, *, engine: str = "trie", width: int = 1
 ) -> Any:
-    """What is left under every setting: the tree of `evaluation.finish`, arrays (G, B, ...).
+    """What is left under every setting: the tree of `evaluation.finish`, arrays (G, any, ...).
 
     `engine` is trie, or vmap for plain forward passes of `width` settings at a time. `width` are
     the nodes that the trie computes at once: one where a node fills the device (a CPU), more where

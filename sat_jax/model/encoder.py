@@ -12,6 +12,7 @@ from jax import lax
 from sat_jax.config import Model
 from sat_jax.model.attention.heads import NO_CUT, TRACE, Cut, SelfAttention, kernel_init
 from sat_jax.model.dropout import dropout
+from sat_jax.model.packing import Packing
 from sat_jax.model.products import Dense
 
 
@@ -60,11 +61,19 @@ class EncoderLayer(nn.Module):
         return x
 
     def attend(
-        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+        self,
+        x: jax.Array,
+        valid: jax.Array,
+        cut: Cut = NO_CUT,
+        key: jax.Array | None = None,
+        packing: Packing | None = None,
     ) -> jax.Array | None:
-        """Each head's mixture of values (B, H, T, K); None without any head."""
+        """Each head's mixture of values (B, T, H, K); None without any head.
+
+        With a packing, of rows `x` (P, D) as rows (P, H, K).
+        """
         y = self.norm_attention(x) if self.config.pre_ln else x
-        return self.attention.contexts(y, valid, cut, key)
+        return self.attention.contexts(y, valid, cut, key, packing)
 
     def merge(
         self,
@@ -73,7 +82,10 @@ class EncoderLayer(nn.Module):
         gate: jax.Array | None = None,
         keys: Sequence[jax.Array | None] = (None, None),
     ) -> jax.Array:
-        """The layer's output (B, T, D) from its input and its heads' contexts, gate (H,)."""
+        """The layer's output (..., D) from its input and its heads' contexts (..., H, K).
+
+        gate is (..., H) or (H,).
+        """
         rate = self.config.dropout
         mixed = self.attention.project(context, x.shape, gate)
         x = x + dropout(keys[0], mixed, rate)
@@ -83,10 +95,9 @@ class EncoderLayer(nn.Module):
         return self.norm_ffn(x + dropout(keys[1], self.feed_forward(x), rate))
 
     def feed_forward(self, x: jax.Array) -> jax.Array:
-        """Position-wise GELU network, `x` (B, T, D)."""
-        b, t, d = x.shape
-        y = gelu(self.ffn_in(x.reshape(b * t, d)))
-        return self.ffn_out(y).reshape(b, t, d)
+        """Position-wise GELU network, `x` (..., D)."""
+        y = gelu(self.ffn_in(x.reshape(-1, x.shape[-1])))
+        return self.ffn_out(y).reshape(x.shape)
 
 
 class Encoder(nn.Module):

@@ -22,6 +22,7 @@ from sat_jax.analysis import ablate as engine
 from sat_jax.analysis.ablate import Settings, distinct, make_settings
 from sat_jax.analysis.probe import Probe
 from sat_jax.mesh import by_device
+from sat_jax.model.packing import Packing, unpack
 from sat_jax.study.ablate_speech import TEST, Heard, Speech
 from sat_jax.study.ablate_store import Arrays, Store, keys_of
 from sat_jax.study.ablate_tasks import Asking, Question, ask, ask_frozen
@@ -33,7 +34,7 @@ from sat_jax.trace.importance import (
     reconstruction_error,
     summed_maps,
 )
-from sat_jax.trace.pieces import Pieces, cut_pieces, joined
+from sat_jax.trace.pieces import Pieces, cut_pieces
 
 RECONSTRUCTION = "reconstruction"
 SETTINGS = 2
@@ -51,7 +52,7 @@ class Bench(NamedTuple):
     maps: jax.Array
     """(L, H, T, S) mean maps over the training utterances."""
     errors: Callable[..., jax.Array]
-    """Jitted: params, encoder outputs (B, C, T, D), targets, valid to L1 errors (B, C)."""
+    """Jitted: params, encoder outputs (P, C, D), targets, valid, packing to L1 errors (B, C)."""
     ask: Callable[..., Any]
     """Jitted: representations (M, N, D) to probes and answers, see `ask`."""
     ask_frozen: Callable[..., Any]
@@ -86,13 +87,20 @@ def open_bench(
 
 
 def errors_of(
-    module: Any, params: Any, states: jax.Array, targets: jax.Array, valid: jax.Array
+    module: Any,
+    params: Any,
+    states: jax.Array,
+    targets: jax.Array,
+    valid: jax.Array,
+    packing: Packing,
 ) -> jax.Array:
-    """Reconstruction errors (B, C) of encoder outputs (B, C, T, D)."""
-    b, c = states.shape[:2]
-    predicted = module.apply({"params": params}, joined(states), method="predict")
-    repeated = (jnp.repeat(each, c, axis=0) for each in (targets, valid))
-    return reconstruction_error(predicted, *repeated).reshape(b, c)
+    """Reconstruction errors (B, C) of encoder outputs (P, C, D)."""
+
+    def of_node(states: jax.Array) -> jax.Array:
+        predicted = module.apply({"params": params}, unpack(states, packing), method="predict")
+        return reconstruction_error(predicted, targets, valid)
+
+    return jax.vmap(of_node, 1, 1)(states)
 
 
 def nodes_within(subject: Subject, speech: Speech) -> int:
@@ -219,10 +227,8 @@ def run(bench: Bench, settings: Settings) -> tuple[np.ndarray | None, np.ndarray
     tested = np.flatnonzero(speech.part == TEST)
     errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
     features = bench.room[: len(settings.gate)] if bench.questions else None
-    position = 0
     for heard in speech.heard:
         rows = heard.utterance >= 0
-        valid = np.asarray(heard.valid)
         predicted = bool((speech.part[heard.utterance[rows]] == TEST).any())
         predicted &= RECONSTRUCTION in asked.tasks
         whole = bool(bench.questions) and depth == model.layers
@@ -234,9 +240,7 @@ def run(bench: Bench, settings: Settings) -> tuple[np.ndarray | None, np.ndarray
             if not whole:
                 shallow = Settings(*(field[:, :depth] for field in settings))
                 tree = swept(bench, heard, shallow, True, False)
-            count = int(valid.sum())
-            features[:, position : position + count] = tree["features"][:, valid]
-            position += count
+            features[:, heard.place] = tree["features"][:, heard.real]
     return features, errors[:, tested] if RECONSTRUCTION in asked.tasks else None
 
 
@@ -249,7 +253,8 @@ def swept(
     def finish(states: jax.Array) -> dict[str, jax.Array]:
         tree = {"features": states} if features else {}
         if errors:
-            tree["errors"] = bench.errors(params, states, heard.targets, heard.valid)
+            known = heard.targets, heard.valid, heard.packing
+            tree["errors"] = bench.errors(params, states, *known)
         return tree
 
     piece = evaluation(
@@ -258,6 +263,7 @@ def swept(
         subject.config.model.heads,
         heard.inputs,
         heard.valid,
+        heard.packing,
         finish,
         bench.counts,
         bench.maps,

@@ -7,6 +7,7 @@ parts are cut by utterance within each speaker.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from sat_jax.config import Config
 from sat_jax.features import batches, frontend
 from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.mockingjay import stack_frames
+from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
 from sat_jax.shapes import SAMPLE_RATE, frame_count
 from sat_jax.study.subject import Subject, long_enough, longest_frames, spread
 
@@ -37,6 +39,12 @@ class Heard(NamedTuple):
     """(B, T) bool."""
     utterance: np.ndarray
     """(B,) number of each row among all utterances; -1 in a filler row."""
+    packing: Packing
+    """Where states of the valid positions are kept, P rows in every batch."""
+    real: np.ndarray
+    """(P,) bool: rows that are not left over."""
+    place: np.ndarray
+    """(n,) which of all N positions the real rows are."""
 
 
 class Speech(NamedTuple):
@@ -44,7 +52,7 @@ class Speech(NamedTuple):
 
     heard: tuple[Heard, ...]
     utterance: np.ndarray
-    """(N,) whose position this is, in the order of the batches."""
+    """(N,) whose position this is: utterance after utterance, however they are batched."""
     part: np.ndarray
     """(U,) TRAIN, VALID or TEST."""
     speaker_part: np.ndarray | None
@@ -75,32 +83,32 @@ def open_speech(subject: Subject) -> Speech | None:
             "give at least three"
         )
         return None
-    config = subject.config
     frames = static_frames(subject, splits)
-    heard, phones, first = [], [], 0
-    for split in splits:
-        rows, labels = hear(config, split, frames, subject.size, subject.devices, first)
-        heard += rows
-        phones += labels
-        first += len(split)
-    owner = np.concatenate(
-        [np.repeat(each.utterance, np.asarray(each.valid).sum(1)) for each in heard]
-    )
+    count = np.concatenate([positions_of(subject.config, split, frames) for split in splits])
     part = np.repeat(np.arange(3), [len(split) for split in splits])
+    batched = [
+        batch
+        for number, split in enumerate(splits)
+        for batch in hear(subject, split, frames, np.flatnonzero(part == number), count)
+    ]
+    heard = pack_all(batched, count, subject.devices)
+    phone = np.full((count.sum(), subject.config.model.stack), -1, np.int32)
+    for each, batch in zip(heard, batched, strict=True):
+        phone[each.place] = batch.labels[np.asarray(batch.valid)]
     names = np.concatenate([np.array(split.speaker_names)[split.speakers] for split in splits])
     found, speaker = np.unique(names, return_inverse=True)
     return Speech(
-        heard=tuple(heard),
-        utterance=owner,
+        heard=heard,
+        utterance=np.repeat(np.arange(len(count)), count),
         part=part,
         speaker_part=speaker_parts(speaker, part) if len(found) > 1 else None,
         speaker=speaker,
         speaker_names=tuple(found.tolist()),
-        phone=np.concatenate(phones),
+        phone=phone,
         phone_names=tuple(splits[0].phone_names),
         ids=tuple(name for split in splits for name in split.ids),
         origin=origin,
-        seconds=frames * config.features.hop / SAMPLE_RATE,
+        seconds=frames * subject.config.features.hop / SAMPLE_RATE,
     )
 
 
@@ -154,10 +162,29 @@ def static_frames(subject: Subject, splits: list[Any]) -> int:
     return max(frames // stack, 1) * stack
 
 
+def positions_of(config: Config, split: Any, frames: int) -> np.ndarray:
+    """Positions (U,) of the utterances of a split, when what is over `frames` is cut."""
+    features = config.features
+    whole = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
+    return np.minimum(whole, frames) // config.model.stack
+
+
+class Batched(NamedTuple):
+    """One batch before it is packed; fields as in `Heard`."""
+
+    inputs: jax.Array
+    targets: jax.Array
+    valid: jax.Array
+    utterance: np.ndarray
+    labels: np.ndarray
+    """(B, T, stack) phone of each frame, -1 where there is none."""
+
+
 def hear(
-    config: Config, split: Any, frames: int, size: int, devices: DeviceMesh, first: int
-) -> tuple[list[Heard], list[np.ndarray]]:
-    """Batches of a split whose utterances are numbered from `first`, and phones of positions."""
+    subject: Subject, split: Any, frames: int, number: np.ndarray, count: np.ndarray
+) -> Iterator[Batched]:
+    """Batches of a split whose utterances have these numbers (n,) among all, of `count` (U,)."""
+    config, devices = subject.config, subject.devices
     stack, features = config.model.stack, config.features
     featurise = by_device(functools.partial(frontend.featurise, features=features), devices)
 
@@ -166,14 +193,33 @@ def hear(
         inputs, targets, count = featurise(audio, lengths)
         return *stack_frames(inputs, count, stack), stack_frames(targets, count, stack)[0]
 
-    heard, phones = [], []
-    for batch in batches.eval_batches(split, (frames,), size, features, stack, say=lambda _: None):
+    order = dealt(count[number], subject.size // devices.size)
+    split, number = dataset.take(split, order), number[order]
+    once = batches.eval_batches(split, (frames,), subject.size, features, stack, say=lambda _: None)
+    for batch in once:
         inputs, valid, targets = listen(*place_batch((batch.audio, batch.lengths), devices))
-        number = np.where(batch.index >= 0, batch.index + first, -1)
-        heard.append(Heard(inputs, targets, valid, number))
+        utterance = np.where(batch.index >= 0, number[batch.index], -1)
         labels = batch.labels
         if labels is None:
-            labels = np.full((len(number), frames), -1, np.int32)
-        positions = labels[:, : frames // stack * stack].reshape(len(number), -1, stack)
-        phones.append(positions[np.asarray(valid)])
-    return heard, phones
+            labels = np.full((subject.size, frames), -1, np.int32)
+        labels = labels[:, : frames // stack * stack].reshape(subject.size, -1, stack)
+        yield Batched(inputs, targets, valid, utterance, labels)
+
+
+def pack_all(batched: list[Batched], count: np.ndarray, devices: DeviceMesh) -> tuple[Heard, ...]:
+    """Batches of utterances of `count` (U,) positions, packed into as many rows each."""
+    known = [np.asarray(batch.valid) for batch in batched]
+    rows = max(rows_needed(valid, devices.size) for valid in known)
+    start = np.cumsum(count) - count
+    heard = []
+    for batch, valid in zip(batched, known, strict=True):
+        place = start[batch.utterance][:, None] + np.arange(valid.shape[1])
+        heard.append(
+            Heard(
+                *batch[:4],
+                packing=place_batch(packing_of(valid, rows, devices.size), devices),
+                real=real_rows(valid, rows, devices.size),
+                place=place[valid],
+            )
+        )
+    return tuple(heard)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sat_jax.analysis.ablate import FULL, Evaluation, Settings, Units
 from sat_jax.model.attention.heads import Cut
+from sat_jax.model.packing import Packing
 from sat_jax.trace.pieces import Pieces
 
 NUMBERS = 6
@@ -29,7 +30,7 @@ class Contexts(NamedTuple):
     head: np.ndarray
     """(N,) int32, the heads attended with, filled up."""
     values: jax.Array
-    """(B, C, N, T, K)."""
+    """(P, C, N, K)."""
 
 
 def rounded(count: int, heads: int) -> int:
@@ -44,19 +45,21 @@ def evaluation(
     heads: int,
     inputs: jax.Array,
     valid: jax.Array,
+    packing: Packing,
     finish: Callable[[jax.Array], Any],
     counts: Counts,
     maps: jax.Array | None = None,
 ) -> Evaluation:
     """A sweep's view of one batch: inputs (B, T, F), valid (B, T), split over the mesh.
 
-    `finish` makes a tree of arrays (B, C, ...) of the encoder's outputs (B, C, T, D); `counts` is
-    added to; `maps` (L, H, T, S) stand in for those of swapped heads, see `Cut`.
+    `packing` puts the valid positions into P rows, see `packing_of`. `finish` makes a tree of
+    arrays (any, C, ...) of the encoder's outputs (P, C, D); `counts` is added to; `maps`
+    (L, H, T, S) stand in for those of swapped heads, see `Cut`.
     """
     encoder = params["encoder"]
 
     def run(name: str, key: tuple[Any, ...], *arguments: Any) -> jax.Array:
-        counts.compiled.add((name, inputs.shape, *key))
+        counts.compiled.add((name, inputs.shape, packing.position.shape, *key))
         counts.nodes[name] = counts.nodes.get(name, 0) + 1
         return getattr(pieces, name)(*arguments)
 
@@ -79,14 +82,14 @@ def evaluation(
 
     def kind_of(units: Units, *arrays: Any) -> tuple[Any, ...]:
         flags = bool((units.span < FULL).any()), bool(units.swap.any())
-        return (len(units.head), *flags, *(array.shape[:2] for array in arrays))
+        return (len(units.head), *flags, *(array.shape[1] for array in arrays))
 
     def attend(layer: int, states: jax.Array, units: Units) -> Contexts:
         units = padded(units)
         contexts = run(
             "attend",
             kind_of(units, states),
-            *(encoder[f"layer_{layer}"], units.head, cut_of(layer, units), states, valid),
+            *(encoder[f"layer_{layer}"], units.head, cut_of(layer, units), states, valid, packing),
         )
         return Contexts(units.head, contexts)
 
@@ -105,7 +108,7 @@ def evaluation(
         key = *kind_of(units, states), len(parent)
         cut, gate = cut_of(layer, units), widened(gate, len(units.head))
         arguments = encoder[f"layer_{layer}"], units.head, cut, parent, gate
-        return run("step", key, *arguments, states, valid)
+        return run("step", key, *arguments, states, valid, packing)
 
     def skip(layer: int, states: jax.Array, parent: np.ndarray) -> jax.Array:
         key = states.shape[1], len(parent)
@@ -118,10 +121,10 @@ def evaluation(
         swapped = settings.swap.any()
         cut = Cut(settings.gate, settings.span, *((settings.swap, maps) if swapped else ()))
         key = len(settings.gate), bool(swapped)
-        return finish(run("whole", key, params, cut, inputs, valid))
+        return finish(run("whole", key, params, cut, inputs, valid, packing))
 
     return Evaluation(
-        start=lambda: run("embed", (), params, inputs),
+        start=lambda: run("embed", (), params, inputs, packing),
         attend=attend,
         merge=merge,
         step=step,

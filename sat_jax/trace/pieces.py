@@ -1,7 +1,8 @@
 """A model in, the jitted pieces out of which a sweep over ablations is made.
 
 A piece is compiled once for all layers and once for each number of heads that it is called with.
-Every device works on the utterances that it holds.
+Every device works on the utterances that it holds. States are rows of valid positions: what is done
+to every position by itself is not done to padding.
 """
 
 import dataclasses
@@ -17,11 +18,12 @@ from jax.sharding import Mesh as DeviceMesh
 from sat_jax.mesh import by_device
 from sat_jax.model.attention.heads import Cut
 from sat_jax.model.encoder import EncoderLayer, layer_norm
+from sat_jax.model.packing import Packing, of_nodes, pack
 from sat_jax.model.pruned import keep_heads
 
 
 class Pieces(NamedTuple):
-    """Jitted functions of parameters and states (B, C, T, D), C nodes at a time."""
+    """Jitted functions of parameters and states (P, C, D) of P rows, C nodes at a time."""
 
     embed: Callable[..., jax.Array]
     attend: Callable[..., jax.Array]
@@ -42,20 +44,29 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         return EncoderLayer(config, heads)
 
     def kept(layer: Any, head: jax.Array) -> dict[str, Any]:
-        attention = keep_heads(layer["attention"], head, config.heads)
-        return {"params": {**layer, "attention": attention}}
+        return {**layer, "attention": keep_heads(layer["attention"], head, config.heads)}
 
-    def embed(params: Any, inputs: jax.Array) -> jax.Array:
-        return model.apply({"params": params}, inputs, method="embed")[:, None]
+    def embed(params: Any, inputs: jax.Array, packing: Packing) -> jax.Array:
+        return pack(model.apply({"params": params}, inputs, method="embed"), packing)[:, None]
 
     def attend(
-        layer: Any, head: jax.Array, cut: Cut, states: jax.Array, valid: jax.Array
+        layer: Any,
+        head: jax.Array,
+        cut: Cut,
+        states: jax.Array,
+        valid: jax.Array,
+        packing: Packing,
     ) -> jax.Array:
         if cut.maps is not None:
             cut = cut._replace(maps=cut.maps[head])
-        rows = jnp.repeat(valid, states.shape[1], axis=0)
+        nodes = states.shape[1]
         contexts = layer_of(len(head)).apply(
-            kept(layer, head), joined(states), rows, cut, method="attend"
+            {"params": kept(layer, head)},
+            joined(states),
+            jnp.repeat(valid, nodes, axis=0),
+            cut,
+            packing=of_nodes(packing, nodes),
+            method="attend",
         )
         return contexts.reshape(*states.shape[:2], *contexts.shape[1:])
 
@@ -67,12 +78,10 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         states: jax.Array,
         contexts: jax.Array,
     ) -> jax.Array:
-        states = children(states, parent)
-        contexts = children(contexts, parent) * gate[:, :, None, None]
-        merged = layer_of(len(head)).apply(
-            kept(layer, head), joined(states), joined(contexts), method="merge"
+        states, contexts = children(states, parent), children(contexts, parent)
+        return layer_of(len(head)).apply(
+            {"params": kept(layer, head)}, states, contexts, gate, method="merge"
         )
-        return merged.reshape(states.shape)
 
     def step(
         layer: Any,
@@ -82,18 +91,21 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         gate: jax.Array,
         states: jax.Array,
         valid: jax.Array,
+        packing: Packing,
     ) -> jax.Array:
-        return merge(layer, head, parent, gate, states, attend(layer, head, cut, states, valid))
+        contexts = attend(layer, head, cut, states, valid, packing)
+        return merge(layer, head, parent, gate, states, contexts)
 
     def skip(layer: Any, parent: jax.Array, states: jax.Array) -> jax.Array:
-        states = children(states, parent)
-        bare = kept(layer, np.arange(0))
-        return layer_of(0).apply(bare, joined(states), None, method="merge").reshape(states.shape)
+        bare = {"params": kept(layer, np.arange(0))}
+        return layer_of(0).apply(bare, children(states, parent), None, method="merge")
 
     def close(params: Any, states: jax.Array) -> jax.Array:
         return layer_norm(config).apply({"params": params["encoder"]["norm"]}, states)
 
-    def whole(params: Any, cuts: Cut, inputs: jax.Array, valid: jax.Array) -> jax.Array:
+    def whole(
+        params: Any, cuts: Cut, inputs: jax.Array, valid: jax.Array, packing: Packing
+    ) -> jax.Array:
         # Settings of fewer layers than the model has end earlier.
         depth = cuts.gate.shape[1]
         shallow = model.clone(config=dataclasses.replace(config, layers=depth))
@@ -102,7 +114,7 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
             return shallow.apply({"params": params}, inputs, valid, cut, method="encode")
 
         axes = Cut(*(None if field is None else 0 for field in cuts[:3]))
-        return jax.vmap(run, in_axes=(axes,), out_axes=1)(cuts)
+        return pack(jax.vmap(run, in_axes=(axes,), out_axes=2)(cuts), packing)
 
     def on_devices(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
         return jax.jit(by_device(function, mesh, arguments))
@@ -118,11 +130,11 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
     )
 
 
-def joined(arrays: jax.Array) -> jax.Array:
-    """Arrays (B, C, ...) as (B * C, ...)."""
-    return arrays.reshape(-1, *arrays.shape[2:])
+def joined(states: jax.Array) -> jax.Array:
+    """States (P, C, D) of C nodes as rows (P * C, D)."""
+    return states.reshape(-1, states.shape[-1])
 
 
 def children(arrays: jax.Array, parent: jax.Array) -> jax.Array:
-    """Arrays (B, C, ...) of parents as arrays (B, C2, ...) of their children."""
+    """Arrays (P, C, ...) of parents as arrays (P, C2, ...) of their children."""
     return arrays if arrays.shape[1] == len(parent) == 1 else arrays[:, parent]

@@ -5,6 +5,7 @@ values, and a call `(x, **streams) -> logits (B, H, T, S)`. Everything that all 
 here: the fused projection, the masked float32 softmax, span, dropout, gate and W_O.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from sat_jax.errors import InputError
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.banded import MASKED, banded_context
 from sat_jax.model.dropout import dropout
+from sat_jax.model.packing import Packing, pack, unpack
 from sat_jax.model.products import Dense, mixture
 
 TRACE = "trace"
@@ -195,37 +197,61 @@ class SelfAttention(nn.Module):
         return self.project(self.contexts(x, valid, cut, key), x.shape, cut.gate)
 
     def contexts(
-        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+        self,
+        x: jax.Array,
+        valid: jax.Array,
+        cut: Cut = NO_CUT,
+        key: jax.Array | None = None,
+        packing: Packing | None = None,
     ) -> jax.Array | None:
-        """Each head's mixture of values (B, H, T, K), before the gate; None without any head."""
+        """Each head's mixture of values (B, T, H, K), before the gate; None without any head.
+
+        With a packing, `x` is rows (P, D) of the valid positions (B, T), and so is what comes out,
+        (P, H, K).
+        """
         if not self.heads:
             return None
-        config = self.config
-        dtype = jnp.dtype(config.compute_dtype)
         names = (*self.logits.STREAMS, "value")
-        b, t, d = x.shape
-        projected = self.streams(x.reshape(b * t, d)).reshape(b, t, self.heads, len(names), -1)
+        d = x.shape[-1]
+        projected = self.streams(x.reshape(-1, d))
+        if packing is None:
+            projected = projected.reshape(*valid.shape, -1)
+        else:
+            projected, x = unpack(projected, packing), unpack(x, packing)
+        projected = projected.reshape(*valid.shape, self.heads, len(names), -1)
         # Split before the transpose, so that the gradient is a concatenation and not a sum of
         # padded arrays.
-        parts = {
+        streams = {
             name: part.squeeze(3).transpose(0, 2, 1, 3)
             for name, part in zip(
                 names, lax.split(projected, (1,) * len(names), axis=3), strict=True
             )
         }
-        value = parts.pop("value")
+        mixed = self.mix(x, streams, valid, cut, key).transpose(0, 2, 1, 3)
+        return mixed if packing is None else pack(mixed, packing)
 
+    def mix(
+        self,
+        x: jax.Array,
+        streams: dict[str, jax.Array],
+        valid: jax.Array,
+        cut: Cut,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        """Mixtures (B, H, T, K) of the values among `streams` (B, H, T, K), projections of `x`."""
+        config = self.config
+        value = streams.pop("value")
         traced = self.is_mutable_collection(TRACE) and not self.is_initializing()
         dropped = key is not None and config.dropout > 0
         span = joint_span(self.spans, cut.span)
         band = span is not None and config.span_softmax == "band"
         unseen = self.logits.DOT_PRODUCT and cut.swap is None and not traced
         if unseen and span is None and not dropped and jax.default_backend() != "cpu":
-            return fused_context(parts["query"], parts["key"], value, valid)
+            return fused_context(streams["query"], streams["key"], value, valid)
         if unseen and band and cut.span is None:
-            own = (parts["query"], parts["key"], value, valid, self.spans)
+            own = (streams["query"], streams["key"], value, valid, self.spans)
             return banded_context(*own, key, config.dropout)
-        logits = self.logits(x, **parts)
+        logits = self.logits(x, **streams)
         if band:
             probs = banded_softmax(logits, valid, span)
         else:
@@ -237,18 +263,19 @@ class SelfAttention(nn.Module):
             probs = replace_maps(probs, cut.swap, maps, valid)
         if span is not None:
             probs = limit_span(probs, span)
-        return mixture(dropout(key, probs, config.dropout).astype(dtype), value)
+        probs = dropout(key, probs, config.dropout).astype(jnp.dtype(config.compute_dtype))
+        return mixture(probs, value)
 
     def project(
         self, context: jax.Array | None, shape: tuple[int, ...], gate: jax.Array | None = None
     ) -> jax.Array:
-        """Contexts (B, H, T, K), times the gate (H,), through W_O: (B, T, D) = `shape`."""
-        b, t, d = shape
+        """Contexts (..., H, K), times the gate (..., H), through W_O: (..., D) = `shape`."""
+        rows = math.prod(shape[:-1])
         if context is None:
-            return self.out(b * t).reshape(shape)
+            return self.out(rows).reshape(shape)
         if gate is not None:
-            context = context * gate.astype(context.dtype)[:, None, None]
-        return self.out(context.transpose(0, 2, 1, 3).reshape(b * t, -1)).reshape(b, t, d)
+            context = context * gate.astype(context.dtype)[..., None]
+        return self.out(context.reshape(rows, -1)).reshape(shape)
 
 
 def algorithm_of(name: str) -> type[nn.Module]:
