@@ -79,7 +79,8 @@ def place(out):
         | {name: round(rng.random(), 3) for name in KeptHeads._fields[1:]}
         for layer, head in np.ndindex(L, H)
     ]
-    style.write_table(out / "analysis" / "heads.csv", rows)
+    for name in ("heads.csv", "heads_untrained.csv"):
+        style.write_table(out / "analysis" / name, rows)
     return out
 
 
@@ -110,15 +111,16 @@ def test_full_leaves_tables_figures_and_sections(full):
     for stem in stems:
         for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):
             assert (run / "figures" / f"{stem}.{suffix}").stat().st_size > size, (stem, suffix)
-    for name in ("ablation.csv", "ablation.npz", "ablation_areas.csv"):
+    names = [f"ablation{end}{kind}" for end in ("", "_untrained") for kind in (".csv", ".npz")]
+    for name in (*names, "ablation_areas.csv"):
         assert (run / "analysis" / name).stat().st_size > 1000
-    assert [p.name for p in (run / "analysis" / "leaves").glob("*/*")] == ["leaves.npz"]
+    assert [p.name for p in (run / "analysis" / "leaves").glob("*/*")] == ["leaves.npz"] * 2
     report = (run / "report.html").read_text()
     headings = ["What is left when heads go", "Which order is cheapest"]
     headings.append("One head, or far keys, taken away")
     places = [report.index(f"{heading}</h2>") for heading in headings]
     assert places == sorted(places)
-    for name in ("ablation.csv", "ablation.npz"):
+    for name in names:
         assert name in report
     sections = json.loads((run / "analysis" / "sections" / "ablate.json").read_text())
     assert [section[0] for section in sections] == headings
@@ -400,6 +402,22 @@ def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
         np.testing.assert_array_equal(phone.ravel(), expected)
 
 
+def test_the_untrained_model_stands_beside(coarse):
+    subject = coarse.subject
+    rows = table(coarse.path.with_name("ablation_untrained.csv"))
+    assert {row["ordering"] for row in rows} == {"globalness"}
+    found = curve(rows, "globalness")
+    untrained = (subject.checkpoints[1],)
+    whole = mean_error(subject._replace(checkpoints=untrained))
+    assert found[0] == pytest.approx(whole, rel=1e-5)
+    assert abs(whole / curve(coarse.rows, "globalness")[0] - 1) > 0.01
+    compared = table(coarse.path.parent.parent / "figures" / "compared_curves.csv")
+    mine = [row for row in compared if row["kind"] == "untrained, attention set to 0"]
+    values = [number(row) for row in mine if row["task"] == "reconstruction"]
+    assert values == pytest.approx(found)
+    assert {row["task"] for row in mine} == {"reconstruction", "phone"}
+
+
 def test_coarse_has_fewer_figures(coarse):
     assert [section.heading for section in coarse.sections] == [
         *("What is left when heads go", "Which order is cheapest")
@@ -413,7 +431,7 @@ def test_coarse_has_fewer_figures(coarse):
 def test_a_damaged_file_is_told_and_made_anew(coarse, studied):
     out = coarse.path.parent.parent
     before = coarse.path.read_bytes()
-    (leaves,) = out.glob("analysis/leaves/*/*.npz")
+    leaves, _ = sorted(out.glob("analysis/leaves/*/*.npz"), key=lambda path: -path.stat().st_size)
     leaves.write_bytes(leaves.read_bytes()[:-200])
     again = studied(out)
     told = [line for line in again.said if str(leaves) in line]

@@ -34,7 +34,7 @@ def make_grids(tasks=tuple(TASKS), pruned=(0, 8, 16, 24, 32, 40, 48), spans=SPAN
         label, lower, intact, gone, _ = TASKS[name]
         share = np.linspace(0, 1, len(pruned))[:, None] ** 2
         value = intact + (gone - intact) * (share + (1 - share) * np.linspace(0, 0.8, len(spans)))
-        made.append(records.Grid(name, label, lower, pruned, spans, value))
+        made.append(records.Grid("globalness", name, label, lower, pruned, spans, value))
     return made
 
 
@@ -77,10 +77,15 @@ def make_ranking(shape, orders=PAPER[:4], shown=4, phones=True, seed=0):
     )
 
 
+def mixed_grids():
+    first, *others = make_grids()
+    return [first._replace(ordering="weight"), *others]
+
+
 @pytest.mark.parametrize("tasks", [1, 3, 4])
 def test_spans_are_legible_and_in_place(tasks, monkeypatch):
     spans = make_spans(tuple(TASKS)[:tasks])
-    figure = ablation_maps.span_curves(spans, LONG, 128, 0.03)
+    figure = ablation_maps.span_curves(spans, LONG, "frozen probes", 128, 0.03)
     for each, axes in zip(spans, panels(figure), strict=True):
         points = next(line for line in axes.lines if len(line.get_xdata()) == 9)
         assert np.array_equal(points.get_xydata().T, [np.arange(9), each.value])
@@ -94,6 +99,7 @@ def test_spans_are_legible_and_in_place(tasks, monkeypatch):
         assert [texts[i] for i in (0, 1, 8)] == ["full\n", "50\n1500", "0\n0"]
     texts = legible(figure, monkeypatch)
     assert any(text.startswith(LONG[:20]) and text.endswith("…") for text in texts)
+    assert any("frozen probes, 128 utterances" in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,7 @@ def test_grids_are_legible_and_brighter_where_better(tasks, spans, monkeypatch):
             assert not told  # numbers would run into each other
         assert [t.get_text() for t in axes.get_yticklabels()] == [f"{n}" for n in grid.pruned]
     texts = legible(figure, monkeypatch) if len(spans) < 10 else []
+    assert not texts or any("pruned by globalness" in text for text in texts)
     assert len(spans) > 9 or {"full", "heads pruned", "phone accuracy (%)"} & set(texts)
 
 
@@ -138,7 +145,10 @@ def test_single_heads_are_legible_and_red_where_worse(shape, tasks, monkeypatch)
         assert np.array_equal(dots.get_xydata(), unsure[:, ::-1])
     texts = legible(figure, monkeypatch)
     assert {"95 % interval includes 0", "worse", "better", f"{shape[0]}", "layer"} <= set(texts)
-    assert any(text.endswith("intact 0.182") for text in texts)
+    assert "intact 0.182" in texts
+    # In percent, a change is in points; no label is cut.
+    assert "change of phone accuracy (points)" in texts or tasks == 1
+    assert not any("…" in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +189,7 @@ def test_ranks_are_legible_and_in_place(shape, shown, phones, monkeypatch):
         expected = np.clip(1 + relation, 1 / 8, 8)
         assert np.allclose(drawn.filled(9), np.nan_to_num(expected, nan=9))
     value = f"Spearman correlation {ranking.correlation[0, 3]:.2f}"
-    assert f"toy (step 2400) ({seen} heads, {value})" in texts
+    assert f"toy (step 2400), {seen} heads, {value}" in texts
 
 
 @pytest.mark.parametrize("orders", [PAPER[:4], (*BASES, *BACK)])
@@ -203,11 +213,15 @@ def test_correlations_are_legible_and_in_place(orders, monkeypatch):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: ablation_maps.span_curves([], "toy", 1, 0.03), "0 tasks"),
-        (lambda: ablation_maps.span_curves(make_spans(), "toy", 1, 0.0), "0.0 s per position"),
-        (lambda: ablation_maps.span_curves(make_spans(spans=(5, 1)), "toy", 1, 0.03), "no span"),
+        (lambda: ablation_maps.span_curves([], "toy", "", 1, 0.03), "0 tasks"),
+        (lambda: ablation_maps.span_curves(make_spans(), "toy", "", 1, 0.0), "0.0 s per position"),
+        (
+            lambda: ablation_maps.span_curves(make_spans(spans=(5, 1)), "toy", "", 1, 0.03),
+            "no span",
+        ),
         (lambda: ablation_maps.span_grid(make_grids(pruned=(8, 8)), "toy"), "8 is given twice"),
         (lambda: ablation_maps.span_grid(make_grids(spans=(-1,)), "toy"), "None .full. or 0"),
+        (lambda: ablation_maps.span_grid(mixed_grids(), "toy"), "several orderings"),
         (lambda: ablation_maps.leave_one_out(make_singles((0, 4)), "toy"), r"expected \(L, H\)"),
     ],
 )

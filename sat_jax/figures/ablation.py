@@ -209,6 +209,8 @@ def _curve_panels(panels, handles, heads: int, name: str, more: str) -> Figure:
 
 
 def _draw_panel(axes: Axes, task: Task, lines: Sequence[tuple[Curve, dict]], heads: int) -> None:
+    # Ribbons of many lines would make one brown.
+    opacity = 0.18 * min(1.0, 4 / len(lines))
     for index, (curve, look) in enumerate(lines):
         drawn = base(curve.ordering) == "random"
         axes.fill_between(
@@ -216,7 +218,7 @@ def _draw_panel(axes: Axes, task: Task, lines: Sequence[tuple[Curve, dict]], hea
             curve.low,
             curve.high,
             color=look["color"],
-            alpha=0.3 if drawn else 0.18,
+            alpha=0.3 if drawn else opacity,
             lw=0,
             zorder=1 if drawn else 2,
         )

@@ -135,7 +135,7 @@ def conditions(tables: Sequence[Ablation], randomly: bool) -> tuple[str, str, li
             table.probes,
             f"{table.utterances} utterances",
             f"{table.seeds} probe seed{'s' * (table.seeds != 1)}",
-            *([f"{table.draws} random orderings"] if randomly else []),
+            *([f"{table.draws} random ordering{'s' * (table.draws != 1)}"] if randomly else []),
         ]
         for table in tables
     ]

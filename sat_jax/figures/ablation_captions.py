@@ -58,7 +58,8 @@ One ordering under several conditions, one line each; ribbons are 95 % intervals
 over utterances and probe seeds, axes and lines as above. Where frozen probes fall and probes
 trained anew do not, the information is still there and has moved. Where setting attention to 0
 hurts and replacing it by its mean does not, the task needs the head's output but not what it makes
-of the single utterance."""
+of the single utterance. The untrained model is the same network with the parameters that it started
+from, pruned by its own globalness: what training has not added."""
 
 SPAN_CURVES = """\
 Each task when no head may look further than r positions,

@@ -40,6 +40,7 @@ from sat_jax.figures.ablation_records import (
 MINUS = "\N{MINUS SIGN}"
 POINT = {"marker": "o", "ms": 3.4, "color": "#222222", "mew": 0}
 BRIGHT = "viridis"  # lightness rises from end to end
+BRIGHTER = "brighter is better"
 WORSE = "RdBu"  # red is worse
 KEY = 0.1  # inches of the width of a key
 KEY_ROOM = 0.6  # inches beside a heat map that its key takes
@@ -47,7 +48,7 @@ TOP, BETWEEN = 0.42 + 0.36, 0.86  # inches above the first row of heat maps, and
 
 
 def span_curves(
-    spans: Sequence[Spans], name: str, utterances: int, seconds_per_position: float
+    spans: Sequence[Spans], name: str, probes: str, utterances: int, seconds_per_position: float
 ) -> Figure:
     """Every task when all heads may only look so far, one panel per task.
 
@@ -76,7 +77,7 @@ def span_curves(
     low = max(y + high for _, y, _, high in boxes)
     with style.applied():
         figure = Figure(figsize=(style.PAGE, low + 0.56))
-        more = f"attention of every head limited to the span; {utterances} utterances"
+        more = f"attention of every head limited to the span, {probes}, {utterances} utterances"
         draw_conditions(figure, name, more)
         draw_legend(figure, rows, 0.42)
         for box, each, full, level in zip(boxes, spans, fulls, found, strict=True):
@@ -105,7 +106,8 @@ def span_grid(grids: Sequence[Grid], name: str) -> Figure:
     boxes = panel_boxes(len(grids), TOP, high, BETWEEN, min(2, len(grids)), KEY_ROOM)
     with style.applied():
         figure = Figure(figsize=(style.PAGE, max(y for _, y, *_ in boxes) + high + 0.46))
-        draw_conditions(figure, name, "heads pruned and spans limited together; brighter is better")
+        more = f"heads pruned by {grids[0].ordering} and spans limited together; {BRIGHTER}"
+        draw_conditions(figure, name, more)
         for box, grid in zip(boxes, grids, strict=True):
             axes = style.place(figure, *box)
             values = np.asarray(grid.value, float)
@@ -143,8 +145,9 @@ def leave_one_out(singles: Sequence[Single], name: str) -> Figure:
         for (left, y, *_), each in zip(boxes, singles, strict=True):
             axes = style.place(figure, left, y, heads * pitch, layers * pitch)
             norm, colours = _draw_change(axes, each, pitch, dot)
-            label = f"change of {each.label}; " + f"intact {each.intact:#.3g}".replace("-", MINUS)
-            _draw_titles(figure, (left, y, wide, high), each.name, label)
+            label = f"change of {each.label}".replace("(%)", "(points)")
+            intact = f"intact {each.intact:#.3g}".replace("-", MINUS)
+            _draw_titles(figure, (left, y, wide, high), each.name, label, intact)
             # The ends of the key are named on the line of the label.
             beside = min(wide, max(heads * pitch, style.text_width(label, 6.5)))
             _draw_scale(figure, (left, y, beside, high), colours, norm)
@@ -189,11 +192,14 @@ def _bare(axes: Axes) -> None:
     axes.tick_params(length=0, pad=2)
 
 
-def _draw_titles(figure: Figure, box: tuple, name: str, label: str) -> None:
-    """Name of a task and, below it, what its colours show."""
+def _draw_titles(figure: Figure, box: tuple, name: str, label: str, note: str = "") -> None:
+    """Name of a task with a note behind it and, below, what its colours show."""
     left, top, wide, _ = box
-    name = style.fitted(name, wide, 7.0, "bold")
+    room = wide - (style.text_width(note, 6.5) + 0.1 if note else 0.0)
+    name = style.fitted(name, room, 7.0, "bold")
     style.write(figure, left, top - 0.21, name, weight="bold")
+    behind = left + style.text_width(name, 7.0, "bold") + 0.1
+    style.write(figure, behind, top - 0.21, note, fontsize=6.5, color="#444444")
     text = style.fitted(label, wide, 6.5)
     style.write(figure, left, top - 0.07, text, fontsize=6.5, color="#444444")
 

@@ -94,7 +94,7 @@ def rank_correlations(ranking: Ranking) -> Figure:
     head = 0.42 + (0.28 if across else room)
     with style.applied():
         figure = Figure(figsize=(style.PAGE, head + count * high + 0.2))
-        text = f" ({np.size(ranking.category)} heads)"
+        text = f", {np.size(ranking.category)} heads"
         wide = style.PAGE - 0.2 - style.text_width(text, 7.0, "bold")
         name = style.fitted(ranking.name, wide, 7.0, "bold")
         style.write(figure, 0.1, 0.15, name + text, weight="bold")
@@ -121,11 +121,11 @@ def rank_correlations(ranking: Ranking) -> Figure:
 
 
 def _draw_heading(figure: Figure, ranking: Ranking) -> None:
-    text = f" ({np.size(ranking.category)} heads)"
+    text = f", {np.size(ranking.category)} heads"
     if {"globalness", "weight"} <= set(ranking.orderings):
         at = [ranking.orderings.index(name) for name in ("globalness", "weight")]
         value = style.signed(float(ranking.correlation[at[0]][at[1]]), 2)
-        text = text[:-1] + f", Spearman correlation {value})"
+        text += f", Spearman correlation {value}"
     wide = style.PAGE - LEFT - 0.1 - style.text_width(text, 7.0, "bold")
     name = style.fitted(ranking.name, wide, 7.0, "bold")
     style.write(figure, LEFT, 0.15, name + text, weight="bold")

@@ -77,6 +77,7 @@ class Spans(NamedTuple):
 class Grid(NamedTuple):
     """One task over heads pruned x span."""
 
+    ordering: str  # in which heads go; the same for all tasks
     name: str
     label: str
     lower_is_better: bool
@@ -168,6 +169,8 @@ def check_grids(grids: Sequence[Grid]) -> None:
     """Raise InputError where there are no tasks or too many, or a record disagrees in itself."""
     _check_count("heads x spans", "tasks", grids)
     _check_unique("heads x spans", "task", [each.name for each in grids])
+    if len({each.ordering for each in grids}) > 1:
+        raise InputError("heads x spans: tasks are pruned in several orderings; show one at a time")
     for each in grids:
         where = f"heads x spans of {each.name!r}"
         _check_span_names(where, each.spans)

@@ -17,6 +17,7 @@ from sat_jax.study.ablate_measure import (
     gradient_importance,
     identity_of,
     measure,
+    of_checkpoint,
     open_bench,
 )
 from sat_jax.study.ablate_outcome import answers_of
@@ -25,7 +26,7 @@ from sat_jax.study.ablate_plan import Orders, Plan
 from sat_jax.study.ablate_speech import open_speech
 from sat_jax.study.ablate_store import Arrays, Store
 from sat_jax.study.ablate_tasks import questions_of
-from sat_jax.study.heads import kept_heads
+from sat_jax.study.heads import KeptHeads, kept_heads
 from sat_jax.study.subject import Subject
 
 COARSE_DRAWS = 3
@@ -77,9 +78,9 @@ def study(subject: Subject) -> list[Section]:
     if asked.preset == "full":
         plan, arrays, orders = with_left_out(bench, store, plan, arrays, orders)
     store.join()
+    control = untrained(bench)
     tell_cost(bench, time.perf_counter() - began, held)
-    answers = answers_of(arrays, questions, subject.analysis.draws, subject.analysis.seed)
-    return write(Outcome(bench, plan, arrays, orders, answers, kept))
+    return write(outcome_of(bench, plan, arrays, orders, kept), control)
 
 
 def obstacle_of(subject: Subject) -> str:
@@ -115,6 +116,29 @@ def check(subject: Subject) -> None:
         raise InputError(f"ablate.probe-rate is {asked.probe_rate}: give a positive number")
     if not asked.tasks:
         raise InputError("ablate.tasks is empty: give at least one task")
+
+
+def outcome_of(
+    bench: Bench, plan: Plan, arrays: Arrays, orders: Orders, kept: KeptHeads
+) -> Outcome:
+    """Everything that was measured of one checkpoint, with its answers."""
+    asked = bench.subject.analysis
+    answers = answers_of(arrays, bench.questions, asked.draws, asked.seed)
+    return Outcome(bench, plan, arrays, orders, answers, kept)
+
+
+def untrained(bench: Bench) -> Outcome:
+    """The untrained model, pruned by its own globalness at the paper's numbers of heads."""
+    subject = bench.subject
+    checkpoint = subject.checkpoints[1]
+    bench = of_checkpoint(bench, checkpoint)
+    kept = kept_heads(subject, checkpoint.end)
+    orders = {"globalness": plans.metric_orders(kept._asdict())["globalness"]}
+    plan = plans.make_plan("coarse", orders, kept.category.shape, subject.analysis.ablate.kind)
+    store = Store(subject.out / "analysis" / "leaves", identity_of(bench), subject.say)
+    arrays = measure(bench, plan.settings, store, f"{checkpoint.name}: ablate")
+    store.join()
+    return outcome_of(bench, plan, arrays, orders, kept)
 
 
 def with_left_out(

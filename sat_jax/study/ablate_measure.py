@@ -86,6 +86,12 @@ def open_bench(
     return Bench(*fixed, errors, anew, frozen, counts, width, np.empty(shape, np.float32))
 
 
+def of_checkpoint(bench: Bench, checkpoint: Checkpoint) -> Bench:
+    """The same bench for other parameters of the same model; nothing is compiled anew."""
+    maps = mean_maps(bench.subject, checkpoint, bench.speech)
+    return bench._replace(checkpoint=checkpoint, maps=maps)
+
+
 def errors_of(
     module: Any,
     params: Any,

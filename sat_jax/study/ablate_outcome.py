@@ -176,7 +176,8 @@ def grid_of(answer: Answer, rows: list[Row]) -> Grid | None:
     value = np.array([[answer.value[place[p, s]] for s in spans] for p in pruned])
     name, label = NAMES[answer.task]
     names = tuple(span_name(span) for span in spans)
-    return Grid(name, label, answer.lower_is_better, tuple(pruned), names, value)
+    known = name, label, answer.lower_is_better
+    return Grid(rows[index[0]].ordering, *known, tuple(pruned), names, value)
 
 
 def single_of(answer: Answer, rows: list[Row], shape: tuple[int, int]) -> Single | None:

@@ -53,15 +53,18 @@ class View(NamedTuple):
     alt: str
 
 
-def write(outcome: Outcome) -> list[Section]:
-    """All tables and figures of the study, and what the report says about them."""
+def write(outcome: Outcome, control: Outcome) -> list[Section]:
+    """All tables and figures of the study, and what the report says about them.
+
+    `control` is the untrained model under some of the settings.
+    """
     bench = outcome.bench
     subject, kind = bench.subject, bench.subject.analysis.ablate.kind
     analysis = subject.out / "analysis"
     anew = table_of(outcome, "anew", kind)
-    style.write_table(analysis / "ablation.csv", rows.value_rows(outcome.plan, outcome.answers))
-    style.write_arrays(analysis / "ablation.npz", **rows.whole_arrays(outcome.plan, outcome.arrays))
+    files = [path for each in (outcome, control) for path in write_values(each, analysis)]
     conditions = [table for table in conditions_of(outcome) if table.tasks]
+    conditions.append(as_condition(control, anew))
     style.write_table(analysis / "ablation_areas.csv", rows.area_rows(conditions))
     curves = [*curve_views(anew), *condition_views(conditions)]
     parts = {
@@ -78,18 +81,32 @@ def write(outcome: Outcome) -> list[Section]:
         analysis / "ablation_areas.csv",
     )
     texts = {"What is left when heads go": f"{found_text(outcome, anew)}\n\n{captions.PRUNING}"}
-    files = [(name, analysis / name) for name in ("ablation.csv", "ablation.npz")]
     return [
         Section(
             heading,
             texts.get(heading, ""),
             pictures=[picture(place, view) for view in views],
             tables=[areas] if heading == "Which order is cheapest" else [],
-            files=files if heading in texts else [],
+            files=[(path.name, path) for path in files] if heading in texts else [],
         )
         for heading, views in parts.items()
         if views
     ]
+
+
+def write_values(outcome: Outcome, analysis: Path) -> list[Path]:
+    """Every value of a checkpoint as a table and as arrays; their paths."""
+    paths = [analysis / f"ablation{outcome.bench.checkpoint.end}{end}" for end in (".csv", ".npz")]
+    style.write_table(paths[0], rows.value_rows(outcome.plan, outcome.answers))
+    style.write_arrays(paths[1], **rows.whole_arrays(outcome.plan, outcome.arrays))
+    return paths
+
+
+def as_condition(control: Outcome, beside: Ablation) -> Ablation:
+    """The curves of the untrained model as one more condition of a table of the trained one."""
+    kind = control.bench.subject.analysis.ablate.kind
+    table = table_of(control, "anew", kind)
+    return table._replace(name=beside.name, kind=f"untrained, {table.kind}", draws=beside.draws)
 
 
 def picture(place: Path, view: View) -> Picture:
@@ -208,7 +225,8 @@ def other_views(outcome: Outcome) -> list[View]:
     if spans:
         utterances = int((outcome.bench.speech.part == 2).sum())
         seconds = model.stack * subject.config.features.hop / SAMPLE_RATE
-        figure = ablation_maps.span_curves(spans, name, utterances, seconds)
+        known = name, PROBE_NAMES["anew"], utterances, seconds
+        figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"
         views.append(View("span_curves", figure, told, captions.SPAN_CURVES, alt))
     if grids:
