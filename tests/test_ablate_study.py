@@ -25,7 +25,7 @@ from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
 from sat_jax.study import ablate
-from sat_jax.study.ablate_measure import open_bench
+from sat_jax.study.ablate_bench import chunk_within, open_bench
 from sat_jax.study.ablate_measure import run as run_settings
 from sat_jax.study.ablate_speech import (
     TEST,
@@ -520,6 +520,15 @@ def test_speech_of_one_speaker_without_labels_leaves_tasks_out_in_words(studied,
     few = studied(tmp_path / "few", dataclasses.replace(analysis, max_utterances=2))
     assert few.sections == []
     assert "1, 0, 1 utterances to learn from, to stop by and to test on are too few" in few.said[-1]
+
+
+@pytest.mark.parametrize(("given", "chunk"), [(1000, 42), (500, 18), (120, 1), (0, 1)])
+def test_representations_fit_the_memory_that_is_given(given, chunk):
+    # 20 a setting, in 60 batches; 100 to ask them.
+    assert chunk_within(given, 20, 60, 100) == chunk
+    taken = chunk * 20 + 3 * chunk * 20 / 60 + 100
+    assert taken <= given or chunk == 1
+    assert taken + 21 > given
 
 
 # --- What cannot work -----------------------------------------------------------------------------

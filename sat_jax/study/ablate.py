@@ -12,14 +12,14 @@ from sat_jax.analysis.orderings import order_by
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Section
 from sat_jax.study import ablate_plan as plans
-from sat_jax.study.ablate_measure import (
+from sat_jax.study.ablate_bench import (
     Bench,
     gradient_importance,
     identity_of,
-    measure,
     of_checkpoint,
     open_bench,
 )
+from sat_jax.study.ablate_measure import measure
 from sat_jax.study.ablate_outcome import answers_of
 from sat_jax.study.ablate_page import Outcome, write
 from sat_jax.study.ablate_plan import Orders, Plan
@@ -58,6 +58,7 @@ def study(subject: Subject) -> list[Section]:
         subject.say("ablate: no task is left to ask")
         return []
     bench = open_bench(subject, checkpoint, speech, questions)
+    opened = most_memory()
     kept = kept_heads(subject, checkpoint.end)
     gradient = None
     if asked.preset == "full":
@@ -79,7 +80,7 @@ def study(subject: Subject) -> list[Section]:
         plan, arrays, orders = with_left_out(bench, store, plan, arrays, orders)
     store.join()
     control = untrained(bench)
-    tell_cost(bench, time.perf_counter() - began, held)
+    tell_cost(bench, time.perf_counter() - began, held, opened)
     return write(outcome_of(bench, plan, arrays, orders, kept), control)
 
 
@@ -188,12 +189,14 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
     )
 
 
-def tell_cost(bench: Bench, seconds: float, before: float) -> None:
-    """Say what it took, where `before` MiB were held already."""
+def tell_cost(bench: Bench, seconds: float, before: float, opened: float) -> None:
+    """Say what it took, where the process held so many MiB before, and with the speech opened."""
+    most, given = most_memory(), bench.subject.analysis.ablate.memory_mib
     bench.subject.say(
         f"ablate: done in {seconds / 60:.1f} min; {sum(bench.counts.nodes.values())} pieces run, "
-        f"{len(bench.counts.compiled)} compiled; the process held at most {most_memory():.0f} MiB, "
-        f"{before:.0f} MiB of them before"
+        f"{len(bench.counts.compiled)} compiled; the process held at most {most:.0f} MiB: "
+        f"{before:.0f} before, {opened - before:.0f} more with speech and programs, "
+        f"{most - opened:.0f} of the {given} given"
     )
 
 

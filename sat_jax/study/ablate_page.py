@@ -15,7 +15,7 @@ from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study import ablate_rows as rows
-from sat_jax.study.ablate_measure import Bench
+from sat_jax.study.ablate_bench import Bench
 from sat_jax.study.ablate_outcome import (
     Answer,
     grid_of,
