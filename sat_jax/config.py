@@ -315,7 +315,8 @@ class Ablation:
     probe_seeds: int = 2
     """Probes trained anew from so many starts, for every setting."""
     memory_mib: int = 1024
-    """Memory that representations of settings may take at a time."""
+    """Memory that representations of settings, and probes of them, may take at a time; speech and
+    programs come on top."""
     engine: Literal["trie", "vmap"] = "trie"
     """trie shares what settings have in common; vmap runs each whole, as a reference."""
 

@@ -11,4 +11,4 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     shared_programs = tempfile.TemporaryDirectory(prefix="sat_jax_tests_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = shared_programs.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

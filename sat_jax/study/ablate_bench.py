@@ -30,6 +30,8 @@ from sat_jax.trace.pieces import Pieces, cut_pieces
 
 SETTINGS = 2
 """Settings per device that are asked at a time."""
+PROGRAMS = 96 * 2**20
+"""Bytes that are left for the pieces of the model, which are compiled as they are needed."""
 UNASKED = 64
 """Settings at a time where no probe asks for their representations."""
 
@@ -77,7 +79,7 @@ def open_bench(
     asking, chunk, shape = (None, None), UNASKED, (0,)
     if questions:
         asking = compile_asking(how, subject)
-        given = asked.ablate.memory_mib * 2**20
+        given = asked.ablate.memory_mib * 2**20 - PROGRAMS
         one = 4 * len(speech.utterance) * subject.config.model.width
         chunk = chunk_within(given, one, len(speech.heard), working_memory(asking, devices))
         shape = chunk, len(speech.utterance), subject.config.model.width

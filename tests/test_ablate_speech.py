@@ -1,0 +1,155 @@
+"""Who learns on what in the ablation study, and what the questions are about."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sat_jax.config import Ablation
+from sat_jax.study.ablate_speech import (
+    TEST,
+    TRAIN,
+    VALID,
+    Speech,
+    interleave,
+    speaker_parts,
+)
+from sat_jax.study.ablate_tasks import pooled_means, questions_of
+
+
+def test_of_five_utterances_of_a_speaker_three_train():
+    speakers = np.array([7, 3, 7, 7, 3, 7, 7, 7, 3])
+    parts = interleave(speakers)
+    assert parts[speakers == 7].tolist() == [TRAIN, TEST, VALID, TRAIN, TRAIN, TRAIN]
+    assert parts[speakers == 3].tolist() == [TRAIN, TEST, VALID]
+
+
+def test_parts_that_share_their_speakers_stay():
+    part = np.array([TRAIN] * 4 + [VALID] * 2 + [TEST] * 2)
+    shared = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(speaker_parts(shared, part), part)
+    # Of ten tested utterances one may have an unknown speaker.
+    long = np.array([TRAIN, TRAIN, VALID] + [TEST] * 10)
+    one = np.array([0, 1, 0] + [0, 1] * 4 + [0, 9])
+    np.testing.assert_array_equal(speaker_parts(one, long), long)
+    two = np.array([0, 1, 0] + [0, 1] * 4 + [8, 9])
+    assert (speaker_parts(two, long) != long).any()
+
+
+def test_parts_of_other_speakers_are_cut_within_each_speaker():
+    part = np.repeat([TRAIN, VALID, TEST], 5)
+    apart = np.repeat([0, 1, 2], 5)
+    found = speaker_parts(apart, part)
+    np.testing.assert_array_equal(found, interleave(apart))
+    for speaker in range(3):
+        assert set(found[apart == speaker]) == {TRAIN, VALID, TEST}
+
+
+@pytest.mark.parametrize(
+    ("speakers", "part"),
+    [
+        # One utterance each; one speaker alone with more; none to stop by.
+        ([0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 2, 2]),
+        ([0, 0, 0, 0, 1, 2], [0, 0, 1, 2, 2, 2]),
+        ([0, 0, 1, 1], [0, 0, 2, 2]),
+    ],
+)
+def test_without_speakers_on_both_sides_there_are_no_parts(speakers, part):
+    assert speaker_parts(np.array(speakers), np.array(part)) is None
+
+
+def speech_by_hand():
+    """Five utterances of 2, 1, 1, 2 and 1 positions of three frames."""
+    owner = np.array([0, 0, 1, 2, 3, 3, 4])
+    phone = np.array(
+        [[0, 0, 1], [1, 1, -1], [1, -1, -1], [2, 2, 2], [1, 1, 0], [-1, 2, 2], [1, 0, -1]]
+    )
+    return Speech(
+        heard=(),
+        utterance=owner,
+        part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
+        speaker_part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
+        speaker=np.array([1, 0, 1, 1, 0]),
+        speaker_names=("ann", "bob"),
+        phone=phone,
+        phone_names=("a", "b", "c"),
+        ids=tuple("vwxyz"),
+        origin="by hand",
+        seconds=1.0,
+    )
+
+
+def test_questions_are_about_the_rows_of_their_parts():
+    said = []
+    questions = questions_of(Ablation(), speech_by_hand(), said.append)
+    assert said == []
+    phone, frame, whole = questions
+    assert [q.name for q in questions] == ["phone", "speaker-frame", "speaker-utterance"]
+    for question in (phone, frame):
+        assert question.train.rows.tolist() == [0, 1, 2]
+        assert question.valid.rows.tolist() == [3]
+        assert question.test.rows.tolist() == [4, 5, 6]
+        assert question.owner.tolist() == [0, 0, 1]
+        assert question.tested.tolist() == [3, 4]
+        assert not question.pooled
+        assert question.budget.hidden == Ablation().hidden
+    np.testing.assert_array_equal(phone.test.labels, speech_by_hand().phone[4:])
+    assert [e.labels.ravel().tolist() for e in (frame.train, frame.valid, frame.test)] == [
+        *([1, 1, 0], [1], [1, 1, 0])
+    ]
+    assert [e.rows.tolist() for e in (whole.train, whole.valid, whole.test)] == [
+        *([0, 1], [2], [3, 4])
+    ]
+    assert whole.test.labels.tolist() == [[1], [0]]
+    assert whole.owner.tolist() == [0, 1]
+    assert whole.tested.tolist() == [3, 4]
+    assert whole.pooled
+    assert whole.budget.hidden == 0
+    assert [q.classes for q in questions] == [3, 2, 2]
+
+
+def test_chance_is_the_commonest_class_of_training():
+    phone, frame, whole = questions_of(Ablation(), speech_by_hand(), print)
+    # Training: a 2, b 4; test: b, b, a, c, c, b, a.
+    assert phone.chance() == pytest.approx(3 / 7)
+    assert phone.frames().tolist() == [5, 2]
+    # Training: bob twice, ann once; test: bob twice, ann once.
+    assert frame.chance() == pytest.approx(2 / 3)
+    assert frame.frames().tolist() == [2, 1]
+    # A tie in training goes to the first one.
+    assert whole.chance() == pytest.approx(1 / 2)
+    assert whole.frames().tolist() == [1, 1]
+
+
+def test_probe_steps_are_whole_evaluations():
+    for steps in (10, 150, 7, 31, 26):
+        (question,) = questions_of(
+            Ablation(tasks=("phone",), probe_steps=steps), speech_by_hand(), print
+        )
+        budget = question.budget
+        assert budget.steps == steps
+        assert steps % budget.every == 0
+        assert budget.every <= 25
+        assert budget.batch == 3
+
+
+def test_tasks_without_labels_are_left_out_in_words():
+    bare = speech_by_hand()._replace(phone_names=(), speaker_part=None)
+    said = []
+    assert questions_of(Ablation(), bare, said.append) == ()
+    assert [re.search("ablate: (.*) is left out", line).group(1) for line in said] == [
+        *("phone", "speaker-frame", "speaker-utterance")
+    ]
+    said.clear()
+    assert questions_of(Ablation(tasks=("reconstruction",)), bare, said.append) == ()
+    assert said == []
+
+
+def test_pooled_means_are_those_of_utterances():
+    features = np.random.default_rng(0).normal(size=(2, 7, 3)).astype(np.float32)
+    owner = speech_by_hand().utterance
+    found = pooled_means(jnp.asarray(features), owner)
+    for utterance in range(5):
+        expected = features[:, owner == utterance].mean(1)
+        np.testing.assert_allclose(found[:, utterance], expected, atol=1e-6)
