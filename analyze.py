@@ -1,4 +1,4 @@
-"""See and measure the heads of runs: load, trace, analyse, draw, report.
+"""TraceFn and measure the heads of runs: load, trace, analyse, draw, report.
 
 python analyze.py runs/toy
 python analyze.py runs/toy --only segments
@@ -21,7 +21,12 @@ from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
 # In the order of the report.
-STUDIES = ("heads", "phones", "segments", "ablate")
+STUDIES = {
+    "heads": "sat_jax.study.heads",
+    "phones": "sat_jax.study.phones",
+    "segments": "sat_jax.study.segments.study",
+    "ablate": "sat_jax.study.ablate.study",
+}
 
 
 def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
@@ -69,24 +74,24 @@ def main() -> None:
 
 def analyse(run: Path, analysis: Analysis) -> Path:
     """One run, from its checkpoints to its report; returns the directory of its results."""
+    from sat_jax.study.loaded_run import open_run
     from sat_jax.study.page import keep_sections, write_page
-    from sat_jax.study.subject import open_subject
 
     # --- Load: the config, the trained and the untrained checkpoint, the corpus -----------------
-    subject = open_subject(run, analysis)
+    loaded = open_run(run, analysis)
 
     # --- Trace, analyse, draw: one study after the other ----------------------------------------
-    for name in wanted(subject.out, analysis.only):
-        sections = importlib.import_module(f"sat_jax.study.{name}").study(subject)
-        if subject.leads:
-            keep_sections(subject.out, name, sections)
+    for name in wanted(loaded.out, analysis.only):
+        sections = importlib.import_module(STUDIES[name]).study(loaded)
+        if loaded.leads:
+            keep_sections(loaded.out, name, sections)
 
     # --- Report: these studies, and those that earlier calls have left there --------------------
-    if subject.leads:
+    if loaded.leads:
         manifest = json.loads((run / "manifest.json").read_text())
-        page = write_page(subject.out, f"Heads of {subject.config.name}", STUDIES, manifest)
-        subject.say(f"report: {page}")
-    return subject.out
+        page = write_page(loaded.out, f"Heads of {loaded.config.name}", tuple(STUDIES), manifest)
+        loaded.say(f"report: {page}")
+    return loaded.out
 
 
 def wanted(out: Path, only: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Cut heads out of a run, and limit how far the others look: load, cut, compare, time, write.
+"""HeadEdit heads out of a run, and limit how far the others look: load, cut, compare, time, write.
 
 python export.py runs/toy --heads 24 --by globalness --out runs/toy_g24
 python export.py runs/toy --heads 24 --by "diagonality reversed" --span 15 --out runs/toy_d24
@@ -15,8 +15,8 @@ from typing import Annotated
 
 from sat_jax.command_line import guarded, parse
 from sat_jax.config import Config, Export, Mesh, Model
-from sat_jax.config_check import check
-from sat_jax.config_json import read_run
+from sat_jax.config.check import check
+from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
@@ -64,9 +64,9 @@ def main() -> None:
     from sat_jax.features import frontend
     from sat_jax.model.cost import forward_flops, parameter_count
     from sat_jax.model.mockingjay import build_model
-    from sat_jax.model.pruned import refine_params
+    from sat_jax.model.prune import refine_params
     from sat_jax.shapes import SAMPLE_RATE, position_count
-    from sat_jax.study import refine
+    from sat_jax.study import export as exporting
     from sat_jax.trace.load import load_model
 
     # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------
@@ -82,17 +82,17 @@ def main() -> None:
     dataset.prepare(config.corpus, print)
     prepared = dataset.directory_of(config.corpus)
 
-    # --- Cut: the heads that go first, then the spans of those that are left --------------------
-    gone = refine.heads_to_go(run, config.model, asked)
-    small = exported(config, refine.refined(config.model, gone, asked), asked.out, found)
+    # --- Prune: the heads that go first, then the spans of those that stay ------------------------
+    gone = exporting.heads_to_go(run, config.model, asked)
+    small = exported(config, exporting.refined(config.model, gone, asked), asked.out, found)
     check(small)
     cut, start = (refine_params(each, config.model, small.model) for each in (trained, untrained))
-    print(f"{run}, step {found}: {refine.description(config.model, small.model)}")
+    print(f"{run}, step {found}: {exporting.description(config.model, small.model)}")
 
     # --- Compare: outputs, and reconstruction of the validation split ---------------------------
-    split = refine.utterances_of(prepared, asked.utterances)
-    compared = refine.compare(config, small, trained, cut, split, size, devices)
-    refine.require_equal(compared)
+    split = exporting.utterances_of(prepared, asked.utterances)
+    compared = exporting.compare(config, small, trained, cut, split, size, devices)
+    exporting.require_equal(compared)
     print(
         f"largest |difference| to the masked model: {compared.difference:.1e} of outputs up to "
         f"{compared.scale:.1f}, float32, {compared.utterances} utterances of the validation split"
@@ -117,7 +117,7 @@ def main() -> None:
         for name, (model, _) in models.items()
     }
     built = {"before": (module, trained), "after": (build_model(small, *widths)[0], cut)}
-    times = refine.seconds_per_batch(built, positions, width, size, devices)
+    times = exporting.seconds_per_batch(built, positions, width, size, devices)
     print(f"parameters: {parameters['before']:,} -> {parameters['after']:,}")
     print(
         f"FLOPs per second of audio, {positions} positions long: {flops['before'] / 1e6:.1f} M -> "
@@ -129,7 +129,7 @@ def main() -> None:
     )
 
     # --- Write: a run directory as train.py makes them ------------------------------------------
-    losses = refine.masked_losses(small, (start, cut), prepared, devices)
+    losses = exporting.masked_losses(small, (start, cut), prepared, devices)
     records = {
         0: losses[0],
         found: losses[1]
@@ -143,7 +143,7 @@ def main() -> None:
         "fingerprint": dataset.open_split(prepared, "train").fingerprint,
         "exported_from": f"{run}, step {found}",
     }
-    refine.write_run(small, {0: start, found: cut}, records, data, devices)
+    exporting.write_run(small, {0: start, found: cut}, records, data, devices)
     optim = config.optim
     print(f"wrote {asked.out}, with step {found} and, cut the same way, the untrained step 0")
     print(f"next: python analyze.py {asked.out}")

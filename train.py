@@ -17,7 +17,7 @@ import time
 from configs import experiments
 from sat_jax.command_line import experiment_or_run, guarded, stop
 from sat_jax.config import Config
-from sat_jax.config_check import check
+from sat_jax.config.check import check
 from sat_jax.launch import relaunch
 
 
@@ -39,8 +39,9 @@ def main() -> None:
     import numpy as np
     from jax.experimental import multihost_utils
 
-    from sat_jax import checkpoint, config_json, mesh
+    from sat_jax import checkpoint, mesh
     from sat_jax.audio import dataset
+    from sat_jax.config import json as config_json
     from sat_jax.features import batches, frontend
     from sat_jax.model.mockingjay import build_model
     from sat_jax.pretrain import log, optim, step, watch
@@ -125,10 +126,10 @@ def main() -> None:
         log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat])
 
     # --- Step: compiled for every bucket before the first one -----------------------------------
-    featurise = functools.partial(frontend.featurise, features=features)
+    featurize = functools.partial(frontend.featurize, features=features)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    train_step = step.train_step(config, model, tx, featurise, devices, shardings)
-    valid_step = step.valid_step(config, model, featurise, devices)
+    train_step = step.train_step(config, model, tx, featurize, devices, shardings)
+    valid_step = step.valid_step(config, model, featurize, devices)
     say(mesh.device_table(devices))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
     held = mesh.bytes_per_device(abstract, shardings) / 2**20

@@ -22,7 +22,7 @@ import numpy as np
 from sat_jax.audio.dataset import Split, open_split, prepare
 from sat_jax.config import Batches, Corpus, Features
 from sat_jax.features.batches import Batch, train_batches, train_plan
-from sat_jax.features.frontend import featurise
+from sat_jax.features.frontend import featurize
 from sat_jax.shapes import SAMPLE_RATE
 
 REPETITIONS = 7
@@ -56,7 +56,7 @@ def longest_batch(split: Split) -> Batch:
 def frontends(batch: Batch) -> dict[str, Callable[[], float]]:
     """Log-mel of the same batch by each way there is; each answers with its seconds of audio."""
     seconds = batch.audio.size / SAMPLE_RATE
-    compute = jax.jit(featurise, static_argnums=(2, 3))
+    compute = jax.jit(featurize, static_argnums=(2, 3))
 
     def by_jax(method: str) -> float:
         jax.block_until_ready(compute(batch.audio, batch.lengths, FEATURES, method))

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from train_step import AGREEMENT, BINS, STACK, busy_elsewhere
 
-from sat_jax.analysis.ablate import Settings, distinct, make_settings, node_counts, sweep
-from sat_jax.analysis.orderings import gates_of, points_of, random_orders, single_gates
 from sat_jax.config import Config, Model
 from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
 from sat_jax.model.packing import dealt
+from sat_jax.sweep.orderings import gates_of, points_of, random_orders, single_gates
+from sat_jax.sweep.trie import Settings, distinct, make_settings, node_counts, sweep
 
 BATCH, POSITIONS = 4, 100
 SMALL, LARGE = (256, 8, 6, 1024), (768, 12, 12, 3072)
@@ -74,7 +74,7 @@ of the fastest sweeps; spread is the range of the noisiest side over its median;
 cores that other programs had meanwhile. Do not trust a row on all cores with rivals.
 """
 NOTES = """
-nodes are the layers that our sweep computes, naive those of the loop; compiled are the pieces that
+nodes are the layers that our sweep computes, naive those of the loop; compiled are the ops that
 the first run compiles, and its seconds are with that; memory is what a later run adds to the
 process at its peak, beside 2 (L + 1) states, two sets of maps and two feed-forward activations.
 """
@@ -122,7 +122,7 @@ class Ours(NamedTuple):
     outputs: Callable[[str], np.ndarray]
     """Engine to outputs (G, B, T, D), of which those of padding mean nothing."""
     compiled: set[tuple[Any, ...]]
-    """The pieces that the trie has called."""
+    """The ops that the trie has called."""
     params: Any
 
 
@@ -134,8 +134,8 @@ def our_side(case: Case, cores: int) -> Ours:
     from sat_jax import mesh
     from sat_jax.model.mockingjay import build_model, init_params
     from sat_jax.model.packing import Packing, packing_of, unpack
-    from sat_jax.study.evaluation import Counts, evaluation
-    from sat_jax.trace.pieces import cut_pieces
+    from sat_jax.sweep.batch_ops import Counts, batch_ops
+    from sat_jax.sweep.ops import encoder_ops
 
     devices = mesh.build_mesh(case.config.mesh, BATCH)
     if devices.devices.size != cores:
@@ -145,13 +145,13 @@ def our_side(case: Case, cores: int) -> Ours:
     params = jax.device_put(start, mesh.replicated(devices))
     packing = packing_of(case.valid, devices=cores)
     inputs, valid, packing = mesh.place_batch((case.inputs, case.valid, packing), devices)
-    pieces = cut_pieces(model, devices)
+    ops = encoder_ops(model, devices)
     counts = {engine: Counts(set(), {}) for engine in ("trie", "vmap")}
     settings = make_settings(case.gates)
 
     def run(settings: Settings, engine: str, finish: Callable[[jax.Array], Any]) -> np.ndarray:
         heads = case.config.model.heads
-        view = evaluation(pieces, params, heads, inputs, valid, packing, finish, counts[engine])
+        view = batch_ops(ops, params, heads, inputs, valid, packing, finish, counts[engine])
         return sweep(view, settings, engine=engine)
 
     whole = make_settings(np.ones((1, *case.gates.shape[1:])))

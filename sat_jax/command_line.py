@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from sat_jax.config import Config
-from sat_jax.config_json import read_run
+from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
 
 T = TypeVar("T")

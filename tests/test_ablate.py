@@ -10,7 +10,13 @@ import pytest
 from test_model import F, R, make, numpy_forward
 
 from sat_jax import mesh
-from sat_jax.analysis.ablate import (
+from sat_jax.model.attention.self_attention import replace_maps
+from sat_jax.model.packing import packing_of, real_rows
+from sat_jax.model.prune import keep_heads
+from sat_jax.sweep.batch_ops import NUMBERS, Counts, batch_ops, rounded
+from sat_jax.sweep.ops import encoder_ops
+from sat_jax.sweep.orderings import gates_of, random_orders, single_gates
+from sat_jax.sweep.trie import (
     FULL,
     Units,
     as_rows,
@@ -26,11 +32,6 @@ from sat_jax.analysis.ablate import (
     take,
     units_of,
 )
-from sat_jax.analysis.orderings import gates_of, random_orders, single_gates
-from sat_jax.model.attention.heads import replace_maps
-from sat_jax.model.packing import packing_of, real_rows
-from sat_jax.model.pruned import keep_heads
-from sat_jax.study.evaluation import NUMBERS, Counts, evaluation, rounded
 from sat_jax.trace.capture import capture
 from sat_jax.trace.importance import (
     gate_gradients,
@@ -38,7 +39,6 @@ from sat_jax.trace.importance import (
     reconstruction_error,
     summed_maps,
 )
-from sat_jax.trace.pieces import cut_pieces
 
 L, H, T = 3, 4, 12
 LENGTHS = np.array([12, 7, 1, 0])
@@ -51,7 +51,7 @@ def devices(count):
     return jax.make_mesh((count, 1, 1), axes, axis_types=auto, devices=jax.devices()[:count])
 
 
-def heard():
+def encoded():
     """Inputs (B, T, R * F), valid (B, T) and mean maps (L, H, T, S)."""
     rng = np.random.default_rng(5)
     valid = np.arange(T) < LENGTHS[:, None]
@@ -61,7 +61,7 @@ def heard():
 
 def in_utterances(rows, count):
     """Rows (P, C, D) of so many devices as (B, C, T, D)."""
-    _, valid, _ = heard()
+    _, valid, _ = encoded()
     states = np.zeros((*valid.shape, *rows.shape[1:]), rows.dtype)
     states[valid] = rows[real_rows(valid, len(rows) // count, count)]
     return states.swapaxes(1, 2)
@@ -69,24 +69,24 @@ def in_utterances(rows, count):
 
 def only_valid(arrays):
     """Arrays (..., T, D) of all utterances with 0 where there is padding."""
-    _, valid, _ = heard()
+    _, valid, _ = encoded()
     lead = arrays.ndim - 3
     return arrays * valid.reshape(len(valid), *[1] * lead, T, 1)
 
 
 @functools.cache
 def pieces_of(pre_ln=False, count=1, copy=0):
-    """A model, its parameters and its pieces on so many devices, compiled for all tests at once."""
+    """A model, its parameters and its ops on so many devices, compiled for all tests at once."""
     del copy
     model, params = make(layers=L, pre_ln=pre_ln)
     grid = devices(count)
-    return model, jax.device_put(params, mesh.replicated(grid)), cut_pieces(model, grid), grid
+    return model, jax.device_put(params, mesh.replicated(grid)), encoder_ops(model, grid), grid
 
 
 def swept(settings, *, pre_ln=False, count=1, copy=0, params=None, counts=None, finish=None, **how):
     """What `sweep` gives, with everything that is not about settings fixed."""
-    _, own, pieces, grid = pieces_of(pre_ln, count, copy)
-    inputs, valid, maps = heard()
+    _, own, ops, grid = pieces_of(pre_ln, count, copy)
+    inputs, valid, maps = encoded()
     packing = packing_of(valid, devices=count)
     inputs, valid, packing = mesh.place_batch((inputs, valid, packing), grid)
 
@@ -97,8 +97,8 @@ def swept(settings, *, pre_ln=False, count=1, copy=0, params=None, counts=None, 
     maps = jax.device_put(maps, mesh.replicated(grid))
     # Where parameters are matters to what is compiled.
     params = own if params is None else jax.device_put(params, mesh.replicated(grid))
-    piece = evaluation(
-        *(pieces, params, H, inputs, valid, packing),
+    piece = batch_ops(
+        *(ops, params, H, inputs, valid, packing),
         of_rows,
         counts or Counts(set(), {}),
         maps,
@@ -122,7 +122,7 @@ def mixed():
 def one_by_one(pre_ln):
     """Predictions and encoder outputs of `mixed`, each from a call of the model."""
     model, params, _, _ = pieces_of(pre_ln)
-    inputs, valid, maps = heard()
+    inputs, valid, maps = encoded()
 
     @jax.jit
     def run(gate, span, swap):
@@ -232,7 +232,7 @@ def test_every_head_pruned_is_an_encoder_with_the_bias_of_its_attention():
 @pytest.mark.parametrize("pre_ln", [False, True])
 def test_every_utterance_is_that_of_the_numpy_oracle_without_padding(pre_ln):
     model, params, _, _ = pieces_of(pre_ln)
-    inputs, _, _ = heard()
+    inputs, _, _ = encoded()
     gates = np.stack([gates_of(np.arange(L * H), np.array([g]), (L, H))[0] for g in (0, 3, 8, 12)])
     spans = np.array([FULL, 2, FULL, 1])
     settings = make_settings(gates, spans[:, None, None])
@@ -249,7 +249,7 @@ def test_leave_one_out_is_a_gate_with_one_zero():
     settings = make_settings(single_gates((L, H)))
     assert settings.gate.sum((1, 2)).tolist() == [L * H - 1] * (L * H)
     model, params, _, _ = pieces_of()
-    inputs, valid, _ = heard()
+    inputs, valid, _ = encoded()
     run = jax.jit(
         lambda gate: only_valid(model.apply({"params": params}, inputs, valid, gate=gate))
     )
@@ -394,7 +394,7 @@ def test_two_devices_give_what_one_gives():
 
 def test_fewer_layers_of_settings_end_earlier():
     _, _, sown = numpy_forward(
-        *(pieces_of()[1], pieces_of()[0].config, heard()[0][0, : LENGTHS[0]]), np.ones((L, H))
+        *(pieces_of()[1], pieces_of()[0].config, encoded()[0][0, : LENGTHS[0]]), np.ones((L, H))
     )
     for depth in (1, 2):
         settings = make_settings(np.ones((1, depth, H)))
@@ -431,12 +431,12 @@ def test_runs_are_ranges_of_equal_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("count", "width", "room"), [(1, 1, 1), (1, 8, 1), (3, 8, 4), (5, 8, 8), (3, 3, 3), (2, 3, 2)]
+    ("count", "width", "buffer"), [(1, 1, 1), (1, 8, 1), (3, 8, 4), (5, 8, 8), (3, 3, 3), (2, 3, 2)]
 )
-def test_nodes_are_filled_up_to_few_numbers(count, width, room):
+def test_nodes_are_filled_up_to_few_numbers(count, width, buffer):
     items = np.arange(count) + 10
     found = filled(items, width)
-    assert len(found) == room
+    assert len(found) == buffer
     np.testing.assert_array_equal(found[:count], items)
     assert (found[count:] == items[-1]).all()
     children = [(parent + 10, 0, 1) for parent in range(count)]
@@ -495,7 +495,7 @@ def targets():
 
 
 def test_reconstruction_error_is_the_mean_over_valid_positions():
-    inputs, valid, _ = heard()
+    inputs, valid, _ = encoded()
     found = reconstruction_error(inputs, targets(), valid)
     for row, length in enumerate(LENGTHS[:3]):
         expected = np.abs(inputs[row, :length] - targets()[row, :length]).mean()
@@ -505,7 +505,7 @@ def test_reconstruction_error_is_the_mean_over_valid_positions():
 
 def test_gate_gradients_are_finite_differences():
     model, params, _, _ = pieces_of()
-    inputs, valid, _ = heard()
+    inputs, valid, _ = encoded()
     found = jax.jit(lambda *a: gate_gradients(model, *a))(params, inputs, targets(), valid)
     assert found.shape == (len(LENGTHS), L, H)
     assert (found[3] == 0).all()
@@ -530,7 +530,7 @@ def test_importance_has_length_one_in_every_layer():
 
 def test_summed_maps_are_those_of_utterances_without_padding():
     model, params, _, _ = pieces_of()
-    inputs, valid, _ = heard()
+    inputs, valid, _ = encoded()
     sums, pairs = jax.jit(lambda *a: summed_maps(model, *a))(params, inputs, valid)
     expected, count = np.zeros((L, H, T, T)), np.zeros((T, T))
     for row, length in enumerate(LENGTHS[:3]):
@@ -542,7 +542,7 @@ def test_summed_maps_are_those_of_utterances_without_padding():
 
 
 def test_replaced_maps_are_distributions_over_the_keys_there_are():
-    _, valid, maps = heard()
+    _, valid, maps = encoded()
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.ones(T), (len(LENGTHS), H, T)).astype(np.float32)
     swap = np.array([True, False, True, False])
@@ -559,7 +559,7 @@ def test_replaced_maps_are_distributions_over_the_keys_there_are():
 
 def test_an_utterances_own_maps_change_nothing():
     model, params, _, _ = pieces_of()
-    inputs, valid, _ = heard()
+    inputs, valid, _ = encoded()
     row, length = slice(1, 2), LENGTHS[1]
     trace = jax.jit(lambda p: capture(model, p, inputs[row], valid[row]))(params)
     maps = jnp.stack([probs[0] for probs in trace.probs])

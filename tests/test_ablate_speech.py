@@ -1,4 +1,4 @@
-"""Who learns on what in the ablation study, and what the questions are about."""
+"""Who learns on what in the ablation study, and what the tasks are about."""
 
 import re
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sat_jax.config import Ablation
-from sat_jax.study.ablate_speech import (
+from sat_jax.study.ablate.corpus import (
     TEST,
     TRAIN,
     VALID,
@@ -15,7 +15,7 @@ from sat_jax.study.ablate_speech import (
     interleave,
     speaker_parts,
 )
-from sat_jax.study.ablate_tasks import pooled_means, questions_of
+from sat_jax.study.ablate.tasks import pooled_means, probe_tasks
 
 
 def test_of_five_utterances_of_a_speaker_three_train():
@@ -66,7 +66,7 @@ def speech_by_hand():
         [[0, 0, 1], [1, 1, -1], [1, -1, -1], [2, 2, 2], [1, 1, 0], [-1, 2, 2], [1, 0, -1]]
     )
     return Speech(
-        heard=(),
+        encoded=(),
         utterance=owner,
         part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
         speaker_part=np.array([TRAIN, TRAIN, VALID, TEST, TEST]),
@@ -82,18 +82,18 @@ def speech_by_hand():
 
 def test_questions_are_about_the_rows_of_their_parts():
     said = []
-    questions = questions_of(Ablation(), speech_by_hand(), said.append)
+    tasks = probe_tasks(Ablation(), speech_by_hand(), said.append)
     assert said == []
-    phone, frame, whole = questions
-    assert [q.name for q in questions] == ["phone", "speaker-frame", "speaker-utterance"]
-    for question in (phone, frame):
-        assert question.train.rows.tolist() == [0, 1, 2]
-        assert question.valid.rows.tolist() == [3]
-        assert question.test.rows.tolist() == [4, 5, 6]
-        assert question.owner.tolist() == [0, 0, 1]
-        assert question.tested.tolist() == [3, 4]
-        assert not question.pooled
-        assert question.budget.hidden == Ablation().hidden
+    phone, frame, whole = tasks
+    assert [q.name for q in tasks] == ["phone", "speaker-frame", "speaker-utterance"]
+    for task in (phone, frame):
+        assert task.train.rows.tolist() == [0, 1, 2]
+        assert task.valid.rows.tolist() == [3]
+        assert task.test.rows.tolist() == [4, 5, 6]
+        assert task.owner.tolist() == [0, 0, 1]
+        assert task.tested.tolist() == [3, 4]
+        assert not task.pooled
+        assert task.budget.hidden == Ablation().hidden
     np.testing.assert_array_equal(phone.test.labels, speech_by_hand().phone[4:])
     assert [e.labels.ravel().tolist() for e in (frame.train, frame.valid, frame.test)] == [
         *([1, 1, 0], [1], [1, 1, 0])
@@ -106,11 +106,11 @@ def test_questions_are_about_the_rows_of_their_parts():
     assert whole.tested.tolist() == [3, 4]
     assert whole.pooled
     assert whole.budget.hidden == 0
-    assert [q.classes for q in questions] == [3, 2, 2]
+    assert [q.classes for q in tasks] == [3, 2, 2]
 
 
 def test_chance_is_the_commonest_class_of_training():
-    phone, frame, whole = questions_of(Ablation(), speech_by_hand(), print)
+    phone, frame, whole = probe_tasks(Ablation(), speech_by_hand(), print)
     # Training: a 2, b 4; test: b, b, a, c, c, b, a.
     assert phone.chance() == pytest.approx(3 / 7)
     assert phone.frames().tolist() == [5, 2]
@@ -124,10 +124,10 @@ def test_chance_is_the_commonest_class_of_training():
 
 def test_probe_steps_are_whole_evaluations():
     for steps in (10, 150, 7, 31, 26):
-        (question,) = questions_of(
+        (task,) = probe_tasks(
             Ablation(tasks=("phone",), probe_steps=steps), speech_by_hand(), print
         )
-        budget = question.budget
+        budget = task.budget
         assert budget.steps == steps
         assert steps % budget.every == 0
         assert budget.every <= 25
@@ -137,12 +137,12 @@ def test_probe_steps_are_whole_evaluations():
 def test_tasks_without_labels_are_left_out_in_words():
     bare = speech_by_hand()._replace(phone_names=(), speaker_part=None)
     said = []
-    assert questions_of(Ablation(), bare, said.append) == ()
+    assert probe_tasks(Ablation(), bare, said.append) == ()
     assert [re.search("ablate: (.*) is left out", line).group(1) for line in said] == [
         *("phone", "speaker-frame", "speaker-utterance")
     ]
     said.clear()
-    assert questions_of(Ablation(tasks=("reconstruction",)), bare, said.append) == ()
+    assert probe_tasks(Ablation(tasks=("reconstruction",)), bare, said.append) == ()
     assert said == []
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sat_jax.analysis.ablate import FULL, make_settings, take
-from sat_jax.study.ablate_store import Store, keys_of
+from sat_jax.sweep.store import Store, keys_of
+from sat_jax.sweep.trie import FULL, make_settings, take
 
 L, H = 2, 4
 

@@ -17,23 +17,23 @@ import trees
 from test_end_to_end import ENVIRONMENT, command, python
 from two_processes import ROOT
 
-from sat_jax import mesh
-from sat_jax.analysis.ablate import make_settings
+from sat_jax import files, mesh
 from sat_jax.config import Ablation, Analysis, Corpus, Model
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
-from sat_jax.study import ablate
-from sat_jax.study.ablate_bench import chunk_within, open_bench
-from sat_jax.study.ablate_measure import run as run_settings
-from sat_jax.study.ablate_speech import (
+from sat_jax.study.ablate import study as ablate
+from sat_jax.study.ablate.context import chunk_within, open_context
+from sat_jax.study.ablate.corpus import (
     TEST,
     TRAIN,
     open_speech,
 )
-from sat_jax.study.ablate_tasks import questions_of
+from sat_jax.study.ablate.measure import run as run_settings
+from sat_jax.study.ablate.tasks import probe_tasks
 from sat_jax.study.heads import KeptHeads
-from sat_jax.study.subject import open_subject
+from sat_jax.study.loaded_run import open_run
+from sat_jax.sweep.trie import make_settings
 from sat_jax.trace.capture import capture
 
 L, H = 2, 4
@@ -74,7 +74,7 @@ def place(out):
         for layer, head in np.ndindex(L, H)
     ]
     for name in ("heads.csv", "heads_untrained.csv"):
-        style.write_table(out / "analysis" / name, rows)
+        files.write_table(out / "analysis" / name, rows)
     return out
 
 
@@ -301,11 +301,11 @@ def studied(run):
         settings = {"preset": "coarse", "tasks": TASKS[:2]} | SMALL | changes
         analysis = dataclasses.replace(analysis, ablate=Ablation(**settings))
         said = []
-        subject = open_subject(run, analysis)._replace(say=said.append)
-        sections = ablate.study(subject)
+        loaded = open_run(run, analysis)._replace(say=said.append)
+        sections = ablate.study(loaded)
         path = out / "analysis" / "ablation.csv"
         rows = table(path) if path.exists() else []
-        return SimpleNamespace(said=said, rows=rows, sections=sections, subject=subject, path=path)
+        return SimpleNamespace(said=said, rows=rows, sections=sections, loaded=loaded, path=path)
 
     yield study
     patch.undo()
@@ -323,21 +323,21 @@ def curve(rows, ordering, task="reconstruction", probes="", measure="l1"):
     return [number(row) for row in rows if tuple(row[name] for name in names) == about]
 
 
-def heard(subject):
+def encoded(loaded):
     """Batches of the study, as host arrays with the utterances' parts."""
-    speech = open_speech(subject)
-    for batch in speech.heard:
+    speech = open_speech(loaded)
+    for batch in speech.encoded:
         rows = batch.utterance >= 0
         part = np.where(rows, speech.part[batch.utterance], -1)
         yield *(np.asarray(each) for each in batch[:3]), part
 
 
-def mean_error(subject, **arguments):
+def mean_error(loaded, **arguments):
     """Mean L1 of the test utterances by a plain call of the model."""
-    params = jax.device_get(subject.checkpoints[0].params)
-    apply = jax.jit(lambda x, v: subject.module.apply({"params": params}, x, v, **arguments))
+    params = jax.device_get(loaded.checkpoints[0].params)
+    apply = jax.jit(lambda x, v: loaded.module.apply({"params": params}, x, v, **arguments))
     errors = []
-    for inputs, targets, valid, part in heard(subject):
+    for inputs, targets, valid, part in encoded(loaded):
         wrong = np.abs(np.asarray(apply(inputs, valid)) - targets)
         errors += [wrong[i][valid[i]].mean() for i in np.flatnonzero(part == TEST)]
     assert len(errors) == SMALL["test_utterances"]
@@ -347,23 +347,23 @@ def mean_error(subject, **arguments):
 def test_reconstruction_is_that_of_the_model(coarse):
     found = curve(coarse.rows, "globalness")
     assert len(found) == 7
-    assert found[0] == pytest.approx(mean_error(coarse.subject), rel=1e-5)
-    none = mean_error(coarse.subject, gate=np.zeros((L, H)))
+    assert found[0] == pytest.approx(mean_error(coarse.loaded), rel=1e-5)
+    none = mean_error(coarse.loaded, gate=np.zeros((L, H)))
     assert found[-1] == pytest.approx(none, rel=1e-5)
     assert abs(found[0] - found[-1]) > 1e-4
 
 
 def test_representations_are_those_of_each_utterance_by_itself(coarse):
-    subject = coarse.subject
-    params = jax.device_get(subject.checkpoints[0].params)
-    encode = jax.jit(lambda x, v: subject.module.apply({"params": params}, x, v, method="encode"))
-    speech = open_speech(subject)
-    bench = open_bench(subject, subject.checkpoints[0], speech, questions_of(*asked_of(subject)))
-    features, errors = run_settings(bench, make_settings(np.ones((2, L, H))))
-    assert features.shape == (2, len(speech.utterance), subject.config.model.width)
+    loaded = coarse.loaded
+    params = jax.device_get(loaded.checkpoints[0].params)
+    encode = jax.jit(lambda x, v: loaded.module.apply({"params": params}, x, v, method="encode"))
+    speech = open_speech(loaded)
+    context = open_context(loaded, loaded.checkpoints[0], speech, probe_tasks(*asked_of(loaded)))
+    features, errors = run_settings(context, make_settings(np.ones((2, L, H))))
+    assert features.shape == (2, len(speech.utterance), loaded.config.model.width)
     assert errors.shape == (2, SMALL["test_utterances"])
     seen = 0
-    for batch in speech.heard:
+    for batch in speech.encoded:
         for row in np.flatnonzero(batch.utterance >= 0):
             number, length = batch.utterance[row], int(batch.valid[row].sum())
             expected = encode(batch.inputs[row : row + 1, :length], np.ones((1, length), bool))[0]
@@ -373,37 +373,37 @@ def test_representations_are_those_of_each_utterance_by_itself(coarse):
     assert seen == len(speech.utterance)
 
 
-def asked_of(subject):
-    return subject.analysis.ablate, open_speech(subject), subject.say
+def asked_of(loaded):
+    return loaded.analysis.ablate, open_speech(loaded), loaded.say
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
     whole, parts = (
-        open_speech(coarse.subject._replace(size=each)) for each in (coarse.subject.size, size)
+        open_speech(coarse.loaded._replace(size=each)) for each in (coarse.loaded.size, size)
     )
-    assert len(parts.heard) > len(whole.heard)
+    assert len(parts.encoded) > len(whole.encoded)
     for name in ("utterance", "part", "phone", "speaker", "ids"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
-    placed = np.sort(np.concatenate([batch.place for batch in parts.heard]))
+    placed = np.sort(np.concatenate([batch.place for batch in parts.encoded]))
     np.testing.assert_array_equal(placed, np.arange(len(parts.utterance)))
     # A position's phones are those of its time: the frames of each utterance as it is on disk.
     labels = dict(zip(parts.ids, range(len(parts.ids)), strict=True))
-    split = coarse.subject.split
+    split = coarse.loaded.split
     for record in (split[i] for i in range(len(split)) if split.ids[i] in labels):
         phone = parts.phone[parts.utterance == labels[record.id]]
-        window, hop = (getattr(coarse.subject.config.features, k) for k in ("window", "hop"))
+        window, hop = (getattr(coarse.loaded.config.features, k) for k in ("window", "hop"))
         expected = frame_labels(np.asarray(record.phones), phone.size, window, hop)
         np.testing.assert_array_equal(phone.ravel(), expected)
 
 
 def test_the_untrained_model_stands_beside(coarse):
-    subject = coarse.subject
+    loaded = coarse.loaded
     rows = table(coarse.path.with_name("ablation_untrained.csv"))
     assert {row["ordering"] for row in rows} == {"globalness"}
     found = curve(rows, "globalness")
-    untrained = (subject.checkpoints[1],)
-    whole = mean_error(subject._replace(checkpoints=untrained))
+    untrained = (loaded.checkpoints[1],)
+    whole = mean_error(loaded._replace(checkpoints=untrained))
     assert found[0] == pytest.approx(whole, rel=1e-5)
     assert abs(whole / curve(coarse.rows, "globalness")[0] - 1) > 0.01
     compared = table(coarse.path.parent.parent / "figures" / "compared_curves.csv")
@@ -457,9 +457,9 @@ def test_pruned_heads_may_get_their_mean_attention(studied, coarse, tmp_path):
     assert {row["kind"] for row in mean.rows} == {"mean"}
     assert found[0] == pytest.approx(curve(coarse.rows, "globalness")[0], rel=1e-6)
     total, pairs = 0.0, 0.0
-    params, module = jax.device_get(mean.subject.checkpoints[0].params), mean.subject.module
+    params, module = jax.device_get(mean.loaded.checkpoints[0].params), mean.loaded.module
     look = jax.jit(lambda x, v: capture(module, params, x, v).probs)
-    for inputs, _, valid, part in heard(mean.subject):
+    for inputs, _, valid, part in encoded(mean.loaded):
         for i in np.flatnonzero(part == TRAIN):
             row, length = slice(i, i + 1), valid[i].sum()
             maps = np.concatenate(look(inputs[row], valid[row])).astype(np.float64)
@@ -467,7 +467,7 @@ def test_pruned_heads_may_get_their_mean_attention(studied, coarse, tmp_path):
             real[:length, :length] = 1
             total, pairs = total + maps * real, pairs + real
     maps = (total / np.maximum(pairs, 1)).astype(np.float32)
-    expected = mean_error(mean.subject, swap=np.ones((L, H), bool), maps=maps)
+    expected = mean_error(mean.loaded, swap=np.ones((L, H), bool), maps=maps)
     assert found[-1] == pytest.approx(expected, rel=1e-4)
     assert found[-1] != pytest.approx(curve(coarse.rows, "globalness")[-1], rel=1e-4)
 
@@ -491,7 +491,7 @@ def test_an_order_of_the_user_and_probes_of_another_layer(studied, coarse, tmp_p
     assert len(set(errors)) == L * H + 1
     gate = np.ones((L, H))
     gate[1, [2, 0]] = 0
-    assert errors[2] == pytest.approx(mean_error(first.subject, gate=gate), rel=1e-5)
+    assert errors[2] == pytest.approx(mean_error(first.loaded, gate=gate), rel=1e-5)
     assert errors[0] == pytest.approx(curve(coarse.rows, "weight")[0], rel=1e-6)
 
 
@@ -570,7 +570,7 @@ def test_where_it_cannot_be_made_it_says_so(monkeypatch, only, obstacle):
         message = "runs in one process.*without --distributed"
     else:
         model = SimpleNamespace(refined=True)
-    subject = SimpleNamespace(
+    loaded = SimpleNamespace(
         run="runs/toy",
         analysis=Analysis(only=only),
         config=SimpleNamespace(model=model),
@@ -578,7 +578,7 @@ def test_where_it_cannot_be_made_it_says_so(monkeypatch, only, obstacle):
     )
     if only:
         with pytest.raises(InputError, match=message):
-            ablate.study(subject)
+            ablate.study(loaded)
     else:
-        assert ablate.study(subject) == []
+        assert ablate.study(loaded) == []
         assert re.search(message, " ".join(said))

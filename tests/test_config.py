@@ -13,8 +13,8 @@ from configs import experiments
 from sat_jax import config as config_module
 from sat_jax.command_line import one_line
 from sat_jax.config import Batches, Config, Mesh, Model
-from sat_jax.config_check import check
-from sat_jax.config_json import decode, differences, encode, read_config, write_config
+from sat_jax.config.check import check
+from sat_jax.config.json import decode, differences, encode, read_config, write_config
 from sat_jax.errors import InputError
 
 ROOT = Path(__file__).parent.parent

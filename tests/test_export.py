@@ -17,7 +17,6 @@ from test_end_to_end import python
 from test_model import F, R, make
 
 from sat_jax import mesh
-from sat_jax.analysis.orderings import REVERSED
 from sat_jax.audio import dataset
 from sat_jax.config import (
     Analysis,
@@ -30,8 +29,8 @@ from sat_jax.config import (
     Model,
     Talker,
 )
-from sat_jax.config_check import check
-from sat_jax.config_json import (
+from sat_jax.config.check import check
+from sat_jax.config.json import (
     decode,
     differences,
     encode,
@@ -44,8 +43,11 @@ from sat_jax.errors import InputError
 from sat_jax.model.banded import BLOCK, banded_context, block_shape
 from sat_jax.model.cost import forward_flops, parameter_count
 from sat_jax.model.mockingjay import init_params
-from sat_jax.model.pruned import refine_params
-from sat_jax.study import ablate, ablate_plan, refine
+from sat_jax.model.prune import refine_params
+from sat_jax.study import export
+from sat_jax.study.ablate import study as ablate
+from sat_jax.sweep import plan as ablate_plan
+from sat_jax.sweep.orderings import REVERSED
 from sat_jax.trace.capture import capture
 from sat_jax.trace.load import load_model
 
@@ -70,7 +72,7 @@ def pair(kept=KEPT, spans=(), softmax="row", **changes):
     module, params = make(**SHAPE, **changes)
     config = dataclasses.replace(module.config, span_softmax=softmax)
     small = dataclasses.replace(config, kept=kept, spans=spans)
-    gate, span = refine.cut_of(small)
+    gate, span = export.edit_of(small)
     return (
         (module.clone(config=config), params, {"gate": gate, "span": span}),
         (module.clone(config=small), refine_params(params, config, small), {}),
@@ -349,14 +351,14 @@ def test_a_run_directory_goes_on_with_its_own_experiment_only(tmp_path):
 
 def test_a_model_that_was_cut_is_not_swept():
     said = []
-    subject = types.SimpleNamespace(
+    loaded = types.SimpleNamespace(
         run="run", config=refined_config(), analysis=Analysis(), say=said.append
     )
-    assert ablate.study(subject) == []
+    assert ablate.study(loaded) == []
     assert "needs a whole model" in said[0]
-    subject.analysis = Analysis(only=("ablate",))
+    loaded.analysis = Analysis(only=("ablate",))
     with pytest.raises(InputError, match="give the run that it was made from"):
-        ablate.study(subject)
+        ablate.study(loaded)
 
 
 MODEL = Model(layers=2, heads=4, width=16, ffn=24)
@@ -382,7 +384,7 @@ def test_heads_go_in_the_order_of_the_table_or_of_a_file(tmp_path):
     asked = Export(tmp_path / "out", heads=3)
 
     def first(model=MODEL, **changes):
-        return refine.heads_to_go(tmp_path, model, dataclasses.replace(asked, **changes)).tolist()
+        return export.heads_to_go(tmp_path, model, dataclasses.replace(asked, **changes)).tolist()
 
     assert first() == [7, 4, 0]
     assert first(by="globalness reversed") == [5, 6, 3]
@@ -412,27 +414,27 @@ def test_every_ordering_of_the_ablation_study_can_be_asked_for():
 
 def test_refinements_add_up():
     asked = Export("out", heads=3, span=5)
-    once = refine.refined(MODEL, np.array([0, 3, 6]), asked)
+    once = export.refined(MODEL, np.array([0, 3, 6]), asked)
     assert once.kept == ((1, 2), (0, 1, 3))
     assert once.spans == ((5, 5), (5, 5, 5))
-    more = refine.refined(once, np.array([1]), dataclasses.replace(asked, span=None))
+    more = export.refined(once, np.array([1]), dataclasses.replace(asked, span=None))
     assert more.kept == ((2,), (0, 1, 3))
     assert more.spans == ((5,), (5, 5, 5))
-    assert refine.refined(more, np.arange(0), dataclasses.replace(asked, span=9)).spans[0] == (5,)
-    assert refine.refined(MODEL, np.arange(8), dataclasses.replace(asked, span=None)).kept == (
+    assert export.refined(more, np.arange(0), dataclasses.replace(asked, span=9)).spans[0] == (5,)
+    assert export.refined(MODEL, np.arange(8), dataclasses.replace(asked, span=None)).kept == (
         (),
         (),
     )
     with pytest.raises(InputError, match="give --softmax row"):
-        refine.refined(once, np.arange(0), dataclasses.replace(asked, softmax="band"))
+        export.refined(once, np.arange(0), dataclasses.replace(asked, softmax="band"))
 
 
 @pytest.mark.parametrize("difference", [2e-5, np.nan])
 def test_a_difference_stops_the_export(difference):
-    same = refine.Compared(9e-6, 1.0, 0.0, 0.0, 0.0, 1)
-    refine.require_equal(same)
+    same = export.Compared(9e-6, 1.0, 0.0, 0.0, 0.0, 1)
+    export.require_equal(same)
     with pytest.raises(InputError, match="nothing was written"):
-        refine.require_equal(same._replace(difference=difference))
+        export.require_equal(same._replace(difference=difference))
 
 
 def records(run):
@@ -457,11 +459,11 @@ def run(tmp_path_factory):
         batches=Batches(size=4, max_frames=96, buckets=1),
         loop=Loop(steps=6, log_every=1, valid_batches=1),
     )
-    module, width = refine.module_of(config)
+    module, width = export.module_of(config)
     start = jax.jit(lambda seed: init_params(jax.random.key(seed), module, width))
     devices = mesh.build_mesh(Mesh(), 8)
     line = {"valid_loss": 1.0, "valid_mean_frame": 1.0, "valid_interpolation": 1.0}
-    refine.write_run(config, {0: start(0), 6: start(1)}, {0: line, 6: line}, {}, devices)
+    export.write_run(config, {0: start(0), 6: start(1)}, {0: line, 6: line}, {}, devices)
     write_heads(directory, GLOBALNESS)
     return directory
 
@@ -492,7 +494,7 @@ def test_an_export_is_a_run(run):
     devices = mesh.build_mesh(Mesh(), 8)
     trees = {}
     for path, each in ((run, config), (out, small)):
-        module, width = refine.module_of(each)
+        module, width = export.module_of(each)
         for number in (0, None):
             found, _, params = load_model(path / "ckpt", number, module, width, devices)
             trees[path, found] = params

@@ -11,7 +11,7 @@ import pytest
 
 from sat_jax.config import Features
 from sat_jax.errors import InputError
-from sat_jax.features.frontend import feature_width, featurise, target_width
+from sat_jax.features.frontend import feature_width, featurize, target_width
 from sat_jax.features.normalize import cmvn
 from sat_jax.features.spectral import deltas, linear, log_mel, mel_filters, mfcc, power_spectrum
 from sat_jax.shapes import frame_count
@@ -25,7 +25,7 @@ KINDS = {
     "raw": replace(DEFAULT, normalize=False, deltas=2),
     "uneven": replace(DEFAULT, window=399, hop=157, mels=40, target="linear"),
 }
-featurised = jax.jit(featurise, static_argnums=(2, 3))
+featurized = jax.jit(featurize, static_argnums=(2, 3))
 normalised = jax.jit(cmvn)
 slopes = jax.jit(deltas)
 
@@ -185,7 +185,7 @@ def test_cmvn_ignores_even_nan_in_padding():
 def test_widths_are_those_of_the_arrays(name):
     features = KINDS[name]
     audio, lengths = padded([speech(4000)], 4000)
-    computed = partial(featurise, features=features)
+    computed = partial(featurize, features=features)
     inputs, targets, frames = jax.eval_shape(computed, audio, lengths)
     total = frame_count(4000, features.window, features.hop)
     assert inputs.shape == (1, total, feature_width(features))
@@ -201,13 +201,13 @@ def test_a_batch_equals_its_utterances_one_by_one(name):
     signals = [speech(8000, 1), speech(5111, 2), speech(features.window, 3), speech(100, 4)]
     audio, lengths = padded(signals, 9000)
     noisy, _ = padded(signals, 9000, fill=12345)
-    together = featurised(audio, lengths, features, "rfft")
-    for ours, theirs in zip(together, featurised(noisy, lengths, features, "rfft"), strict=True):
+    together = featurized(audio, lengths, features, "rfft")
+    for ours, theirs in zip(together, featurized(noisy, lengths, features, "rfft"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     expected = [frame_count(n, features.window, features.hop) for n in lengths]
     np.testing.assert_array_equal(together[2], expected)
     assert expected[2:] == [1, 0]
-    alone = featurised(signals[1][None], lengths[1:2], features, "rfft")
+    alone = featurized(signals[1][None], lengths[1:2], features, "rfft")
     for batched, single in zip(together[:2], alone[:2], strict=True):
         np.testing.assert_allclose(batched[1, : expected[1]], single[0], atol=2e-5)
         for row, frames in enumerate(expected):
@@ -216,7 +216,7 @@ def test_a_batch_equals_its_utterances_one_by_one(name):
 
 def test_inputs_and_targets_are_what_the_config_names():
     audio, lengths = padded([noise(8000), noise(5111)], 8000)
-    inputs, targets, frames = featurised(audio, lengths, KINDS["paper"], "rfft")
+    inputs, targets, frames = featurized(audio, lengths, KINDS["paper"], "rfft")
     valid = np.arange(inputs.shape[1]) < frames[:, None]
     spectrum = partial(power_spectrum, audio, window=400, hop=160)
     np.testing.assert_allclose(
@@ -227,11 +227,11 @@ def test_inputs_and_targets_are_what_the_config_names():
 
 def test_one_computation_serves_input_and_target():
     audio, lengths = padded([speech(8000)], 8000)
-    inputs, targets, _ = featurised(audio, lengths, KINDS["deltas"], "rfft")
+    inputs, targets, _ = featurized(audio, lengths, KINDS["deltas"], "rfft")
     np.testing.assert_array_equal(inputs[..., :80], targets)
 
     def products(features: Features) -> int:
-        jaxpr = str(jax.make_jaxpr(lambda a, n: featurise(a, n, features))(audio, lengths))
+        jaxpr = str(jax.make_jaxpr(lambda a, n: featurize(a, n, features))(audio, lengths))
         return jaxpr.count("dot_general")
 
     assert products(DEFAULT) == 1
@@ -241,7 +241,7 @@ def test_one_computation_serves_input_and_target():
 def test_digital_silence_becomes_zero_and_never_nan():
     audio, lengths = np.zeros((1, 4000), np.int16), np.array([4000], np.int32)
     for features in (DEFAULT, KINDS["mfcc"]):
-        inputs, targets, _ = featurised(audio, lengths, features, "rfft")
+        inputs, targets, _ = featurized(audio, lengths, features, "rfft")
         assert not np.asarray(inputs).any()
         assert not np.asarray(targets).any()
 
@@ -259,7 +259,7 @@ def test_digital_silence_becomes_zero_and_never_nan():
 def test_impossible_features_name_the_field_in_one_line(change, field):
     audio, lengths = padded([speech(4000)], 4000)
     with pytest.raises(InputError, match=field) as caught:
-        featurise(jnp.asarray(audio), jnp.asarray(lengths), replace(DEFAULT, **change))
+        featurize(jnp.asarray(audio), jnp.asarray(lengths), replace(DEFAULT, **change))
     assert "\n" not in str(caught.value)
 
 

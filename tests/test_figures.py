@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_hex
 from scipy.special import xlogy
 
+from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import heads, labels, maps, style, utterance
 
@@ -357,7 +358,7 @@ def test_unwritable_directory_is_one_line_and_leaves_nothing(toy, tmp_path):
     assert "\n" not in str(caught.value)
     (tmp_path / "taken.pdf").mkdir()
     with pytest.raises(InputError):
-        style.write_whole(tmp_path / "taken.pdf", b"x")
+        files.write_whole(tmp_path / "taken.pdf", b"x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.pdf"]
 
 

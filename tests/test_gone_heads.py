@@ -16,7 +16,8 @@ from test_figures import assert_legible, make_example, make_table
 from test_figures_phones import make_phone_table
 from test_figures_segments import make_table as make_segments
 
-from sat_jax.analysis.gone import all_left, in_place, layer_means
+from sat_jax import files
+from sat_jax.analysis.head_mask import in_place, layer_means, nothing_pruned
 from sat_jax.analysis.head_metrics import MEASURES
 from sat_jax.analysis.head_types import CATEGORY_OF, categories, summarise
 from sat_jax.analysis.operations import named_operations
@@ -31,11 +32,11 @@ from sat_jax.figures import captions, heads, maps, phone_curves, phones, segment
 from sat_jax.model.mockingjay import build_model, init_params
 from sat_jax.study import heads as heads_study
 from sat_jax.study import phones as phones_study
-from sat_jax.study import segments as segments_study
-from sat_jax.study.boundaries import Chosen
-from sat_jax.study.heads_left import heads_left, removed
-from sat_jax.study.segment_entries import model_entries
-from sat_jax.study.subject import Checkpoint, Subject, edges_of
+from sat_jax.study.head_mask import head_mask, removed
+from sat_jax.study.loaded_run import Checkpoint, LoadedRun, edges_of
+from sat_jax.study.segments import study as segments_study
+from sat_jax.study.segments.entries import model_entries
+from sat_jax.study.segments.search import Chosen
 from sat_jax.trace import example, reduce
 
 KEPT = ((0, 2, 3), (), (1, 3))
@@ -62,7 +63,7 @@ def utterance(number):
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory):
+def loaded(tmp_path_factory):
     """An intact, untrained model and eight utterances."""
     root = tmp_path_factory.mktemp("gone")
     trees.write_folder(root / "wav", [utterance(number) for number in range(8)])
@@ -81,8 +82,8 @@ def subject(tmp_path_factory):
         axis_types=(AxisType.Auto,) * 3,
         devices=jax.devices()[:1],
     )
-    featurise = functools.partial(frontend.featurise, features=features)
-    return Subject(
+    featurize = functools.partial(frontend.featurize, features=features)
+    return LoadedRun(
         run=root / "run",
         out=root / "intact",
         config=CONFIG,
@@ -97,17 +98,17 @@ def subject(tmp_path_factory):
         edges=edges_of(CONFIG, split, None, 1),
         size=8,
         devices=devices,
-        see=reduce.see_model(module, featurise, devices),
+        trace_fn=reduce.make_trace_fn(module, featurize, devices),
         say=trees.quiet,
     )
 
 
-def without(subject, kept, name):
-    """The same subject, its maps NaN wherever a head is gone: what is left is bit for bit equal."""
+def without(loaded, kept, name):
+    """The same loaded, its maps NaN wherever a head is gone: what is left is bit for bit equal."""
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, kept=kept))
-    left = heads_left(config.model)
-    see = jax.jit(lambda *given: blind(subject.see(*given), left))
-    return subject._replace(config=config, see=see, out=subject.out.parent / name)
+    left = head_mask(config.model)
+    trace_fn = jax.jit(lambda *given: blind(loaded.trace_fn(*given), left))
+    return loaded._replace(config=config, trace_fn=trace_fn, out=loaded.out.parent / name)
 
 
 def blind(trace, left):
@@ -117,50 +118,50 @@ def blind(trace, left):
     )
 
 
-def studied(subject, patch):
-    """Every study of a subject, its figures made, not painted; sections of each, and warnings."""
-    left = heads_left(subject.config.model)
+def studied(loaded, patch):
+    """Every study of a loaded, its figures made, not painted; sections of each, and warnings."""
+    left = head_mask(loaded.config.model)
     capture = example.capture
     patch.setattr(example, "capture", lambda *given: blind(capture(*given), left))
     patch.setattr(style, "save", save)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        sections = {name: study.study(subject) for name, study in STUDIES.items()}
+        sections = {name: study.study(loaded) for name, study in STUDIES.items()}
     numpy_said = [str(w.message) for w in said if issubclass(w.category, RuntimeWarning)]
-    return SimpleNamespace(subject=subject, sections=sections, warnings=numpy_said)
+    return SimpleNamespace(loaded=loaded, sections=sections, warnings=numpy_said)
 
 
 def save(figure, directory, stem):
     """Leaves a trace of a figure; painting is tested below, on records."""
     assert figure.axes
-    style.write_whole(directory / f"{stem}.png", b"")
+    files.write_whole(directory / f"{stem}.png", b"")
 
 
 @pytest.fixture(scope="module")
-def intact(subject):
+def intact(loaded):
     """What the trained model is found to do with all of its heads, without tables and figures."""
-    subject = subject._replace(checkpoints=subject.checkpoints[:1])
-    (((summary, curves),), _), trained = heads_study.measure(subject), subject.checkpoints[0]
-    attention, names = phones_study.measure(subject, trained), subject.split.phone_names
-    segment = segments_study.segmenter(segments_study.model_source(subject), subject)
-    speech = segments_study.open_speech(subject)
+    loaded = loaded._replace(checkpoints=loaded.checkpoints[:1])
+    (((summary, curves),), _), trained = heads_study.measure(loaded), loaded.checkpoints[0]
+    attention, names = phones_study.measure(loaded, trained), loaded.split.phone_names
+    segment = segments_study.segmenter(segments_study.model_source(loaded), loaded)
+    speech = segments_study.open_speech(loaded)
     return SimpleNamespace(
         summary=summary,
         curves=curves["mean"],
-        phones=summarise_phones(attention, names.index("sil"), subject.analysis.draws),
+        phones=summarise_phones(attention, names.index("sil"), loaded.analysis.draws),
         names=names,
-        found=segments_study.find(subject, "trained", segment, trained.params, speech),
+        found=segments_study.find(loaded, "trained", segment, trained.params, speech),
     )
 
 
 @pytest.fixture(scope="module")
-def refined(subject):
+def refined(loaded):
     with pytest.MonkeyPatch.context() as patch:
-        return studied(without(subject, KEPT, "refined"), patch)
+        return studied(without(loaded, KEPT, "refined"), patch)
 
 
 def rows_of(result, name):
-    with (result.subject.out / name).open() as file:
+    with (result.loaded.out / name).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -253,7 +254,7 @@ def test_heads_that_are_left_do_with_phones_what_they_did(intact, refined):
     assert [(*place(row), row["operation"], row["effect"]) for row in found] == [
         (op.layer, op.head, op.name, cell(op.effect)) for op in wanted
     ]
-    with np.load(refined.subject.out / "analysis" / "phone_maps.npz") as file:
+    with np.load(refined.loaded.out / "analysis" / "phone_maps.npz") as file:
         assert np.isnan(file["relation"][~LEFT]).all()
         np.testing.assert_array_equal(file["relation"][LEFT], summary.relation[LEFT])
 
@@ -288,14 +289,14 @@ def test_nothing_is_said_of_numpy_and_blank_places_are_explained(refined):
     assert "7 of 12 heads were removed" in refined.sections["heads"][0].text
     whole = SimpleNamespace(category=np.array([["global", "vertical"]]))
     assert captions.of_heads("One.\n\nTwo.", [whole]) == "One.\n\nTwo."
-    assert removed(all_left((3, 4))) == ""
+    assert removed(nothing_pruned((3, 4))) == ""
 
 
 def test_one_head_may_be_left():
     rng = np.random.default_rng(0)
     names = (*CATEGORY_OF, "weight")
     values = {name: rng.normal(size=(30, 3, 4)).astype(np.float32) for name in names}
-    left = heads_left(dataclasses.replace(CONFIG.model, kept=ONE))
+    left = head_mask(dataclasses.replace(CONFIG.model, kept=ONE))
     summary = summarise(values, draws=50, left=left)
     for name in names:
         bounds = (summary.ranks[name], summary.rank_low[name], summary.rank_high[name])
@@ -307,11 +308,11 @@ def test_one_head_may_be_left():
     assert (state.name, state.index, state.place) == ("hidden layer 2", 3, Chosen(5, 0))
 
 
-def test_heads_csv_of_other_heads_is_refused(refined, subject):
-    other = without(subject, ONE, "refined")
+def test_heads_csv_of_other_heads_is_refused(refined, loaded):
+    other = without(loaded, ONE, "refined")
     with pytest.raises(InputError, match=r"heads\.csv: other heads are gone there"):
         heads_study.kept_heads(other, "")
-    kept = heads_study.kept_heads(refined.subject, "")
+    kept = heads_study.kept_heads(refined.loaded, "")
     np.testing.assert_array_equal(kept.category != "gone", LEFT)
     np.testing.assert_array_equal(np.isfinite(kept.weight), LEFT)
 
@@ -319,8 +320,8 @@ def test_heads_csv_of_other_heads_is_refused(refined, subject):
 def test_a_model_without_any_head_has_nothing_to_see():
     model = dataclasses.replace(CONFIG.model, kept=((), (), ()))
     with pytest.raises(InputError, match="model.kept: no head is left"):
-        heads_left(model)
-    np.testing.assert_array_equal(heads_left(CONFIG.model), np.ones((3, 4), bool))
+        head_mask(model)
+    np.testing.assert_array_equal(head_mask(CONFIG.model), np.ones((3, 4), bool))
     assert removed(np.array([[True, False]])).startswith("1 of 2 head was removed")
 
 
@@ -333,16 +334,16 @@ def test_a_diverged_head_is_found_among_those_that_are_gone():
         with pytest.raises(InputError, match="weight of utterance b .* layer 3, head 4"):
             reduce.require_finite("m", {"weight": values}, ["a", "b"], LEFT)
     with pytest.raises(InputError, match="layer 1, head 2"):
-        reduce.require_finite("m", {"weight": values}, ["a", "b"], all_left((3, 4)))
+        reduce.require_finite("m", {"weight": values}, ["a", "b"], nothing_pruned((3, 4)))
 
 
-def test_a_diverged_model_stops_the_study(subject):
-    gone = without(subject, KEPT, "diverged")
+def test_a_diverged_model_stops_the_study(loaded):
+    gone = without(loaded, KEPT, "diverged")
     broken = LEFT.copy()
     broken[0, 2] = False
-    see = jax.jit(lambda *given: blind(subject.see(*given), broken))
+    trace_fn = jax.jit(lambda *given: blind(loaded.trace_fn(*given), broken))
     with pytest.raises(InputError, match="layer 1, head 3: the checkpoint has diverged"):
-        heads_study.measure(gone._replace(see=see))
+        heads_study.measure(gone._replace(trace_fn=trace_fn))
 
 
 def test_numbers_come_into_place_and_back():
@@ -355,7 +356,7 @@ def test_numbers_come_into_place_and_back():
     with pytest.raises(ValueError, match="could not be broadcast|shape mismatch"):
         in_place(np.arange(4.0), LEFT)
     curves = np.random.default_rng(0).random((6, 3, 4, 7)).astype(np.float32)
-    np.testing.assert_array_equal(layer_means(curves, all_left((3, 4))), curves.mean(2))
+    np.testing.assert_array_equal(layer_means(curves, nothing_pruned((3, 4))), curves.mean(2))
     some = layer_means(curves, LEFT)
     np.testing.assert_array_equal(some[:, 2], curves[:, 2, [1, 3]].mean(1))
     assert np.isnan(some[:, 1]).all()

@@ -11,7 +11,7 @@ from scipy.special import erf
 
 from sat_jax.config import Config, Model
 from sat_jax.errors import InputError
-from sat_jax.model.attention.heads import fused_context, limit_span, masked_softmax
+from sat_jax.model.attention.self_attention import fused_context, limit_span, masked_softmax
 from sat_jax.model.dropout import dropout
 from sat_jax.model.mockingjay import (
     build_model,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sat_jax.analysis.ablate import FULL, distinct
-from sat_jax.analysis.orderings import (
+from sat_jax.errors import InputError
+from sat_jax.sweep.orderings import (
     area,
     disagreeing,
     gates_of,
@@ -16,8 +16,7 @@ from sat_jax.analysis.orderings import (
     removable,
     single_gates,
 )
-from sat_jax.errors import InputError
-from sat_jax.study.ablate_plan import (
+from sat_jax.sweep.plan import (
     METRICS,
     SPANS,
     cut,
@@ -27,7 +26,8 @@ from sat_jax.study.ablate_plan import (
     preset_orders,
     read_order,
 )
-from sat_jax.study.ablate_store import Store
+from sat_jax.sweep.store import Store
+from sat_jax.sweep.trie import FULL, distinct
 
 SHAPE = (3, 4)
 HEADS = 12

@@ -12,7 +12,7 @@ import pytest
 from sat_jax import checkpoint, mesh
 from sat_jax.config import Batches, Config, Features, Loop, Mesh, Model, Objective, Optim
 from sat_jax.errors import InputError
-from sat_jax.features.frontend import feature_width, featurise, target_width
+from sat_jax.features.frontend import feature_width, featurize, target_width
 from sat_jax.model.mockingjay import build_model
 from sat_jax.pretrain.optim import decayed, learning_rate, optimizer
 from sat_jax.pretrain.step import init_state, sharded_state, train_step, valid_step
@@ -58,8 +58,8 @@ class Run:
         init = init_state(config, self.model, width, tx)
         self.abstract, self.make = sharded_state(init, self.mesh)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        self.featurise = functools.partial(featurise, features=FEATURES)
-        self.step = train_step(config, self.model, tx, self.featurise, self.mesh, shardings)
+        self.featurize = functools.partial(featurize, features=FEATURES)
+        self.step = train_step(config, self.model, tx, self.featurize, self.mesh, shardings)
 
     def go(self, state, first, last):
         losses = []
@@ -184,7 +184,7 @@ def test_step_zero_is_kept_for_ever(tmp_path):
 
 def test_training_lowers_the_loss_and_evaluation_is_repeatable():
     run = run_of()
-    evaluate = valid_step(CONFIG, run.model, run.featurise, run.mesh)
+    evaluate = valid_step(CONFIG, run.model, run.featurize, run.mesh)
     batch = mesh.place_batch(audio_of(0), run.mesh)
     state = run.make()
     before = evaluate(state.params, *batch, np.int32(0))

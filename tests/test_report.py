@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import captions, report, style
 from sat_jax.study.page import keep_sections, kept_sections, write_page
@@ -40,7 +41,7 @@ class Page(HTMLParser):
 def written(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "toy & co"
     png, _ = style.save(Figure(figsize=(1, 1)), run / "figures", "dist #1")
-    style.write_table(run / "figures" / "dist #1.csv", ROWS)
+    files.write_table(run / "figures" / "dist #1.csv", ROWS)
     sound = np.random.default_rng(0).integers(-999, 999, 1600).astype(np.int16)
     sections = [
         report.Section("Metrics <G>", captions.METRICS + "\n\n{{body}} stays\n\n    if a <b> c"),
@@ -49,7 +50,7 @@ def written(tmp_path_factory):
             captions.CATEGORIES,
             [report.Picture(png, captions.HEAD_DISTRIBUTION, 'heads "by" layer')],
             [report.Clip("utterance", save_sound(run / "trace" / "one.wav", sound))],
-            [report.Table("All <heads>.", style.write_table(run / "heads.csv", ROWS))],
+            [report.Table("All <heads>.", files.write_table(run / "heads.csv", ROWS))],
             [("CSV", run / "heads.csv")],
         ),
     ]

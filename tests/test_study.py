@@ -10,7 +10,12 @@ import pytest
 
 from analyze import wanted
 from sat_jax.config import Features
-from sat_jax.study.boundaries import (
+from sat_jax.study.compared import mean_of_heads
+from sat_jax.study.heads import uniform_within
+from sat_jax.study.loaded_run import spread
+from sat_jax.study.phones import extreme_rows, most_extreme
+from sat_jax.study.segments.entries import model_entries, spectral_entries
+from sat_jax.study.segments.search import (
     BETAS,
     FINE_ALPHAS,
     FINE_BETAS,
@@ -21,11 +26,6 @@ from sat_jax.study.boundaries import (
     only,
     rows_of_trace,
 )
-from sat_jax.study.compared import mean_of_heads
-from sat_jax.study.heads import uniform_within
-from sat_jax.study.phones import extreme_rows, most_extreme
-from sat_jax.study.segment_entries import model_entries, spectral_entries
-from sat_jax.study.subject import spread
 
 STACK = 3
 
@@ -61,10 +61,10 @@ def test_rows_of_shifted_passes_come_in_the_order_of_their_time(frames):
 
 
 def test_a_shifted_row_is_centred_in_the_frames_that_it_hears():
-    subject = SimpleNamespace(config=SimpleNamespace(features=Features()))
-    assert first_time(subject, Source(None, rows_of_trace, STACK)) == 200
+    loaded = SimpleNamespace(config=SimpleNamespace(features=Features()))
+    assert first_time(loaded, Source(None, rows_of_trace, STACK)) == 200
     # Frames 0, 1 and 2 cover samples 0 to 720.
-    assert first_time(subject, Source(None, rows_of_trace, 1, width=3)) == 360
+    assert first_time(loaded, Source(None, rows_of_trace, 1, width=3)) == 360
 
 
 def test_a_source_of_few_candidates_holds_those():

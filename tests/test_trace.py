@@ -14,7 +14,7 @@ from sat_jax.config import Config, Mesh, Model
 from sat_jax.model.mockingjay import build_model, init_params, stack_frames, stack_layers
 from sat_jax.trace.capture import capture, traceable
 from sat_jax.trace.example import pick_utterance
-from sat_jax.trace.reduce import collect, collect_groups, reducer, see_model, stream
+from sat_jax.trace.reduce import collect, collect_groups, make_trace_fn, reducer, stream
 from sat_jax.trace.store import Sample, load_sample, save_sample
 
 MODEL = Model(layers=2, heads=4, width=16, ffn=24, stack=2, init_std=None)
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     index: np.ndarray
 
 
-def featurise(audio, lengths):
+def featurize(audio, lengths):
     """Stands in for a front end: F samples are a frame."""
     frames = audio.reshape(len(audio), -1, F).astype(jnp.float32) / 1000
     return frames, frames, lengths // F
@@ -57,7 +57,7 @@ def batches(audio, size, frames):
 def test_capture_names_every_layer(model):
     module, params = model
     audio = utterances()[0][None]
-    inputs, _, frames = featurise(audio, np.array([audio.shape[1]]))
+    inputs, _, frames = featurize(audio, np.array([audio.shape[1]]))
     trace = jax.jit(lambda p: capture(module, p, *stack_frames(inputs, frames, 2)))(params)
     assert len(trace.probs) == 2
     assert len(trace.hidden) == 3
@@ -95,7 +95,7 @@ def test_streaming_does_not_depend_on_batches_padding_or_devices(model):
             grid = jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
         else:
             grid = mesh.build_mesh(axes, size)
-        step = reducer(see_model(module, featurise, grid), measure, grid)
+        step = reducer(make_trace_fn(module, featurize, grid), measure, grid)
         whole = jax.device_put(params, mesh.replicated(grid))
         index, values = collect(stream(step, whole, batches(audio, size, frames), grid))
         np.testing.assert_array_equal(index, np.arange(len(audio)))
@@ -114,7 +114,7 @@ def test_settings_and_rows_reach_the_measure_with_their_utterance(model):
     def scaled(trace, settings, row):
         return {"sum": row.sum(-1) * settings, "positions": trace.valid.sum(-1)}
 
-    step = reducer(see_model(module, featurise, grid), scaled, grid)
+    step = reducer(make_trace_fn(module, featurize, grid), scaled, grid)
     whole = jax.device_put(params, mesh.replicated(grid))
     own = lambda batch: (np.stack([batch.index, batch.index], 1).astype(np.float32),)  # noqa: E731
     parts = list(stream(step, whole, batches(audio, 8, 20), grid, np.float32(10), own))

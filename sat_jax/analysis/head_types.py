@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
-from sat_jax.analysis.gone import GONE, all_left, in_place
+from sat_jax.analysis.head_mask import PRUNED, in_place, nothing_pruned
 
 # Best rank wins; on a tie the larger gap to the median, then this order.
 CATEGORY_OF = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
@@ -75,7 +75,7 @@ def summarise(
     """
     names = list(per_utterance)
     utterances, *shape = per_utterance[names[0]].shape
-    left = all_left(tuple(shape)) if left is None else left
+    left = nothing_pruned(tuple(shape)) if left is None else left
     flat = jnp.stack([jnp.asarray(per_utterance[name][:, left], jnp.float32) for name in names])
     weights = bootstrap_weights(jax.random.key(seed), utterances, draws)
     drawn = jnp.stack([drawn_means(weights, measure) for measure in flat])
@@ -93,7 +93,7 @@ def summarise(
     rank_bounds = {name: bounds_of(ranks(drawn[i])) for name, i in ranked.items()}
     decisive = jnp.array([ranked[name] for name in CATEGORY_OF])
     category, drawn_category = categories(means[decisive]), categories(drawn[decisive])
-    labels = np.full(left.shape, GONE, dtype="U8")
+    labels = np.full(left.shape, PRUNED, dtype="U8")
     labels[left] = np.array(list(CATEGORY_OF.values()))[np.asarray(category)]
     shares = {}
     for i, label in enumerate(CATEGORY_OF.values()):

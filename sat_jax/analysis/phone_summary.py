@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
-from sat_jax.analysis.gone import all_left, in_place
+from sat_jax.analysis.head_mask import in_place, nothing_pruned
 
 
 class Attention(NamedTuple):
@@ -140,7 +140,7 @@ def summarise_phones(
     Heads that are not in `left` (L, H; all by default) are gone; their sums are not looked at.
     """
     groups, *shape = attention.joint.shape[:3]
-    left = all_left(tuple(shape)) if left is None else left
+    left = nothing_pruned(tuple(shape)) if left is None else left
     weights = bootstrap_weights(jax.random.key(seed), groups, draws)
     counts = jnp.asarray(attention.n, jnp.float32)
     # A group holds sums: a draw's mean is its drawn sums over its drawn number of utterances.

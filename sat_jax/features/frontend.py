@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     width: Callable[[int, Features], int]
 
 
-def featurise(
+def featurize(
     audio: Array, lengths: Array, features: Features, method: str = "rfft"
 ) -> tuple[Array, Array, Array]:
     """What the model hears and what it predicts, from `(B, N)` audio of `(B,)` samples each.

@@ -128,7 +128,7 @@ def all_heads(example: Example, table: HeadTable) -> Figure:
             x, y = number * pitch, layer * pitch
             kind = table.category[layer, number]
             names = (rows if layer == 0 else 0, rows if number == heads - 1 else 0)
-            if kind == style.GONE:
+            if kind == style.PRUNED:
                 axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
                 if any(names):
                     draw_phones(axes, example, (x, y), side, 1.0, names, 4.0)

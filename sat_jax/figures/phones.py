@@ -165,7 +165,7 @@ def all_phone_maps(table: PhoneTable) -> Figure:
         for layer, number in np.ndindex(layers, heads):
             x, y = number * pitch, layer * pitch
             kind = table.category[layer, number]
-            if kind == style.GONE:
+            if kind == style.PRUNED:
                 axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
                 continue
             box = (x, x + side, y + side, y)
@@ -227,7 +227,7 @@ def focus_chart(table: PhoneTable) -> Figure:
         bars, colours, near = [], [], -0.06 / x_pitch
         for row, (layer, number) in enumerate(np.ndindex(layers, heads)):
             kind = table.category[layer, number]
-            if kind != style.GONE:
+            if kind != style.PRUNED:
                 bars.append([(near, row), (near, row + 1)])
                 colours.append(style.COLOURS[kind])
             if number % step == 0:
@@ -251,7 +251,7 @@ def check_shown(table: PhoneTable, shown: list[tuple[int, int]]) -> None:
             raise InputError(
                 f"{where}: head ({layer}, {head}) is not one of {layers} x {heads}; count from 0"
             )
-        if table.category[layer, head] == style.GONE:
+        if table.category[layer, head] == style.PRUNED:
             raise InputError(f"{where}: head ({layer}, {head}) is gone; show one that is left")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import style
 from sat_jax.figures.page import PAGE
@@ -87,7 +88,7 @@ def write_report(
     }
     # One pass, so that a place's mark inside somebody's text stays text.
     page = re.sub(r"\{\{(\w+)\}\}", lambda mark: places[mark.group(1)], PAGE)
-    return style.write_whole(path, page.encode())
+    return files.write_whole(path, page.encode())
 
 
 def _section(number: int, section: Section, directory: Path) -> str:

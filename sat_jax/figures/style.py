@@ -4,11 +4,7 @@ Sizes are inches and points on paper: `COLUMN` and `PAGE` are the widths of one 
 so a figure goes into a paper unscaled. Positions are measured from the top left corner.
 """
 
-import csv
 import io
-import os
-import secrets
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from numbers import Real
 from pathlib import Path
@@ -23,6 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
+from sat_jax import files
 from sat_jax.errors import InputError
 
 COLUMN = 3.5
@@ -37,7 +34,7 @@ CATEGORIES = ("global", "vertical", "diagonal")
 COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
 MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
 MAP_COLOURS = "magma"
-GONE = "gone"  # category of a head that was removed: its place is left blank
+PRUNED = "gone"  # category of a head that was removed: its place is left blank
 BLANK = {"fill": False, "edgecolor": "#d0d0d0", "lw": 0.4, "clip_on": False}
 
 METRIC_LABELS = {
@@ -139,7 +136,7 @@ def check_categories(where: str, category: np.ndarray) -> None:
     shape = np.shape(category)
     if len(shape) != 2 or 0 in shape:
         raise InputError(f"{where}: category of heads {shape}; expected (L, H)")
-    unknown = sorted(set(np.ravel(category).tolist()) - {*CATEGORIES, GONE})
+    unknown = sorted(set(np.ravel(category).tolist()) - {*CATEGORIES, PRUNED})
     if unknown:
         raise InputError(f"{where}: category {unknown[0]!r} is not one of {CATEGORIES}")
     if gone(category).all():
@@ -148,7 +145,7 @@ def check_categories(where: str, category: np.ndarray) -> None:
 
 def gone(category: np.ndarray) -> np.ndarray:
     """Which heads were removed, bool of the shape of their categories."""
-    return np.asarray(category) == GONE
+    return np.asarray(category) == PRUNED
 
 
 def blank(row: dict[str, Any]) -> dict[str, Any]:
@@ -172,44 +169,5 @@ def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, Path]:
         ):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata)
-            paths.append(write_whole(Path(directory) / f"{stem}.{suffix}", buffer.getvalue()))
+            paths.append(files.write_whole(Path(directory) / f"{stem}.{suffix}", buffer.getvalue()))
     return paths[0], paths[1]
-
-
-def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write `rows` (dicts of the same keys) as CSV, whole or not at all; floats get 7 digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.7g}" if isinstance(v, Real) else v for k, v in row.items()})
-    return write_whole(path, text.getvalue().encode())
-
-
-def write_arrays(path: Path, **arrays: np.ndarray) -> Path:
-    """Write named arrays as a compressed npz, whole or not at all."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    return write_whole(path, content.getvalue())
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write `content` under a temporary name beside `path`, then rename it; makes the directory.
-
-    Raises InputError where the disk is full or the directory cannot be written; `path` is then as
-    it was.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another directory"
-        ) from error
-    return path

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sat_jax import files
 from sat_jax.figures import style
 from sat_jax.figures.heads import AXES, HeadTable, check
 
@@ -21,7 +22,7 @@ def write_heads(path: Path, table: HeadTable) -> Path:
         {**at, **_metrics(table, place), **_ranks(table, place), **_category(table, place)}
         for at, place in _heads(table)
     ]
-    return style.write_table(path, rows)
+    return files.write_table(path, rows)
 
 
 def metric_rows(tables: Sequence[HeadTable]) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ def _mean(values: np.ndarray, left: np.ndarray) -> float | str:
 
 
 def _cells(table: HeadTable, at: tuple[int, ...], cells: dict[str, Any]) -> dict[str, Any]:
-    return style.blank(cells) if table.category[at] == style.GONE else cells
+    return style.blank(cells) if table.category[at] == style.PRUNED else cells
 
 
 def _metrics(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from sat_jax.config import Model
-from sat_jax.model.attention.heads import algorithm_of
+from sat_jax.model.attention.self_attention import algorithm_of
 from sat_jax.model.banded import block_shape
 
 

@@ -10,7 +10,13 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config import Model
-from sat_jax.model.attention.heads import NO_CUT, TRACE, Cut, SelfAttention, kernel_init
+from sat_jax.model.attention.self_attention import (
+    NO_EDIT,
+    TRACE,
+    HeadEdit,
+    SelfAttention,
+    kernel_init,
+)
 from sat_jax.model.dropout import dropout
 from sat_jax.model.packing import Packing
 from sat_jax.model.products import Dense
@@ -51,7 +57,7 @@ class EncoderLayer(nn.Module):
         )
 
     def __call__(
-        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+        self, x: jax.Array, valid: jax.Array, cut: HeadEdit = NO_EDIT, key: jax.Array | None = None
     ) -> jax.Array:
         """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
@@ -64,7 +70,7 @@ class EncoderLayer(nn.Module):
         self,
         x: jax.Array,
         valid: jax.Array,
-        cut: Cut = NO_CUT,
+        cut: HeadEdit = NO_EDIT,
         key: jax.Array | None = None,
         packing: Packing | None = None,
     ) -> jax.Array | None:
@@ -107,7 +113,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+        self, x: jax.Array, valid: jax.Array, cut: HeadEdit = NO_EDIT, key: jax.Array | None = None
     ) -> jax.Array:
         """Encode `x` (B, T, D) with every field of `cut` (L, H, ...); `key` drives dropout.
 
@@ -132,7 +138,7 @@ class Encoder(nn.Module):
                 if config.kept:
                     left = np.array(config.kept[index], np.int32)
                     of_layer = jax.tree.map(operator.itemgetter(left), of_layer)
-                heads, spans = len(config.heads_left[index]), config.spans_left[index]
+                heads, spans = len(config.head_mask[index]), config.spans_left[index]
                 module = layer(config, heads, spans, name=f"layer_{index}")
                 x = module(x, valid, of_layer, of_key)
         return layer_norm(config, "norm")(x) if config.pre_ln else x

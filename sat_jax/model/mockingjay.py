@@ -13,7 +13,13 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, Model
 from sat_jax.errors import InputError
-from sat_jax.model.attention.heads import NO_CUT, TRACE, Cut, algorithm_of, kernel_init
+from sat_jax.model.attention.self_attention import (
+    NO_EDIT,
+    TRACE,
+    HeadEdit,
+    algorithm_of,
+    kernel_init,
+)
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
 from sat_jax.model.products import Dense
@@ -76,19 +82,19 @@ class Mockingjay(nn.Module):
 
         valid (B, T) is a prefix of each row and padding changes no valid output. gate (L, H), span
         (a number or (L, H), in positions) and swap (L, H), for which maps (L, H, T, S) stand in,
-        act inside the encoder (see `Cut`); offset (B,) is the position of the first frame; `key`
-        turns dropout on. Raises `InputError` if T is over the position table.
+        act inside the encoder (see `HeadEdit`); offset (B,) is the position of the first frame;
+        `key` turns dropout on. Raises `InputError` if T is over the position table.
         """
         if span is not None:
             span = jnp.broadcast_to(jnp.asarray(span), (self.config.layers, self.config.heads))
-        cut = Cut(gate, span, swap, maps)
+        cut = HeadEdit(gate, span, swap, maps)
         return self.predict(self.encode(inputs, valid, cut, offset, key))
 
     def encode(
         self,
         inputs: jax.Array,
         valid: jax.Array,
-        cut: Cut = NO_CUT,
+        cut: HeadEdit = NO_EDIT,
         offset: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:

@@ -25,7 +25,7 @@ class Losses(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What the front end gives for a batch: see `features.frontend.featurise`."""
+    """What the front end gives for a batch: see `features.frontend.featurize`."""
 
     inputs: jax.Array
     """(B, T, F), padding 0."""

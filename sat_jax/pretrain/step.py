@@ -14,7 +14,7 @@ from sat_jax.mesh import by_device, replicated, state_shardings
 from sat_jax.model.mockingjay import init_params
 from sat_jax.pretrain.losses import Features, Losses, objective_of
 
-Featurise = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+Featurize = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
 
 SMOOTHING = 0.98
 
@@ -68,7 +68,7 @@ def train_step(
     config: Config,
     model: nn.Module,
     tx: optax.GradientTransformation,
-    featurise: Featurise,
+    featurize: Featurize,
     mesh: DeviceMesh,
     shardings: TrainState,
 ) -> Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepMetrics]]:
@@ -77,7 +77,7 @@ def train_step(
     Randomness is `fold_in(key(seed), step)` and nothing else, so that a resumed run repeats it.
     """
     objective = objective_of(config.objective.kind)
-    hear = by_device(featurise, mesh)
+    hear = by_device(featurize, mesh)
 
     def step(
         state: TrainState, audio: jax.Array, lengths: jax.Array
@@ -104,14 +104,14 @@ def train_step(
 
 
 def valid_step(
-    config: Config, model: nn.Module, featurise: Featurise, mesh: DeviceMesh
+    config: Config, model: nn.Module, featurize: Featurize, mesh: DeviceMesh
 ) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Losses]:
     """The jitted evaluation: params, audio, lengths and the batch's number to its losses.
 
     The same batch number draws the same masks at every evaluation of every run with this seed.
     """
     objective = objective_of(config.objective.kind)
-    hear = by_device(featurise, mesh)
+    hear = by_device(featurize, mesh)
 
     def step(params: Any, audio: jax.Array, lengths: jax.Array, number: jax.Array) -> Losses:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)

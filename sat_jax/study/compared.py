@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from sat_jax import files
 from sat_jax.analysis.bootstrap import INTERVAL
-from sat_jax.config_json import read_config
+from sat_jax.config.json import read_config
 from sat_jax.errors import InputError
 from sat_jax.figures import compared, segment_captions, style
 from sat_jax.figures.compared import RunRow
@@ -28,7 +29,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
     rows = [row_of(run, place) for run, place in zip(runs, places, strict=True)]
     out = runs[0].resolve().parent / "-".join(run.resolve().name for run in runs)
     style.save(compared.mask_lengths(rows), out / "figures", "mask_lengths")
-    style.write_table(out / "figures" / "mask_lengths.csv", [plain(row) for row in rows])
+    files.write_table(out / "figures" / "mask_lengths.csv", [plain(row) for row in rows])
     names = ", ".join(row.name for row in rows)
     sections = [
         Section(
@@ -60,7 +61,7 @@ def row_of(run: Path, place: Path) -> RunRow:
     config = read_config(run / "config.json")
     hop = config.model.stack * config.features.hop / SAMPLE_RATE * 1000
     heads = read_table(place / "analysis" / "heads.csv", "heads")
-    heads = [row for row in heads if row["category"] != style.GONE]
+    heads = [row for row in heads if row["category"] != style.PRUNED]
     diagonal = [row for row in heads if row["category"] == "diagonal"]
     offsets = np.array([abs(float(row["modal_offset"])) for row in diagonal]) * hop
     mean, low, high = mean_of_heads(offsets)

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax import files
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
-from sat_jax.analysis.gone import GONE, in_place, layer_means
+from sat_jax.analysis.head_mask import PRUNED, in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import HeadSummary, summarise
 from sat_jax.config import Model
@@ -23,70 +24,70 @@ from sat_jax.figures.report import Section
 from sat_jax.figures.utterance import example_of
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.shapes import SAMPLE_RATE, frame_count, sample_count
+from sat_jax.study.head_mask import head_mask, joined_unpruned_maps, removed
 from sat_jax.study.head_sections import sections, training_summary
-from sat_jax.study.heads_left import heads_left, joined_maps, removed
-from sat_jax.study.subject import Subject, describe, longest_frames, passed
+from sat_jax.study.loaded_run import LoadedRun, describe, longest_frames, passed
 from sat_jax.trace import reduce, store
 from sat_jax.trace.capture import Trace
 from sat_jax.trace.example import pick_utterance, trace_utterance
 from sat_jax.trace.store import Sample
 
 
-def study(subject: Subject) -> list[Section]:
+def study(loaded: LoadedRun) -> list[Section]:
     """Measure and draw all heads of a run, trained and untrained; writes CSV, figures, maps."""
-    measured, utterances = measure(subject)
-    shown = pick_utterance(subject.split, subject.analysis.utterance)
-    samples = trace_shown(subject, subject.split[shown])
-    if not subject.leads:
+    measured, utterances = measure(loaded)
+    shown = pick_utterance(loaded.split, loaded.analysis.utterance)
+    samples = trace_shown(loaded, loaded.split[shown])
+    if not loaded.leads:
         return []
-    out, config = subject.out, subject.config
+    out, config = loaded.out, loaded.config
     figures = out / "figures"
     summaries = [summary for summary, _ in measured]
     head_tables = []
-    for checkpoint, sample, summary in zip(subject.checkpoints, samples, summaries, strict=True):
+    for checkpoint, sample, summary in zip(loaded.checkpoints, samples, summaries, strict=True):
         end = checkpoint.end
         table = table_of(checkpoint.name, utterances, summary)
         head_tables.append(table)
-        features, names = config.features, subject.split.phone_names
+        features, names = config.features, loaded.split.phone_names
         drawn = example_of(*sample, names, features.hop, config.model.stack)
         name = sample.id.replace("/", "_")
         store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
         tables.write_heads(out / "analysis" / f"heads{end}.csv", table)
-        style.write_table(out / "analysis" / f"categories{end}.csv", category_rows(summary))
+        files.write_table(out / "analysis" / f"categories{end}.csv", category_rows(summary))
         style.save(maps.gallery(drawn, table), figures, f"gallery{end}")
-        style.write_table(figures / f"gallery{end}.csv", tables.gallery_rows(table))
+        files.write_table(figures / f"gallery{end}.csv", tables.gallery_rows(table))
         style.save(maps.all_heads(drawn, table), figures, f"all_heads{end}")
-        style.write_table(figures / f"all_heads{end}.csv", tables.metric_rows([table]))
+        files.write_table(figures / f"all_heads{end}.csv", tables.metric_rows([table]))
         style.save(heads.rank_intervals(table), figures, f"rank_intervals{end}")
-        style.write_table(figures / f"rank_intervals{end}.csv", tables.rank_rows(table))
+        files.write_table(figures / f"rank_intervals{end}.csv", tables.rank_rows(table))
     sound = store.save_sound(out / "trace" / f"{name}.wav", samples[0].audio)
     style.save(heads.head_distribution(head_tables), figures, "head_distribution")
-    style.write_table(figures / "head_distribution.csv", tables.distribution_rows(head_tables))
+    files.write_table(figures / "head_distribution.csv", tables.distribution_rows(head_tables))
     style.save(heads.head_scatter(head_tables), figures, "head_scatter")
-    style.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
-    draw_cumulative(subject, [curves for _, curves in measured])
-    trained = training_summary(read_metrics(subject.run / "metrics.jsonl"))
-    known = " ".join(filter(None, (describe(subject), removed(heads_left(config.model)))))
+    files.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
+    draw_cumulative(loaded, [curves for _, curves in measured])
+    trained = training_summary(read_metrics(loaded.run / "metrics.jsonl"))
+    known = " ".join(filter(None, (describe(loaded), removed(head_mask(config.model)))))
     return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 
 
-def measure(subject: Subject) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
+def measure(loaded: LoadedRun) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
     """Every metric with its interval, and the curves CAD, for each checkpoint; on how many."""
-    analysis, left = subject.analysis, heads_left(subject.config.model)
+    analysis, left = loaded.analysis, head_mask(loaded.config.model)
 
     def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
-        return measure_heads(joined_maps(trace.probs, left), trace.valid)
+        return measure_heads(joined_unpruned_maps(trace.probs, left), trace.valid)
 
-    step = reduce.reducer(subject.see, measure_trace, subject.devices)
+    step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
     measured = []
-    for checkpoint in subject.checkpoints:
+    for checkpoint in loaded.checkpoints:
         name = checkpoint.name
-        say = subject.say if not checkpoint.end else lambda _: None
-        parts = passed(subject, name, step, checkpoint.params, subject.split, say=say)
+        say = loaded.say if not checkpoint.end else lambda _: None
+        parts = passed(loaded, name, step, checkpoint.params, loaded.split, say=say)
         index, collected = reduce.collect(parts)
         values = {measure: in_place(array, left, axis=1) for measure, array in collected.items()}
-        subject.say(f"{name}: heads measured on {len(index)} utterances")
-        reduce.require_finite(name, values, [subject.split.ids[i] for i in index], left)
+        loaded.say(f"{name}: heads measured on {len(index)} utterances")
+        reduce.require_finite(name, values, [loaded.split.ids[i] for i in index], left)
         # A jitted function returns its dict sorted by name; tables follow the order of MEASURES.
         ordered = {measure: values[measure] for measure in MEASURES}
         summary = summarise(ordered, analysis.draws, analysis.seed, left)
@@ -121,25 +122,25 @@ def cumulative(
     return {"mean": curves.mean(0), "low": np.asarray(low), "high": np.asarray(high)}
 
 
-def draw_cumulative(subject: Subject, measured: list[dict[str, np.ndarray]]) -> None:
+def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) -> None:
     """The curves CAD of both checkpoints beside that of uniform attention."""
-    config, split = subject.config, subject.split
+    config, split = loaded.config, loaded.split
     features, stack = config.features, config.model.stack
     frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
     lengths = np.minimum(frames, longest_frames(config)) // stack
     radii = np.arange(min(REACH, int(lengths.max()) - 1) + 1)
     uniform = np.mean([uniform_within(t, radii) for t in lengths[lengths > 0].tolist()], axis=0)
-    names = [checkpoint.name for checkpoint in subject.checkpoints]
+    names = [checkpoint.name for checkpoint in loaded.checkpoints]
     curves, low, high = (
         np.stack([each[key] for each in measured])[..., : len(radii)]
         for key in ("mean", "low", "high")
     )
     seconds = stack * features.hop / SAMPLE_RATE
-    left = heads_left(config.model)
+    left = head_mask(config.model)
     figure = phone_curves.cumulative_diagonality(
         names, radii, curves, low, high, uniform, seconds, left
     )
-    style.save(figure, subject.out / "figures", "cumulative_diagonality")
+    style.save(figure, loaded.out / "figures", "cumulative_diagonality")
     rows = [
         {
             "model": name,
@@ -154,7 +155,7 @@ def draw_cumulative(subject: Subject, measured: list[dict[str, np.ndarray]]) -> 
         for layer, heads in enumerate(left)
         for radius in radii.tolist()
     ]
-    style.write_table(subject.out / "figures" / "cumulative_diagonality.csv", rows)
+    files.write_table(loaded.out / "figures" / "cumulative_diagonality.csv", rows)
 
 
 def layer_cells(
@@ -187,9 +188,9 @@ class KeptHeads(NamedTuple):
     weight: np.ndarray
 
 
-def kept_heads(subject: Subject, end: str) -> KeptHeads:
+def kept_heads(loaded: LoadedRun, end: str) -> KeptHeads:
     """Read from heads.csv of a checkpoint; raises `InputError` where it is not of this model."""
-    return read_heads(subject.out / "analysis" / f"heads{end}.csv", subject.config.model)
+    return read_heads(loaded.out / "analysis" / f"heads{end}.csv", loaded.config.model)
 
 
 def read_heads(path: Path, model: Model) -> KeptHeads:
@@ -205,33 +206,33 @@ def read_heads(path: Path, model: Model) -> KeptHeads:
             f"{path}: has {len(rows)} heads, the model {shape[0]} x {shape[1]}; {cure}"
         )
     category = np.array([row["category"] for row in rows]).reshape(shape)
-    left = heads_left(model)
-    if (left != (category != GONE)).any():
+    left = head_mask(model)
+    if (left != (category != PRUNED)).any():
         raise InputError(f"{path}: other heads are gone there than in the model; {cure}")
     metrics = {
         name: in_place(
-            np.array([float(row[name]) for row in rows if row["category"] != GONE]), left
+            np.array([float(row[name]) for row in rows if row["category"] != PRUNED]), left
         )
         for name in KeptHeads._fields[1:]
     }
     return KeptHeads(category, **metrics)
 
 
-def trace_shown(subject: Subject, utterance: Any) -> list[Sample]:
+def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
     """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
-    config = subject.config
+    config = loaded.config
     features, stack = config.features, config.model.stack
     frames = frame_count(len(utterance.audio), features.window, features.hop)
     frames = min(frames - frames % stack, longest_frames(config))
     samples = sample_count(frames, features.window, features.hop)
     strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
-    featurise = functools.partial(frontend.featurise, features=features)
+    featurize = functools.partial(frontend.featurize, features=features)
     return trace_utterance(
-        subject.module,
-        [checkpoint.params for checkpoint in subject.checkpoints],
+        loaded.module,
+        [checkpoint.params for checkpoint in loaded.checkpoints],
         utterance,
         samples,
-        featurise,
-        lambda audio, lengths: frontend.featurise(audio, lengths, strip)[0],
-        subject.devices,
+        featurize,
+        lambda audio, lengths: frontend.featurize(audio, lengths, strip)[0],
+        loaded.devices,
     )

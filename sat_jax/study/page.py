@@ -7,7 +7,7 @@ from typing import Any
 
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Clip, Picture, Section, Table, write_report
-from sat_jax.figures.style import write_whole
+from sat_jax.files import write_whole
 
 
 def keep_sections(out: Path, study: str, sections: Sequence[Section]) -> None:

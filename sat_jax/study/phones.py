@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sat_jax.analysis.gone import in_place
+from sat_jax import files
+from sat_jax.analysis.head_mask import in_place
 from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
 from sat_jax.analysis.phone_summary import Attention, PhoneSummary, summarise_phones
@@ -17,9 +18,9 @@ from sat_jax.figures import phone_curves, phones, style
 from sat_jax.figures.phones import PhoneTable
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device
+from sat_jax.study.head_mask import head_mask, joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
-from sat_jax.study.heads_left import heads_left, joined_maps
-from sat_jax.study.subject import Checkpoint, Subject, passed
+from sat_jax.study.loaded_run import Checkpoint, LoadedRun, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
 
@@ -33,39 +34,39 @@ OF_ALL_HEADS = ("all_phone_maps", "focus_chart", "segment_shares")
 """Figures in which a head that is gone leaves its place empty."""
 
 
-def study(subject: Subject) -> list[Section]:
+def study(loaded: LoadedRun) -> list[Section]:
     """Relate phones by every head, trained and untrained; writes tables, maps and figures."""
-    names = tuple(subject.split.phone_names)
+    names = tuple(loaded.split.phone_names)
     if not names:
-        subject.say("phones: the corpus has no phone labels, so no phone can be related to another")
+        loaded.say("phones: the corpus has no phone labels, so no phone can be related to another")
         return []
     tables, found = [], []
-    for checkpoint in subject.checkpoints:
-        attention = measure(subject, checkpoint)
+    for checkpoint in loaded.checkpoints:
+        attention = measure(loaded, checkpoint)
         silence = names.index(SILENCE) if SILENCE in names else -1
-        analysis = subject.analysis
-        left = heads_left(subject.config.model)
+        analysis = loaded.analysis
+        left = head_mask(loaded.config.model)
         summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, left)
         operations = named_operations(summary, names)
-        tables.append(table_of(subject, checkpoint, summary, operations, int(attention.n.sum())))
+        tables.append(table_of(loaded, checkpoint, summary, operations, int(attention.n.sum())))
         found.append(operations)
-    if not subject.leads:
+    if not loaded.leads:
         return []
-    for checkpoint, table, operations in zip(subject.checkpoints, tables, found, strict=True):
-        write_tables(subject, checkpoint.end, table, operations)
+    for checkpoint, table, operations in zip(loaded.checkpoints, tables, found, strict=True):
+        write_tables(loaded, checkpoint.end, table, operations)
     shown = most_extreme(tables[0], SHOWN)
-    draw(subject, tables, shown)
-    return sections(subject, tables, found)
+    draw(loaded, tables, shown)
+    return sections(loaded, tables, found)
 
 
-def measure(subject: Subject, checkpoint: Checkpoint) -> Attention:
+def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
     """Attention between phones of every head, summed over groups of utterances.
 
     NaN for heads that are gone.
     """
-    stack, phone_count = subject.config.model.stack, len(subject.split.phone_names)
-    model = subject.config.model
-    left = heads_left(model)
+    stack, phone_count = loaded.config.model.stack, len(loaded.split.phone_names)
+    model = loaded.config.model
+    left = head_mask(model)
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         frames = phone_frames(labels, valid, stack, phone_count)
@@ -79,36 +80,36 @@ def measure(subject: Subject, checkpoint: Checkpoint) -> Attention:
         }
 
     def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
-        maps = joined_maps(trace.probs, left)
-        return by_device(relate, subject.devices)(maps, trace.valid, labels)
+        maps = joined_unpruned_maps(trace.probs, left)
+        return by_device(relate, loaded.devices)(maps, trace.valid, labels)
 
-    step = reduce.reducer(subject.see, measure_trace, subject.devices)
+    step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
     parts = passed(
-        subject,
+        loaded,
         f"{checkpoint.name}: phones",
         step,
         checkpoint.params,
-        subject.split,
+        loaded.split,
         rows_of=lambda batch: (batch.labels,),
     )
     size = 8 * model.layers * model.heads * phone_count * (phone_count + 1)
     groups = max(min(GROUPS, BUDGET // size), 2)
-    n, sums = reduce.collect_groups(parts, len(subject.split), groups)
-    subject.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
+    n, sums = reduce.collect_groups(parts, len(loaded.split), groups)
+    loaded.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
     sums |= {name: in_place(sums[name], left, axis=1) for name in ("joint", "own")}
     return Attention(n=n, **sums)
 
 
 def table_of(
-    subject: Subject,
+    loaded: LoadedRun,
     checkpoint: Checkpoint,
     summary: PhoneSummary,
     operations: list[Operation],
     utterances: int,
 ) -> PhoneTable:
     """A summary as the figures want it."""
-    names = tuple(subject.split.phone_names)
-    kept = kept_heads(subject, checkpoint.end)
+    names = tuple(loaded.split.phone_names)
+    kept = kept_heads(loaded, checkpoint.end)
     layers, heads = kept.category.shape
     texts = tuple(
         tuple(
@@ -154,14 +155,14 @@ def most_extreme(table: PhoneTable, most: int) -> list[tuple[int, int]]:
 
 
 def write_tables(
-    subject: Subject, end: str, table: PhoneTable, operations: list[Operation]
+    loaded: LoadedRun, end: str, table: PhoneTable, operations: list[Operation]
 ) -> None:
     """analysis/: one file of relation maps for machines, one row per head and phone, per head."""
-    analysis = subject.out / "analysis"
-    style.write_table(analysis / f"phone_concentration{end}.csv", concentration_rows(table))
-    style.write_table(analysis / f"phone_shares{end}.csv", share_rows(table))
-    style.write_table(analysis / f"operations{end}.csv", operation_rows(operations))
-    style.write_arrays(
+    analysis = loaded.out / "analysis"
+    files.write_table(analysis / f"phone_concentration{end}.csv", concentration_rows(table))
+    files.write_table(analysis / f"phone_shares{end}.csv", share_rows(table))
+    files.write_table(analysis / f"operations{end}.csv", operation_rows(operations))
+    files.write_arrays(
         analysis / f"phone_maps{end}.npz",
         relation=table.relation,
         elsewhere=table.elsewhere,
@@ -169,18 +170,18 @@ def write_tables(
     )
 
 
-def kept_maps(subject: Subject) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def kept_maps(loaded: LoadedRun) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Relation maps (L, H, P, P) of the trained model and their phones, where they were made."""
-    path = subject.out / "analysis" / "phone_maps.npz"
+    path = loaded.out / "analysis" / "phone_maps.npz"
     if not path.exists():
         return None, ()
     with np.load(path) as file:
         return file["relation"], tuple(file["phones"].tolist())
 
 
-def kept_operations(subject: Subject) -> dict[tuple[int, int], str]:
+def kept_operations(loaded: LoadedRun) -> dict[tuple[int, int], str]:
     """What heads (layer, head) of the trained model do, in a few words, where it was named."""
-    path = subject.out / "analysis" / "operations.csv"
+    path = loaded.out / "analysis" / "operations.csv"
     found: dict[tuple[int, int], list[Operation]] = {}
     if not path.exists():
         return {}
@@ -208,7 +209,7 @@ def concentration_rows(table: PhoneTable) -> list[dict[str, Any]]:
 
 def of_head(table: PhoneTable, at: tuple[int, int], row: dict[str, Any]) -> dict[str, Any]:
     """The row of a head; its numbers blank where the head is gone."""
-    return style.blank(row) if table.category[at] == style.GONE else row
+    return style.blank(row) if table.category[at] == style.PRUNED else row
 
 
 def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
@@ -272,7 +273,7 @@ def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
         row |= {"category": str(table.category[at]), "verticality": table.verticality[at]}
         for name, find in (("focus", np.nanargmax), ("neglect", np.nanargmin)):
-            if table.category[at] == style.GONE:
+            if table.category[at] == style.PRUNED:
                 row |= dict.fromkeys((f"{name}_phone", name, f"{name}_low", f"{name}_high"), "")
                 continue
             phone = find(values)
@@ -283,40 +284,40 @@ def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(subject: Subject, tables: list[PhoneTable], shown: list[tuple[int, int]]) -> None:
+def draw(loaded: LoadedRun, tables: list[PhoneTable], shown: list[tuple[int, int]]) -> None:
     """Every figure of the study, with its CSV beside it."""
-    out, trained = subject.out / "figures", tables[0]
+    out, trained = loaded.out / "figures", tables[0]
     every = list(np.ndindex(trained.category.shape))
     style.save(phones.phone_maps(trained, shown), out, "phone_maps")
-    style.write_table(out / "phone_maps.csv", map_rows(trained, shown))
+    files.write_table(out / "phone_maps.csv", map_rows(trained, shown))
     style.save(phones.phone_maps(trained, shown, elsewhere=True), out, "phone_maps_elsewhere")
-    style.write_table(out / "phone_maps_elsewhere.csv", map_rows(trained, shown))
-    for checkpoint, table in zip(subject.checkpoints, tables, strict=True):
+    files.write_table(out / "phone_maps_elsewhere.csv", map_rows(trained, shown))
+    for checkpoint, table in zip(loaded.checkpoints, tables, strict=True):
         end = checkpoint.end
         style.save(phones.all_phone_maps(table), out, f"all_phone_maps{end}")
-        style.write_table(out / f"all_phone_maps{end}.csv", map_rows(table, every))
+        files.write_table(out / f"all_phone_maps{end}.csv", map_rows(table, every))
         style.save(phones.focus_chart(table), out, f"focus_chart{end}")
-        style.write_table(out / f"focus_chart{end}.csv", concentration_rows(table))
+        files.write_table(out / f"focus_chart{end}.csv", concentration_rows(table))
     figure = phone_curves.verticality_against_concentration(trained, shown[:4])
     style.save(figure, out, "verticality_concentration")
-    style.write_table(out / "verticality_concentration.csv", extreme_rows(trained))
+    files.write_table(out / "verticality_concentration.csv", extreme_rows(trained))
     style.save(phone_curves.segment_shares(tables), out, "segment_shares")
     rows = [{"model": table.name, **row} for table in tables for row in share_rows(table)]
-    style.write_table(out / "segment_shares.csv", rows)
+    files.write_table(out / "segment_shares.csv", rows)
 
 
 def sections(
-    subject: Subject, tables: list[PhoneTable], found: list[list[Operation]]
+    loaded: LoadedRun, tables: list[PhoneTable], found: list[list[Operation]]
 ) -> list[Section]:
     """What the report says about heads and phones."""
-    figures, analysis = subject.out / "figures", subject.out / "analysis"
+    figures, analysis = loaded.out / "figures", loaded.out / "analysis"
     trained, untrained = tables
     counts = [len({(op.layer, op.head) for op in operations}) for operations in found]
     heads = int((~style.gone(trained.category)).sum())
     summary = (
         f"On {trained.utterances} utterances, {counts[0]} of {heads} heads of {trained.name} do "
         f"something with phones that can be named, {counts[1]} of {heads} of {untrained.name}. "
-        f"Labels: {subject.split.phone_source}."
+        f"Labels: {loaded.split.phone_source}."
     )
 
     def picture(stem: str, caption: str, what: str, name: str = trained.name) -> Picture:

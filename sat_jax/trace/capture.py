@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from sat_jax.model.attention.heads import TRACE
+from sat_jax.model.attention.self_attention import TRACE
 from sat_jax.model.mockingjay import unstack_layers
 
 

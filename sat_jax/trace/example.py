@@ -13,7 +13,7 @@ from sat_jax.mesh import place_batch, replicated
 from sat_jax.model.mockingjay import stack_frames
 from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.trace.capture import capture
-from sat_jax.trace.reduce import Featurise
+from sat_jax.trace.reduce import Featurize
 from sat_jax.trace.store import Sample
 
 
@@ -32,20 +32,20 @@ def trace_utterance(
     checkpoints: Sequence[Any],
     utterance: Any,
     samples: int,
-    featurise: Featurise,
+    featurize: Featurize,
     spectrogram: Callable[[jax.Array, jax.Array], jax.Array],
     mesh: DeviceMesh,
 ) -> list[Sample]:
     """The raw maps of the first `samples` samples of an utterance for each of several parameters.
 
-    `samples` are whole positions, so that there is no padding. `featurise` gives what the model
+    `samples` are whole positions, so that there is no padding. `featurize` gives what the model
     hears, `spectrogram` (1, T, F) what a reader sees.
     """
     stack = model.config.stack
     audio = utterance.audio[:samples]
 
     def run(params: Any, audio: jax.Array, lengths: jax.Array) -> tuple[Any, jax.Array]:
-        inputs, _, frames = featurise(audio, lengths)
+        inputs, _, frames = featurize(audio, lengths)
         trace = capture(model, params, *stack_frames(inputs, frames, stack))
         return [probs[0] for probs in trace.probs], spectrogram(audio, lengths)[0]
 

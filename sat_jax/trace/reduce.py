@@ -16,39 +16,39 @@ from sat_jax.mesh import by_device, place_batch, replicated
 from sat_jax.model.mockingjay import stack_frames
 from sat_jax.trace.capture import Trace, capture
 
-Featurise = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
-See = Callable[[Any, jax.Array, jax.Array], Any]
+Featurize = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+TraceFn = Callable[[Any, jax.Array, jax.Array], Any]
 Measure = Callable[..., Mapping[str, jax.Array]]
 Reduce = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 Part = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
-def see_model(model: nn.Module, featurise: Featurise, mesh: DeviceMesh) -> See:
+def make_trace_fn(model: nn.Module, featurize: Featurize, mesh: DeviceMesh) -> TraceFn:
     """A jitted function of params, audio (B, N) and lengths (B,) in samples that gives a `Trace`.
 
     It is compiled apart from what is measured, so that several studies share it.
     """
-    hear = by_device(featurise, mesh)
+    local = by_device(featurize, mesh)
 
-    def see(params: Any, audio: jax.Array, lengths: jax.Array) -> Trace:
-        inputs, _, frames = hear(audio, lengths)
+    def trace_fn(params: Any, audio: jax.Array, lengths: jax.Array) -> Trace:
+        inputs, _, frames = local(audio, lengths)
         return capture(model, params, *stack_frames(inputs, frames, model.config.stack))
 
-    return jax.jit(see)
+    return jax.jit(trace_fn)
 
 
-def reducer(see: See, measure: Measure, mesh: DeviceMesh) -> Reduce:
+def reducer(trace_fn: TraceFn, measure: Measure, mesh: DeviceMesh) -> Reduce:
     """A function of params, settings, audio (B, N), lengths (B,), index (B,) and more rows.
 
-    `measure(seen, settings, *rows)` maps what the jitted `see` gives, settings (any tree, the same
-    for all rows) and further arrays (B, ...) to named arrays (B, ...); it is jitted here. The
-    result lies on every device, behind the indices of all rows.
+    `measure(traced, settings, *rows)` maps what the jitted `trace_fn` gives, settings (any tree,
+    the same for all rows) and further arrays (B, ...) to named arrays (B, ...); it is jitted here.
+    The result lies on every device, behind the indices of all rows.
     """
 
     def everywhere(
-        seen: Any, settings: Any, index: jax.Array, *rows: jax.Array
+        traced: Any, settings: Any, index: jax.Array, *rows: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return index, dict(measure(seen, settings, *rows))
+        return index, dict(measure(traced, settings, *rows))
 
     reduce = jax.jit(everywhere, out_shardings=replicated(mesh))
 
@@ -60,7 +60,7 @@ def reducer(see: See, measure: Measure, mesh: DeviceMesh) -> Reduce:
         index: jax.Array,
         *rows: jax.Array,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return reduce(see(params, audio, lengths), settings, index, *rows)
+        return reduce(trace_fn(params, audio, lengths), settings, index, *rows)
 
     return step
 

@@ -33,7 +33,7 @@ def refine_params(params: Any, old: Model, new: Model) -> Any:
     Heads of `new` have to be among those of `old`.
     """
     encoder = dict(params["encoder"])
-    for index, (before, after) in enumerate(zip(old.heads_left, new.heads_left, strict=True)):
+    for index, (before, after) in enumerate(zip(old.head_mask, new.head_mask, strict=True)):
         layer = dict(encoder[f"layer_{index}"])
         place = np.array([before.index(head) for head in after], np.int32)
         layer["attention"] = keep_heads(layer["attention"], place, len(before))

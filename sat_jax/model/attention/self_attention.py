@@ -127,7 +127,7 @@ def replace_maps(probs: jax.Array, swap: jax.Array, maps: jax.Array, valid: jax.
     return jnp.where(swap[:, None, None], fixed, probs)
 
 
-class Cut(NamedTuple):
+class HeadEdit(NamedTuple):
     """What is done to the heads of one layer, or of all with a leading axis L; None is nothing."""
 
     gate: jax.Array | None = None
@@ -141,7 +141,7 @@ class Cut(NamedTuple):
     """(H, T, S) maps that stand in for those of the heads in `swap`."""
 
 
-NO_CUT = Cut()
+NO_EDIT = HeadEdit()
 
 
 class Bias(nn.Module):
@@ -187,7 +187,7 @@ class SelfAttention(nn.Module):
         self.out = Dense(config.width, dtype=dtype, kernel_init=lambda *args: start(*args) * scale)
 
     def __call__(
-        self, x: jax.Array, valid: jax.Array, cut: Cut = NO_CUT, key: jax.Array | None = None
+        self, x: jax.Array, valid: jax.Array, cut: HeadEdit = NO_EDIT, key: jax.Array | None = None
     ) -> jax.Array:
         """Mix `x` (B, T, D) over positions; padded keys (valid (B, T) False) get probability 0.
 
@@ -200,7 +200,7 @@ class SelfAttention(nn.Module):
         self,
         x: jax.Array,
         valid: jax.Array,
-        cut: Cut = NO_CUT,
+        cut: HeadEdit = NO_EDIT,
         key: jax.Array | None = None,
         packing: Packing | None = None,
     ) -> jax.Array | None:
@@ -235,7 +235,7 @@ class SelfAttention(nn.Module):
         x: jax.Array,
         streams: dict[str, jax.Array],
         valid: jax.Array,
-        cut: Cut,
+        cut: HeadEdit,
         key: jax.Array | None,
     ) -> jax.Array:
         """Mixtures (B, H, T, K) of the values among `streams` (B, H, T, K), projections of `x`."""

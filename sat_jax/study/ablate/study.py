@@ -7,88 +7,88 @@ import time
 import jax
 import numpy as np
 
-from sat_jax.analysis.ablate import distinct, node_counts
-from sat_jax.analysis.orderings import order_by
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Section
-from sat_jax.study import ablate_plan as plans
-from sat_jax.study.ablate_bench import (
-    Bench,
+from sat_jax.study.ablate.context import (
+    SweepContext,
     gradient_importance,
     identity_of,
     of_checkpoint,
-    open_bench,
+    open_context,
 )
-from sat_jax.study.ablate_measure import measure
-from sat_jax.study.ablate_outcome import answers_of
-from sat_jax.study.ablate_page import Outcome, write
-from sat_jax.study.ablate_plan import Orders, Plan
-from sat_jax.study.ablate_speech import open_speech
-from sat_jax.study.ablate_store import Arrays, Store
-from sat_jax.study.ablate_tasks import questions_of
+from sat_jax.study.ablate.corpus import open_speech
+from sat_jax.study.ablate.measure import measure
+from sat_jax.study.ablate.page import AblationResult, write
+from sat_jax.study.ablate.scores import task_scores
+from sat_jax.study.ablate.tasks import probe_tasks
 from sat_jax.study.heads import KeptHeads, kept_heads
-from sat_jax.study.subject import Subject
+from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.sweep import plan as plans
+from sat_jax.sweep.orderings import order_by
+from sat_jax.sweep.plan import Orders, Plan
+from sat_jax.sweep.store import Arrays, Store
+from sat_jax.sweep.trie import distinct, node_counts
 
 COARSE_DRAWS = 3
 """Random orderings of the coarse preset."""
 
 
-def study(subject: Subject) -> list[Section]:
+def study(loaded: LoadedRun) -> list[Section]:
     """Prune, limit and replace heads of the trained model, ask every task; writes tables, figures.
 
     Raises `InputError` where a setting means nothing, and where this study alone was asked for but
     cannot be made of this run; among other studies it is then left out, in words.
     """
-    obstacle = obstacle_of(subject)
-    if obstacle and "ablate" in subject.analysis.only:
+    obstacle = obstacle_of(loaded)
+    if obstacle and "ablate" in loaded.analysis.only:
         raise InputError(obstacle)
     if obstacle:
-        subject.say(obstacle)
+        loaded.say(obstacle)
         return []
-    check(subject)
-    asked, model = subject.analysis.ablate, subject.config.model
-    checkpoint, shape = subject.checkpoints[0], (model.layers, model.heads)
+    check(loaded)
+    asked, model = loaded.analysis.ablate, loaded.config.model
+    checkpoint, shape = loaded.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
     began, held = time.perf_counter(), most_memory()
-    speech = open_speech(subject)
+    speech = open_speech(loaded)
     if speech is None:
         return []
-    questions = questions_of(asked, speech, subject.say)
-    if not questions and "reconstruction" not in asked.tasks:
-        subject.say("ablate: no task is left to ask")
+    tasks = probe_tasks(asked, speech, loaded.say)
+    if not tasks and "reconstruction" not in asked.tasks:
+        loaded.say("ablate: no task is left to ask")
         return []
-    bench = open_bench(subject, checkpoint, speech, questions)
+    context = open_context(loaded, checkpoint, speech, tasks)
     opened = most_memory()
-    kept = kept_heads(subject, checkpoint.end)
+    kept = kept_heads(loaded, checkpoint.end)
     gradient = None
     if asked.preset == "full":
-        gradient = gradient_importance(subject, checkpoint, speech)
+        gradient = gradient_importance(loaded, checkpoint, speech)
     orders = plans.preset_orders(
         asked.preset,
         plans.metric_orders(kept._asdict()),
         gradient,
         user,
         min(asked.draws, COARSE_DRAWS) if asked.preset == "coarse" else asked.draws,
-        subject.analysis.seed,
+        loaded.analysis.seed,
         shape,
     )
     plan = plans.make_plan(asked.preset, orders, shape, asked.kind)
-    tell_plan(bench, plan)
-    store = Store(subject.out / "analysis" / "leaves", identity_of(bench), subject.say)
-    arrays = measure(bench, plan.settings, store, f"{checkpoint.name}: ablate")
+    tell_plan(context, plan)
+    store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
+    arrays = measure(context, plan.settings, store, f"{checkpoint.name}: ablate")
     if asked.preset == "full":
-        plan, arrays, orders = with_left_out(bench, store, plan, arrays, orders)
+        plan, arrays, orders = with_left_out(context, store, plan, arrays, orders)
     store.join()
-    control = untrained(bench)
-    tell_cost(bench, time.perf_counter() - began, held, opened)
-    return write(outcome_of(bench, plan, arrays, orders, kept), control)
+    control = untrained(context)
+    tell_cost(context, time.perf_counter() - began, held, opened)
+    return write(result_of(context, plan, arrays, orders, kept), control)
 
 
-def obstacle_of(subject: Subject) -> str:
+def obstacle_of(loaded: LoadedRun) -> str:
     """Why this study cannot be made of a run, and the cure; empty where it can."""
-    if subject.config.model.refined:
+    if loaded.config.model.refined:
         return (
-            f"ablate: {subject.run} was cut by export.py and this study needs a whole model; give "
+            f"ablate: {loaded.run} was cut by export.py and this study needs a whole model; give "
             "the run that it was made from"
         )
     if jax.process_count() > 1:
@@ -99,9 +99,9 @@ def obstacle_of(subject: Subject) -> str:
     return ""
 
 
-def check(subject: Subject) -> None:
+def check(loaded: LoadedRun) -> None:
     """Raise `InputError` for settings that cannot work."""
-    asked, model = subject.analysis.ablate, subject.config.model
+    asked, model = loaded.analysis.ablate, loaded.config.model
     if asked.layer is not None and not 1 <= asked.layer <= model.layers:
         raise InputError(
             f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
@@ -119,37 +119,37 @@ def check(subject: Subject) -> None:
         raise InputError("ablate.tasks is empty: give at least one task")
 
 
-def outcome_of(
-    bench: Bench, plan: Plan, arrays: Arrays, orders: Orders, kept: KeptHeads
-) -> Outcome:
-    """Everything that was measured of one checkpoint, with its answers."""
-    asked = bench.subject.analysis
-    answers = answers_of(arrays, bench.questions, asked.draws, asked.seed)
-    return Outcome(bench, plan, arrays, orders, answers, kept)
+def result_of(
+    context: SweepContext, plan: Plan, arrays: Arrays, orders: Orders, kept: KeptHeads
+) -> AblationResult:
+    """Everything that was measured of one checkpoint, with its scores."""
+    asked = context.loaded.analysis
+    scores = task_scores(arrays, context.tasks, asked.draws, asked.seed)
+    return AblationResult(context, plan, arrays, orders, scores, kept)
 
 
-def untrained(bench: Bench) -> Outcome:
+def untrained(context: SweepContext) -> AblationResult:
     """The untrained model, pruned by its own globalness at the paper's numbers of heads."""
-    subject = bench.subject
-    checkpoint = subject.checkpoints[1]
-    bench = of_checkpoint(bench, checkpoint)
-    kept = kept_heads(subject, checkpoint.end)
+    loaded = context.loaded
+    checkpoint = loaded.checkpoints[1]
+    context = of_checkpoint(context, checkpoint)
+    kept = kept_heads(loaded, checkpoint.end)
     orders = {"globalness": plans.metric_orders(kept._asdict())["globalness"]}
-    plan = plans.make_plan("coarse", orders, kept.category.shape, subject.analysis.ablate.kind)
-    store = Store(subject.out / "analysis" / "leaves", identity_of(bench), subject.say)
-    arrays = measure(bench, plan.settings, store, f"{checkpoint.name}: ablate")
+    plan = plans.make_plan("coarse", orders, kept.category.shape, loaded.analysis.ablate.kind)
+    store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
+    arrays = measure(context, plan.settings, store, f"{checkpoint.name}: ablate")
     store.join()
-    return outcome_of(bench, plan, arrays, orders, kept)
+    return result_of(context, plan, arrays, orders, kept)
 
 
 def with_left_out(
-    bench: Bench, store: Store, plan: Plan, arrays: Arrays, orders: Orders
+    context: SweepContext, store: Store, plan: Plan, arrays: Arrays, orders: Orders
 ) -> tuple[Plan, Arrays, Orders]:
     """The plan with one more ordering: what is missed least when it is left out goes first."""
-    subject = bench.subject
-    model, kind = subject.config.model, subject.analysis.ablate.kind
+    loaded = context.loaded
+    model, kind = loaded.config.model, loaded.analysis.ablate.kind
     shape = model.layers, model.heads
-    found = answers_of(arrays, bench.questions, 1, 0)[0]
+    found = task_scores(arrays, context.tasks, 1, 0)[0]
     single = [i for i, row in enumerate(plan.rows) if row.study == "single"]
     change = found.value[single[1:]] - found.value[single[0]]
     order = order_by((change if found.lower_is_better else -change).reshape(shape), False)
@@ -160,17 +160,17 @@ def with_left_out(
     ]
     orders = {**orders, "leave-one-out": order, "leave-one-out reversed": order[::-1]}
     whole = plans.joined([plan, *more])
-    title = f"{bench.checkpoint.name}: leave-one-out ordering"
-    return whole, measure(bench, whole.settings, store, title), orders
+    title = f"{context.checkpoint.name}: leave-one-out ordering"
+    return whole, measure(context, whole.settings, store, title), orders
 
 
-def tell_plan(bench: Bench, plan: Plan) -> None:
+def tell_plan(context: SweepContext, plan: Plan) -> None:
     """Say what is about to be measured and on what."""
-    speech, say = bench.speech, bench.subject.say
+    speech, say = context.speech, context.loaded.say
     unique, _ = distinct(plan.settings)
     nodes, naive = node_counts(unique), len(plan.rows) * unique.gate.shape[1]
     parts = np.bincount(speech.part, minlength=3)
-    asked = bench.subject.analysis.ablate
+    asked = context.loaded.analysis.ablate
     say(
         f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {asked.preset}, "
         f"on the first {speech.seconds:.1f} s of utterances; "
@@ -181,20 +181,20 @@ def tell_plan(bench: Bench, plan: Plan) -> None:
         f"ablate: layers computed per batch: {nodes.sum()} ({' '.join(map(str, nodes))}) where "
         f"single runs need {naive}: {naive / nodes.sum():.2f} times fewer"
     )
-    if not bench.questions:
+    if not context.tasks:
         return
     say(
-        f"ablate: memory given {asked.memory_mib} MiB; {len(bench.room)} settings at a time take "
-        f"{bench.room.nbytes / 2**20:.0f} MiB of it"
+        f"ablate: memory given {asked.memory_mib} MiB; {len(context.buffer)} settings at a time "
+        f"take {context.buffer.nbytes / 2**20:.0f} MiB of it"
     )
 
 
-def tell_cost(bench: Bench, seconds: float, before: float, opened: float) -> None:
+def tell_cost(context: SweepContext, seconds: float, before: float, opened: float) -> None:
     """Say what it took, where the process held so many MiB before, and with the speech opened."""
-    most, given = most_memory(), bench.subject.analysis.ablate.memory_mib
-    bench.subject.say(
-        f"ablate: done in {seconds / 60:.1f} min; {sum(bench.counts.nodes.values())} pieces run, "
-        f"{len(bench.counts.compiled)} compiled; the process held at most {most:.0f} MiB: "
+    most, given = most_memory(), context.loaded.analysis.ablate.memory_mib
+    context.loaded.say(
+        f"ablate: done in {seconds / 60:.1f} min; {sum(context.counts.nodes.values())} ops run, "
+        f"{len(context.counts.compiled)} compiled; the process held at most {most:.0f} MiB: "
         f"{before:.0f} before, {opened - before:.0f} more with speech and programs, "
         f"{most - opened:.0f} of the {given} given"
     )

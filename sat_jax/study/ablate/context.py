@@ -16,91 +16,93 @@ from jax.sharding import NamedSharding
 from sat_jax import mesh
 from sat_jax.mesh import by_device
 from sat_jax.model.packing import Packing, unpack
-from sat_jax.study.ablate_speech import TRAIN, Heard, Speech
-from sat_jax.study.ablate_tasks import Asking, Question, ask, ask_frozen
-from sat_jax.study.evaluation import Counts
-from sat_jax.study.subject import Checkpoint, Subject
+from sat_jax.study.ablate.corpus import TRAIN, EncodedBatch, Speech
+from sat_jax.study.ablate.tasks import ProbeRun, ProbeTask, score_frozen, train_and_score
+from sat_jax.study.loaded_run import Checkpoint, LoadedRun
+from sat_jax.sweep.batch_ops import Counts
+from sat_jax.sweep.ops import EncoderOps, encoder_ops
 from sat_jax.trace.importance import (
     gate_gradients,
     layer_normalised,
     reconstruction_error,
     summed_maps,
 )
-from sat_jax.trace.pieces import Pieces, cut_pieces
 
 SETTINGS = 2
 """Settings per device that are asked at a time."""
 PROGRAMS = 96 * 2**20
-"""Bytes that are left for the pieces of the model, which are compiled as they are needed."""
+"""Bytes that are left for the ops of the model, which are compiled as they are needed."""
 UNASKED = 64
 """Settings at a time where no probe asks for their representations."""
 
 
-class Bench(NamedTuple):
+class SweepContext(NamedTuple):
     """Everything that measuring settings of one checkpoint needs."""
 
-    subject: Subject
+    loaded: LoadedRun
     checkpoint: Checkpoint
     speech: Speech
-    questions: tuple[Question, ...]
-    pieces: Pieces
+    tasks: tuple[ProbeTask, ...]
+    ops: EncoderOps
     maps: jax.Array
     """(L, H, T, S) mean maps over the training utterances."""
     errors: Callable[..., jax.Array]
     """Jitted: params, encoder outputs (P, C, D), targets, valid, packing to L1 errors (B, C)."""
-    ask: Callable[..., Any] | None
-    """Compiled: representations (M, N, D) to probes and answers, see `ask`."""
-    ask_frozen: Callable[..., Any] | None
-    """Compiled: probes of the intact model and representations to answers, see `ask_frozen`."""
+    train_and_score: Callable[..., Any] | None
+    """Compiled: representations (M, N, D) to probes and scores, see `train_and_score`."""
+    score_frozen: Callable[..., Any] | None
+    """Compiled: probes of the intact model and representations to scores, see `score_frozen`."""
     counts: Counts
     width: int
     """Nodes of the trie that are computed at once."""
     chunk: int
     """Settings that are measured before their representations are forgotten."""
-    room: np.ndarray
+    buffer: np.ndarray
     """(C, N, D) float32 for the representations under a chunk of settings: one for all chunks, as
     memory that is given back and asked for again ends up scattered."""
 
 
-def open_bench(
-    subject: Subject, checkpoint: Checkpoint, speech: Speech, questions: tuple[Question, ...]
-) -> Bench:
+def open_context(
+    loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech, tasks: tuple[ProbeTask, ...]
+) -> SweepContext:
     """Compile what can be compiled before, and average the maps of the training utterances."""
-    devices = subject.devices
-    pieces = cut_pieces(subject.module, devices)
-    maps = mean_maps(subject, checkpoint, speech)
-    width = 1 if jax.default_backend() == "cpu" else nodes_within(subject, speech)
+    devices = loaded.devices
+    ops = encoder_ops(loaded.module, devices)
+    maps = mean_maps(loaded, checkpoint, speech)
+    width = 1 if jax.default_backend() == "cpu" else nodes_within(loaded, speech)
     counts = Counts(set(), {})
-    errors = jax.jit(by_device(functools.partial(errors_of, subject.module), devices, 1))
-    asked = subject.analysis
+    errors = jax.jit(by_device(functools.partial(errors_of, loaded.module), devices, 1))
+    asked = loaded.analysis
     keys = jax.random.split(jax.random.key(asked.seed), asked.ablate.probe_seeds)
     batched = jax.default_backend() != "cpu"
-    how = Asking(questions, speech.utterance, keys, batched, asked.draws, asked.seed)
-    asking, chunk, shape = (None, None), UNASKED, (0,)
-    if questions:
-        asking = compile_asking(how, subject)
+    how = ProbeRun(tasks, speech.utterance, keys, batched, asked.draws, asked.seed)
+    probe_run, chunk, shape = (None, None), UNASKED, (0,)
+    if tasks:
+        probe_run = compile_probes(how, loaded)
         given = asked.ablate.memory_mib * 2**20 - PROGRAMS
-        one = 4 * len(speech.utterance) * subject.config.model.width
-        chunk = chunk_within(given, one, len(speech.heard), working_memory(asking, devices))
-        shape = chunk, len(speech.utterance), subject.config.model.width
-    fixed = subject, checkpoint, speech, questions, pieces, maps
-    return Bench(*fixed, errors, *asking, counts, width, chunk, np.empty(shape, np.float32))
+        one = 4 * len(speech.utterance) * loaded.config.model.width
+        chunk = chunk_within(given, one, len(speech.encoded), working_memory(probe_run, devices))
+        shape = chunk, len(speech.utterance), loaded.config.model.width
+    fixed = loaded, checkpoint, speech, tasks, ops, maps
+    return SweepContext(
+        *fixed, errors, *probe_run, counts, width, chunk, np.empty(shape, np.float32)
+    )
 
 
-def compile_asking(how: Asking, subject: Subject) -> tuple[Any, Any]:
-    """`ask` and `ask_frozen`, compiled for a group of settings."""
-    devices = subject.devices
-    shape = group_size(devices), len(how.utterance), subject.config.model.width
+def compile_probes(how: ProbeRun, loaded: LoadedRun) -> tuple[Any, Any]:
+    """`train_and_score` and `score_frozen`, compiled for a group of settings."""
+    devices = loaded.devices
+    shape = group_size(devices), len(how.utterance), loaded.config.model.width
     rows = jax.ShapeDtypeStruct(shape, np.float32, sharding=NamedSharding(devices, mesh.BATCH))
-    anew = jax.jit(by_device(functools.partial(ask, how), devices))
+    anew = jax.jit(by_device(functools.partial(train_and_score, how), devices))
     probes, _ = jax.eval_shape(anew, rows)
     intact = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), probes)
-    frozen = jax.jit(by_device(functools.partial(ask_frozen, how), devices, 1))
+    frozen = jax.jit(by_device(functools.partial(score_frozen, how), devices, 1))
     return anew.lower(rows).compile(), frozen.lower(intact, rows).compile()
 
 
 def working_memory(compiled: tuple[Any, Any], devices: DeviceMesh) -> int:
-    """Bytes that asking a group takes: its representations on both sides, and what is between."""
+    """Bytes that probes of a group take: its representations on both sides, and what is between."""
     total = 0
     for index, program in enumerate(compiled):
         stats = program.memory_analysis()
@@ -118,10 +120,10 @@ def chunk_within(given: int, one: int, batches: int, working: int) -> int:
     return max(int((given - working) // (one + 3 * one / batches)), 1)
 
 
-def of_checkpoint(bench: Bench, checkpoint: Checkpoint) -> Bench:
-    """The same bench for other parameters of the same model; nothing is compiled anew."""
-    maps = mean_maps(bench.subject, checkpoint, bench.speech)
-    return bench._replace(checkpoint=checkpoint, maps=maps)
+def of_checkpoint(context: SweepContext, checkpoint: Checkpoint) -> SweepContext:
+    """The same context for other parameters of the same model; nothing is compiled anew."""
+    maps = mean_maps(context.loaded, checkpoint, context.speech)
+    return context._replace(checkpoint=checkpoint, maps=maps)
 
 
 def errors_of(
@@ -141,60 +143,60 @@ def errors_of(
     return jax.vmap(of_node, 1, 1)(states)
 
 
-def nodes_within(subject: Subject, speech: Speech) -> int:
+def nodes_within(loaded: LoadedRun, speech: Speech) -> int:
     """Nodes at once so that their states and one layer's maps fit the memory: a power of two."""
-    model = subject.config.model
-    rows, positions = speech.heard[0].valid.shape
+    model = loaded.config.model
+    rows, positions = speech.encoded[0].valid.shape
     state = 4 * rows * positions * model.width
     node = 2 * (model.layers + 1) * state + 4 * rows * positions * (
         2 * model.heads * positions + 2 * model.ffn
     )
-    fit = max(subject.analysis.ablate.memory_mib * 2**20 // 2 // node, 1)
+    fit = max(loaded.analysis.ablate.memory_mib * 2**20 // 2 // node, 1)
     return min(1 << int(fit).bit_length() - 1, 64)
 
 
-def mean_maps(subject: Subject, checkpoint: Checkpoint, speech: Speech) -> jax.Array:
+def mean_maps(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> jax.Array:
     """Mean maps (L, H, T, S) over the training utterances, where both positions are valid."""
-    add = jax.jit(functools.partial(summed_maps, subject.module))
+    add = jax.jit(functools.partial(summed_maps, loaded.module))
     total: Any = None
-    for heard in speech.heard:
-        learning = learns(speech, heard)
+    for encoded in speech.encoded:
+        learning = learns(speech, encoded)
         if learning.any():
-            valid = heard.valid & jnp.asarray(learning)[:, None]
-            sums = add(checkpoint.params, heard.inputs, valid)
+            valid = encoded.valid & jnp.asarray(learning)[:, None]
+            sums = add(checkpoint.params, encoded.inputs, valid)
             total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     maps, pairs = total
-    return jax.device_put(maps / jnp.maximum(pairs, 1), mesh.replicated(subject.devices))
+    return jax.device_put(maps / jnp.maximum(pairs, 1), mesh.replicated(loaded.devices))
 
 
-def gradient_importance(subject: Subject, checkpoint: Checkpoint, speech: Speech) -> np.ndarray:
+def gradient_importance(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> np.ndarray:
     """Importance (L, H) of heads by gradient on the training utterances, normalised by layer."""
-    step = jax.jit(by_device(functools.partial(gate_gradients, subject.module), subject.devices, 1))
+    step = jax.jit(by_device(functools.partial(gate_gradients, loaded.module), loaded.devices, 1))
     total = 0.0
-    for heard in speech.heard:
-        learning = learns(speech, heard)
+    for encoded in speech.encoded:
+        learning = learns(speech, encoded)
         if learning.any():
-            found = step(checkpoint.params, heard.inputs, heard.targets, heard.valid)
+            found = step(checkpoint.params, encoded.inputs, encoded.targets, encoded.valid)
             total = total + np.asarray(found, np.float64)[learning].sum(0)
     return np.asarray(layer_normalised(jnp.asarray(total)))
 
 
-def learns(speech: Speech, heard: Heard) -> np.ndarray:
+def learns(speech: Speech, encoded: EncodedBatch) -> np.ndarray:
     """(B,) bool: rows of a batch that probes learn from."""
-    return (heard.utterance >= 0) & (speech.part[heard.utterance] == TRAIN)
+    return (encoded.utterance >= 0) & (speech.part[encoded.utterance] == TRAIN)
 
 
-def identity_of(bench: Bench) -> str:
+def identity_of(context: SweepContext) -> str:
     """A name for everything that results depend on beside the setting."""
-    subject, speech = bench.subject, bench.speech
-    asked = subject.analysis.ablate
+    loaded, speech = context.loaded, context.speech
+    asked = loaded.analysis.ablate
     unlike = ("preset", "order", "kind", "draws", "memory_mib", "engine")
     settings = {k: v for k, v in dataclasses.asdict(asked).items() if k not in unlike}
-    more = [subject.analysis.draws, subject.analysis.seed, subject.split.fingerprint, speech.ids]
-    questions = [(question.name, *question.budget) for question in bench.questions]
-    text = json.dumps([settings, questions, more])
+    more = [loaded.analysis.draws, loaded.analysis.seed, loaded.split.fingerprint, speech.ids]
+    tasks = [(task.name, *task.budget) for task in context.tasks]
+    text = json.dumps([settings, tasks, more])
     digest = hashlib.sha256(text.encode())
-    for leaf in jax.tree.leaves(bench.checkpoint.params):
+    for leaf in jax.tree.leaves(context.checkpoint.params):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 

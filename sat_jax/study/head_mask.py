@@ -10,17 +10,17 @@ from sat_jax.config import Model
 from sat_jax.errors import InputError
 
 
-def heads_left(model: Model) -> np.ndarray:
+def head_mask(model: Model) -> np.ndarray:
     """Which heads a model has left, (L, H) bool; raises `InputError` where there is none."""
     left = np.zeros((model.layers, model.heads), bool)
-    for layer, heads in enumerate(model.heads_left):
+    for layer, heads in enumerate(model.head_mask):
         left[layer, list(heads)] = True
     if not left.any():
         raise InputError("model.kept: no head is left, so there is nothing to see; keep at least 1")
     return left
 
 
-def maps_left(probs: Sequence[jax.Array], left: np.ndarray) -> list[jax.Array]:
+def unpruned_maps(probs: Sequence[jax.Array], left: np.ndarray) -> list[jax.Array]:
     """Maps (B, H, T, S) of each layer, cut to the heads in `left` (L, H)."""
     return [
         maps if heads.all() else maps[:, np.flatnonzero(heads)]
@@ -28,9 +28,9 @@ def maps_left(probs: Sequence[jax.Array], left: np.ndarray) -> list[jax.Array]:
     ]
 
 
-def joined_maps(probs: Sequence[jax.Array], left: np.ndarray) -> jax.Array:
+def joined_unpruned_maps(probs: Sequence[jax.Array], left: np.ndarray) -> jax.Array:
     """The maps of all heads in `left` (L, H), layer by layer: (B, N, T, S)."""
-    return jnp.concatenate(maps_left(probs, left), 1)
+    return jnp.concatenate(unpruned_maps(probs, left), 1)
 
 
 def removed(left: np.ndarray) -> str:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sat_jax.analysis import ablate
-from sat_jax.analysis.ablate import FULL, Settings, make_settings
-from sat_jax.analysis.orderings import (
+from sat_jax.errors import InputError
+from sat_jax.sweep import trie
+from sat_jax.sweep.orderings import (
     REVERSED,
     gates_of,
     order_by,
@@ -17,7 +17,7 @@ from sat_jax.analysis.orderings import (
     random_orders,
     single_gates,
 )
-from sat_jax.errors import InputError
+from sat_jax.sweep.trie import FULL, Settings, make_settings
 
 METRICS = {"globalness": True, "verticality": True, "diagonality": True, "weight": False}
 """Metric orderings (Yang et al. 2020, section 7), and whether the largest value goes first."""
@@ -56,7 +56,7 @@ def make_plan(preset: str, orders: Orders, shape: tuple[int, int], kind: str) ->
     """All settings of a preset for a model of `shape` layers and heads."""
     heads = shape[0] * shape[1]
     points = points_of(heads, preset == "coarse")
-    pieces = [
+    ops = [
         order_plan(name, draw, order, points, shape, kind)
         for name, orders_of in orders.items()
         for draw, order in enumerate(np.atleast_2d(orders_of))
@@ -64,16 +64,16 @@ def make_plan(preset: str, orders: Orders, shape: tuple[int, int], kind: str) ->
     if preset == "full":
         seven = points_of(heads, True)
         other = "mean" if kind == "zero" else "zero"
-        pieces += [order_plan(name, 0, orders[name], seven, shape, other) for name in METRICS]
-        pieces += [single_plan(shape, kind), span_plan(shape, kind)]
-        pieces.append(grid_plan("globalness", orders["globalness"], seven, shape, kind))
-    return joined(pieces)
+        ops += [order_plan(name, 0, orders[name], seven, shape, other) for name in METRICS]
+        ops += [single_plan(shape, kind), span_plan(shape, kind)]
+        ops.append(grid_plan("globalness", orders["globalness"], seven, shape, kind))
+    return joined(ops)
 
 
-def joined(pieces: list[Plan]) -> Plan:
+def joined(ops: list[Plan]) -> Plan:
     """Plans one after the other."""
-    rows = [row for piece in pieces for row in piece.rows]
-    return Plan(rows, ablate.join([piece.settings for piece in pieces]))
+    rows = [row for piece in ops for row in piece.rows]
+    return Plan(rows, trie.join([piece.settings for piece in ops]))
 
 
 def cut(gates: np.ndarray, kind: str, spans: np.ndarray | int | None = None) -> Settings:
@@ -115,14 +115,14 @@ def grid_plan(
 ) -> Plan:
     """Heads pruned in one order, times spans of those that are left."""
     gates = gates_of(order, points, shape)
-    pieces = [
+    ops = [
         Plan(
             [Row("grid", name, kind, pruned=int(point), span=span) for point in points],
             cut(gates, kind, span),
         )
         for span in SPANS
     ]
-    return joined(pieces)
+    return joined(ops)
 
 
 def metric_orders(values: Mapping[str, np.ndarray]) -> Orders:

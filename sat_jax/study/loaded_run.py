@@ -16,7 +16,7 @@ from rich.progress import track
 from sat_jax import mesh
 from sat_jax.audio import dataset
 from sat_jax.config import Analysis, Config, Mesh
-from sat_jax.config_json import read_config
+from sat_jax.config.json import read_config
 from sat_jax.errors import InputError
 from sat_jax.features import batches, buckets, frontend
 from sat_jax.model.mockingjay import build_model
@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
     params: Any
 
 
-class Subject(NamedTuple):
+class LoadedRun(NamedTuple):
     """A run, opened to be analysed."""
 
     run: Path
@@ -59,7 +59,7 @@ class Subject(NamedTuple):
     size: int
     """Utterances at a time, in all passes."""
     devices: DeviceMesh
-    see: reduce.See
+    trace_fn: reduce.TraceFn
     """What a checkpoint shows of a batch; for `reduce.reducer`."""
     say: Callable[[str], None]
 
@@ -69,7 +69,7 @@ class Subject(NamedTuple):
         return jax.process_index() == 0
 
 
-def open_subject(run: Path, analysis: Analysis) -> Subject:
+def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     """Everything about a run that a study needs; raises `InputError` for what is not there."""
     config = read_config(run / "config.json")
     rows = jax.device_count()
@@ -81,9 +81,9 @@ def open_subject(run: Path, analysis: Analysis) -> Subject:
     tuning = open_tuning(config, split, analysis.tune_utterances)
     edges = edges_of(config, split, tuning, analysis.buckets)
     size = rows_within(config, analysis, edges[-1], devices.size)
-    featurise = functools.partial(frontend.featurise, features=config.features)
-    see = reduce.see_model(module, featurise, devices)
-    return Subject(
+    featurize = functools.partial(frontend.featurize, features=config.features)
+    trace_fn = reduce.make_trace_fn(module, featurize, devices)
+    return LoadedRun(
         run,
         out,
         config,
@@ -95,7 +95,7 @@ def open_subject(run: Path, analysis: Analysis) -> Subject:
         edges,
         size,
         devices,
-        see,
+        trace_fn,
         say,
     )
 
@@ -201,7 +201,7 @@ def rows_within(config: Config, analysis: Analysis, frames: int, devices: int) -
 
 
 def passed(
-    subject: Subject,
+    loaded: LoadedRun,
     title: str,
     step: reduce.Reduce,
     params: Any,
@@ -211,11 +211,11 @@ def passed(
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[reduce.Part]:
     """One pass of `step` over a split with a progress bar; parts as `reduce.stream` yields them."""
-    config, size = subject.config, subject.size
+    config, size = loaded.config, loaded.size
     process = jax.process_index(), jax.process_count()
     read = batches.eval_batches(
         split,
-        subject.edges,
+        loaded.edges,
         size,
         config.features,
         config.model.stack,
@@ -225,7 +225,7 @@ def passed(
     )
     console = Console(stderr=True)
     return track(
-        reduce.stream(step, params, read, subject.devices, settings, rows_of),
+        reduce.stream(step, params, read, loaded.devices, settings, rows_of),
         description=title,
         total=-(-len(split) // size),
         console=console,
@@ -234,9 +234,9 @@ def passed(
     )
 
 
-def describe(subject: Subject) -> str:
+def describe(loaded: LoadedRun) -> str:
     """What was trained, and what it was analysed on, for the head of the report."""
-    config, split = subject.config, subject.split
+    config, split = loaded.config, loaded.split
     model = config.model
     hours = split.lengths.sum() / SAMPLE_RATE / 3600
     phones = f"; phones: {split.phone_source}" if split.phone_source else ""

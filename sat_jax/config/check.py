@@ -119,7 +119,7 @@ def _check_refinement(config: Config) -> None:
         f"model.spans lists the spans of {len(model.spans)} layers: give a list for each of the "
         f"model.layers = {model.layers}, or none",
     )
-    for layer, (spans, heads) in enumerate(zip(model.spans, model.heads_left, strict=False), 1):
+    for layer, (spans, heads) in enumerate(zip(model.spans, model.head_mask, strict=False), 1):
         require(
             len(spans) == len(heads),
             f"model.spans has {len(spans)} spans for layer {layer}, which has {len(heads)} heads: "

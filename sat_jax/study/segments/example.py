@@ -13,38 +13,38 @@ from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.figures.segment_records import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
-from sat_jax.study.boundaries import SPECTRAL, Chosen, Source, first_time, plain_source
-from sat_jax.study.heads_left import heads_left
-from sat_jax.study.segment_entries import model_entries, spectral_entries
-from sat_jax.study.subject import Subject, passed
+from sat_jax.study.head_mask import head_mask
+from sat_jax.study.loaded_run import LoadedRun, passed
+from sat_jax.study.segments.entries import model_entries, spectral_entries
+from sat_jax.study.segments.search import SPECTRAL, Chosen, Source, first_time, plain_source
 from sat_jax.trace import reduce
 from sat_jax.trace.example import pick_utterance
 
 
-def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> SegmentExample:
+def draw_example(loaded: LoadedRun, test: Any, spectral: Any, model: Any) -> SegmentExample:
     """The drawn utterance as the best head, the best layer and the best MFCC see it.
 
     `spectral` and `model` are the study's candidates (`segments.Candidates`).
     """
-    wanted = subject.analysis.utterance
-    split = subject.split if wanted else test
+    wanted = loaded.analysis.utterance
+    split = loaded.split if wanted else test
     place = pick_utterance(split, wanted)
     one = dataset.take(split, np.array([place]))
-    state, head = model_entries(model.tuned, heads_left(subject.config.model))
+    state, head = model_entries(model.tuned, head_mask(loaded.config.model))
     mfcc = spectral_entries(spectral.tuned)[0]
-    plain = plain_source(subject)
-    attention = rows_of(subject, plain, model.params, one, head.place)
+    plain = plain_source(loaded)
+    attention = rows_of(loaded, plain, model.params, one, head.place)
     attention = attention[:, : len(attention)]
-    rows = rows_of(subject, model.segment.source, model.params, one, head.place)
-    states = rows_of(subject, model.segment.source, model.params, one, state.place)
-    cepstra = rows_of(subject, spectral.segment.source, None, one, mfcc.place)
+    rows = rows_of(loaded, model.segment.source, model.params, one, head.place)
+    states = rows_of(loaded, model.segment.source, model.params, one, state.place)
+    cepstra = rows_of(loaded, spectral.segment.source, None, one, mfcc.place)
     name = head.name.removeprefix("head ")
     kind = list(SPECTRAL)[mfcc.index]
     panels = [
-        raw_panel(subject, f"attention of {name}", attention, plain),
-        panel(subject, f"similarity of the rows of {name}", rows, model, head.index),
-        panel(subject, f"similarity of {kind}", cepstra, spectral, mfcc.index),
-        panel(subject, f"similarity of {state.name}", states, model, state.index),
+        raw_panel(loaded, f"attention of {name}", attention, plain),
+        panel(loaded, f"similarity of the rows of {name}", rows, model, head.index),
+        panel(loaded, f"similarity of {kind}", cepstra, spectral, mfcc.index),
+        panel(loaded, f"similarity of {state.name}", states, model, state.index),
     ]
     # The attention is shown with the boundaries that its own rows give.
     panels[0] = panels[0]._replace(
@@ -52,31 +52,31 @@ def draw_example(subject: Subject, test: Any, spectral: Any, model: Any) -> Segm
         overlap=panels[1].overlap,
         overlap_times=panels[1].overlap_times,
     )
-    return framed(subject, split[place], len(cepstra), tuple(panels))
+    return framed(loaded, split[place], len(cepstra), tuple(panels))
 
 
-def rows_of(subject: Subject, source: Source, params: Any, one: Any, chosen: Chosen) -> np.ndarray:
+def rows_of(loaded: LoadedRun, source: Source, params: Any, one: Any, chosen: Chosen) -> np.ndarray:
     """Feature rows (T, F) of one candidate for a split of one utterance."""
 
     def measure(seen: Any, _: Any) -> dict[str, jax.Array]:
         groups, valid = source.rows(seen)
         return {"rows": groups[chosen.group][:, chosen.member], "valid": valid}
 
-    step = reduce.reducer(source.see, measure, subject.devices)
-    parts = passed(subject, "example", step, params, one)
+    step = reduce.reducer(source.trace_fn, measure, loaded.devices)
+    parts = passed(loaded, "example", step, params, one)
     _, values = reduce.collect(parts)
     return values["rows"][0][values["valid"][0]]
 
 
-def raw_panel(subject: Subject, title: str, rows: np.ndarray, source: Source) -> Panel:
+def raw_panel(loaded: LoadedRun, title: str, rows: np.ndarray, source: Source) -> Panel:
     """Attention itself."""
-    hop = subject.config.features.hop
+    hop = loaded.config.features.hop
     none = np.zeros(0)
     return Panel(
         title=title,
         matrix=rows,
         attention=True,
-        start=(first_time(subject, source) - hop / 2) / SAMPLE_RATE,
+        start=(first_time(loaded, source) - hop / 2) / SAMPLE_RATE,
         step=source.stack * hop / SAMPLE_RATE,
         predicted=none,
         overlap=none,
@@ -84,14 +84,14 @@ def raw_panel(subject: Subject, title: str, rows: np.ndarray, source: Source) ->
     )
 
 
-def panel(subject: Subject, title: str, rows: np.ndarray, candidates: Any, index: int) -> Panel:
+def panel(loaded: LoadedRun, title: str, rows: np.ndarray, candidates: Any, index: int) -> Panel:
     """The similarity of rows at the tuned alpha, and the boundaries at the tuned beta."""
-    hop, source = subject.config.features.hop, candidates.segment.source
+    hop, source = loaded.config.features.hop, candidates.segment.source
     alpha, beta = (float(candidates.tuned[field][index]) for field in (0, 1))
     similarity, overlap, found, twice = segment(rows, alpha, beta, source.stack)
     half = np.asarray(twice)[np.asarray(found)]
-    start = first_time(subject, source)
-    return raw_panel(subject, title, np.asarray(similarity), source)._replace(
+    start = first_time(loaded, source)
+    return raw_panel(loaded, title, np.asarray(similarity), source)._replace(
         attention=False,
         predicted=(start + half * hop / 2) / SAMPLE_RATE,
         overlap=np.asarray(overlap),
@@ -114,14 +114,14 @@ def segment(
 
 
 def framed(
-    subject: Subject, utterance: Any, frames: int, panels: tuple[Panel, ...]
+    loaded: LoadedRun, utterance: Any, frames: int, panels: tuple[Panel, ...]
 ) -> SegmentExample:
     """The panels with what is seen above them: sound, spectrogram, phones of the analysed part."""
-    features = subject.config.features
+    features = loaded.config.features
     audio = utterance.audio[: sample_count(frames, features.window, features.hop)]
     strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
-    seen, _, _ = frontend.featurise(audio[None], np.array([len(audio)]), strip)
-    names = subject.split.phone_names
+    seen, _, _ = frontend.featurize(audio[None], np.array([len(audio)]), strip)
+    names = loaded.split.phone_names
     phones = [
         (start / SAMPLE_RATE, min(end, len(audio)) / SAMPLE_RATE, names[label])
         for start, end, label in utterance.phones.tolist()

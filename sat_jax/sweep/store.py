@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sat_jax.analysis.ablate import Settings, as_rows
-from sat_jax.figures.style import write_arrays
+from sat_jax.files import write_arrays
+from sat_jax.sweep.trie import Settings, as_rows
 
 Arrays = dict[str, np.ndarray]
 """Names to arrays (G, ...)."""

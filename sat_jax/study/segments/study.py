@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from sat_jax import files
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
-from sat_jax.analysis.gone import in_place
+from sat_jax.analysis.head_mask import in_place
 from sat_jax.analysis.segment_score import (
     SCORES,
     count_hits,
@@ -26,7 +27,12 @@ from sat_jax.figures import segments as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.figures.segment_records import Score, SegmentTable
-from sat_jax.study.boundaries import (
+from sat_jax.study.head_mask import head_mask
+from sat_jax.study.heads import kept_heads
+from sat_jax.study.loaded_run import Checkpoint, LoadedRun, long_enough
+from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
+from sat_jax.study.segments.example import draw_example
+from sat_jax.study.segments.search import (
     CURVE,
     Segmenter,
     Tuned,
@@ -38,11 +44,6 @@ from sat_jax.study.boundaries import (
     spectral_source,
     tune,
 )
-from sat_jax.study.heads import kept_heads
-from sat_jax.study.heads_left import heads_left
-from sat_jax.study.segment_entries import Entry, model_entries, spectral_entries
-from sat_jax.study.segment_example import draw_example
-from sat_jax.study.subject import Checkpoint, Subject, long_enough
 
 
 class Speech(NamedTuple):
@@ -68,72 +69,72 @@ class Candidates(NamedTuple):
     """(U, C, 2) hits and predictions on every test utterance."""
 
 
-def study(subject: Subject) -> list[Section]:
+def study(loaded: LoadedRun) -> list[Section]:
     """Tune and score everything, trained and untrained; writes tables and figures."""
-    if not subject.split.phone_names:
-        subject.say("segments: the corpus has no phone labels, so there are no boundaries to find")
+    if not loaded.split.phone_names:
+        loaded.say("segments: the corpus has no phone labels, so there are no boundaries to find")
         return []
-    speech = open_speech(subject)
+    speech = open_speech(loaded)
     if speech is None:
         return []
-    spectral = find(subject, "spectral", segmenter(spectral_source(subject), subject), None, speech)
-    segment = segmenter(model_source(subject), subject)
+    spectral = find(loaded, "spectral", segmenter(spectral_source(loaded), loaded), None, speech)
+    segment = segmenter(model_source(loaded), loaded)
     models = [
-        find(subject, checkpoint.name, segment, checkpoint.params, speech)
-        for checkpoint in subject.checkpoints
+        find(loaded, checkpoint.name, segment, checkpoint.params, speech)
+        for checkpoint in loaded.checkpoints
     ]
-    baselines = scored(subject, speech, spectral, spectral_entries(spectral.tuned))
+    baselines = scored(loaded, speech, spectral, spectral_entries(spectral.tuned))
     tables = [
-        table_of(subject, checkpoint, baselines, model, speech)
-        for checkpoint, model in zip(subject.checkpoints, models, strict=True)
+        table_of(loaded, checkpoint, baselines, model, speech)
+        for checkpoint, model in zip(loaded.checkpoints, models, strict=True)
     ]
-    example = draw_example(subject, speech.test, spectral, models[0])
-    if not subject.leads:
+    example = draw_example(loaded, speech.test, spectral, models[0])
+    if not loaded.leads:
         return []
-    write(subject, tables, example)
-    return sections(subject, tables, speech, difference(subject, spectral, models[0], speech))
+    write(loaded, tables, example)
+    return sections(loaded, tables, speech, difference(loaded, spectral, models[0], speech))
 
 
-def open_speech(subject: Subject) -> Speech | None:
+def open_speech(loaded: LoadedRun) -> Speech | None:
     """Labelled utterances to tune and to test on; None (and a word why) where there are too few.
 
     Where nothing is apart from what is analysed, every other utterance of it tunes.
     """
-    test, tuning = subject.split, subject.tuning
+    test, tuning = loaded.split, loaded.tuning
     if tuning is None:
         order = np.arange(len(test))
         tuning, test = dataset.take(test, order[::2]), dataset.take(test, order[1::2])
         origin = "every other utterance of what is analysed"
     else:
         origin = f"the {tuning.name} split of {tuning.directory.name}"
-    tuning, test = (long_enough(subject.config, each) for each in (tuning, test))
+    tuning, test = (long_enough(loaded.config, each) for each in (tuning, test))
     if not len(tuning) or not len(test):
-        subject.say("segments: too few utterances to tune on some and test on others; give more")
+        loaded.say("segments: too few utterances to tune on some and test on others; give more")
         return None
-    known = references(subject, tuning), references(subject, test)
+    known = references(loaded, tuning), references(loaded, test)
     if not all(sum(map(len, each)) for each in known):
-        subject.say("segments: there is no boundary between phones to find; check the alignments")
+        loaded.say("segments: there is no boundary between phones to find; check the alignments")
         return None
-    subject.say(f"segments: tuned on {len(tuning)} utterances ({origin}), tested on {len(test)}")
+    loaded.say(f"segments: tuned on {len(tuning)} utterances ({origin}), tested on {len(test)}")
     return Speech(tuning, known[0], test, known[1], origin)
 
 
 def find(
-    subject: Subject, title: str, segment: Segmenter, params: Any, speech: Speech
+    loaded: LoadedRun, title: str, segment: Segmenter, params: Any, speech: Speech
 ) -> Candidates:
     """Tune all candidates of a source and count their boundaries on the test utterances."""
-    tuned = tune(subject, title, segment, params, speech.tuning, speech.tuning_known)
+    tuned = tune(loaded, title, segment, params, speech.tuning, speech.tuning_known)
     counts = count_boundaries(
-        subject, f"{title}: scores", segment, params, speech.test, speech.known, tuned
+        loaded, f"{title}: scores", segment, params, speech.test, speech.known, tuned
     )
-    subject.say(f"segments: {title}: {len(tuned.r)} candidates tuned and scored")
+    loaded.say(f"segments: {title}: {len(tuned.r)} candidates tuned and scored")
     return Candidates(segment, params, tuned, counts[:, :, 0])
 
 
-def weights_of(subject: Subject, utterances: int) -> np.ndarray:
+def weights_of(loaded: LoadedRun, utterances: int) -> np.ndarray:
     """The bootstrap draws (G, U) of every interval of this study."""
-    key = jax.random.key(subject.analysis.seed)
-    return np.asarray(bootstrap_weights(key, utterances, subject.analysis.draws), np.float64)
+    key = jax.random.key(loaded.analysis.seed)
+    return np.asarray(bootstrap_weights(key, utterances, loaded.analysis.draws), np.float64)
 
 
 def known_counts(speech: Speech) -> np.ndarray:
@@ -142,19 +143,19 @@ def known_counts(speech: Speech) -> np.ndarray:
 
 
 def table_of(
-    subject: Subject,
+    loaded: LoadedRun,
     checkpoint: Checkpoint,
     baselines: list[Score],
     model: Candidates,
     speech: Speech,
 ) -> SegmentTable:
     """Everything that the figures say about one checkpoint."""
-    left = heads_left(subject.config.model)
+    left = head_mask(loaded.config.model)
     n = int(left.sum())
     known = known_counts(speech)
     found = model.found.sum(0)
     r = score(found[:, 0], found[:, 1], known.sum())["r"]
-    draws = drawn_scores(weights_of(subject, len(known)), model.found, known)["r"]
+    draws = drawn_scores(weights_of(loaded, len(known)), model.found, known)["r"]
     low, high = np.nanpercentile(draws, INTERVAL, axis=0)
     entries = model_entries(model.tuned, left)
     even = sum(
@@ -163,7 +164,7 @@ def table_of(
     )
     return SegmentTable(
         name=checkpoint.name,
-        scores=(*baselines, *scored(subject, speech, model, entries)),
+        scores=(*baselines, *scored(loaded, speech, model, entries)),
         heads_valid=in_place(model.tuned.r[:n], left),
         heads=in_place(r[:n], left),
         heads_low=in_place(low[:n], left),
@@ -171,7 +172,7 @@ def table_of(
         hidden=r[n:],
         hidden_low=low[n:],
         hidden_high=high[n:],
-        category=kept_heads(subject, checkpoint.end).category,
+        category=kept_heads(loaded, checkpoint.end).category,
         even=float(score(even, known.sum(), known.sum())["r"]),
         utterances=len(known),
         boundaries=int(known.sum()),
@@ -179,19 +180,19 @@ def table_of(
 
 
 def scored(
-    subject: Subject, speech: Speech, candidates: Candidates, entries: list[Entry]
+    loaded: LoadedRun, speech: Speech, candidates: Candidates, entries: list[Entry]
 ) -> list[Score]:
     """The entries' scores on the test utterances, with their precision-recall curves."""
     known = known_counts(speech)
     chosen = [entry.index for entry in entries]
     found = candidates.found[:, chosen]
     values = score(*found.sum(0).T, known.sum())
-    draws = drawn_scores(weights_of(subject, len(known)), found, known)["r"]
+    draws = drawn_scores(weights_of(loaded, len(known)), found, known)["r"]
     low, high = np.nanpercentile(draws, INTERVAL, axis=0)
     tuned = Tuned(*(field[chosen] for field in candidates.tuned))
-    few = segmenter(only(candidates.segment.source, [e.place for e in entries]), subject)
+    few = segmenter(only(candidates.segment.source, [e.place for e in entries]), loaded)
     counts = count_boundaries(
-        subject, "curves", few, candidates.params, speech.test, speech.known, tuned, CURVE
+        loaded, "curves", few, candidates.params, speech.test, speech.known, tuned, CURVE
     ).sum(0)
     along = score(counts[..., 0], counts[..., 1], known.sum())
     curves = np.stack([along["precision"], along["recall"]], axis=-1)
@@ -212,29 +213,29 @@ def scored(
 
 
 def difference(
-    subject: Subject, spectral: Candidates, model: Candidates, speech: Speech
+    loaded: LoadedRun, spectral: Candidates, model: Candidates, speech: Speech
 ) -> tuple[float, float, float]:
     """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
     known = known_counts(speech)
-    left = heads_left(subject.config.model)
+    left = head_mask(loaded.config.model)
     head, mfcc = model_entries(model.tuned, left)[-1], spectral_entries(spectral.tuned)[0]
     pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
     head_r, base = score(*pair.sum(0).T, known.sum())["r"]
-    drawn = drawn_scores(weights_of(subject, len(known)), pair, known)["r"]
+    drawn = drawn_scores(weights_of(loaded, len(known)), pair, known)["r"]
     low, high = np.nanpercentile(drawn[:, 0] - drawn[:, 1], INTERVAL)
     return float(head_r - base), float(low), float(high)
 
 
-def write(subject: Subject, tables: list[SegmentTable], example: Any) -> None:
+def write(loaded: LoadedRun, tables: list[SegmentTable], example: Any) -> None:
     """Figures of the study and the table beside each."""
-    out = subject.out / "figures"
+    out = loaded.out / "figures"
     style.save(figures.segmentation_example(example, tables[0].name), out, "segmentation_example")
-    style.write_table(out / "segmentation_example.csv", example_rows(example))
+    files.write_table(out / "segmentation_example.csv", example_rows(example))
     style.save(figures.precision_recall(tables), out, "precision_recall")
-    style.write_table(out / "precision_recall.csv", curve_rows(tables))
+    files.write_table(out / "precision_recall.csv", curve_rows(tables))
     style.save(figures.segmentation_heads(tables), out, "segmentation_heads")
-    style.write_table(out / "segmentation_heads.csv", head_rows(tables))
-    style.write_table(subject.out / "analysis" / "segmentation.csv", score_rows(tables))
+    files.write_table(out / "segmentation_heads.csv", head_rows(tables))
+    files.write_table(loaded.out / "analysis" / "segmentation.csv", score_rows(tables))
 
 
 def score_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
@@ -269,7 +270,7 @@ def head_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
             ends = {"r_low": table.heads_low[at], "r_high": table.heads_high[at]}
             kind = {"category": str(table.category[at]), "r_tuning": table.heads_valid[at]}
             row = {**where, **kind, "r": table.heads[at], **ends}
-            rows.append(style.blank(row) if table.category[at] == style.GONE else row)
+            rows.append(style.blank(row) if table.category[at] == style.PRUNED else row)
         for layer, r in enumerate(table.hidden):
             where = {"model": table.name, "layer": layer, "head": 0, "category": "hidden"}
             ends = {"r_low": table.hidden_low[layer], "r_high": table.hidden_high[layer]}
@@ -305,13 +306,13 @@ def example_rows(example: Any) -> list[dict[str, Any]]:
 
 
 def sections(
-    subject: Subject,
+    loaded: LoadedRun,
     tables: list[SegmentTable],
     speech: Speech,
     ahead: tuple[float, float, float],
 ) -> list[Section]:
     """What the report says about segmentation."""
-    place = functools.partial(lambda stem: subject.out / "figures" / f"{stem}.png")
+    place = functools.partial(lambda stem: loaded.out / "figures" / f"{stem}.png")
     mfcc, head = tables[0].scores[0], tables[0].scores[-1]
     found = (
         f"Tuned on {len(speech.tuning)} utterances ({speech.origin}), tested on "
@@ -346,7 +347,7 @@ def sections(
             tables=[
                 Table(
                     "What stands for each kind of feature, on the test utterances.",
-                    subject.out / "analysis" / "segmentation.csv",
+                    loaded.out / "analysis" / "segmentation.csv",
                 )
             ],
         )

@@ -5,16 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sat_jax.analysis.ablate import FULL
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
-from sat_jax.analysis.orderings import (
-    REVERSED,
-    area,
-    disagreeing,
-    rank_correlations,
-    ranks_of,
-    removable,
-)
 from sat_jax.audio.phones import MANNER
 from sat_jax.figures.ablation_records import (
     MOST_SHOWN,
@@ -25,13 +16,22 @@ from sat_jax.figures.ablation_records import (
     Spans,
     Task,
 )
-from sat_jax.study.ablate_measure import RECONSTRUCTION
-from sat_jax.study.ablate_plan import Orders, Row
-from sat_jax.study.ablate_store import Arrays
-from sat_jax.study.ablate_tasks import Question
+from sat_jax.study.ablate.measure import RECONSTRUCTION
+from sat_jax.study.ablate.tasks import ProbeTask
 from sat_jax.study.heads import KeptHeads
+from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.phones import kept_maps, kept_operations
-from sat_jax.study.subject import Subject
+from sat_jax.sweep.orderings import (
+    REVERSED,
+    area,
+    disagreeing,
+    rank_correlations,
+    ranks_of,
+    removable,
+)
+from sat_jax.sweep.plan import Orders, Row
+from sat_jax.sweep.store import Arrays
+from sat_jax.sweep.trie import FULL
 
 NAMES = {
     RECONSTRUCTION: ("reconstruction", "L1 of the spectrogram"),
@@ -43,7 +43,7 @@ NAMES = {
 PROBES = ("anew", "frozen")
 
 
-class Answer(NamedTuple):
+class TaskScores(NamedTuple):
     """One task under all G settings, with one kind of probes."""
 
     task: str
@@ -67,35 +67,37 @@ class Answer(NamedTuple):
         return np.percentile(self.drawn[:, index], INTERVAL, axis=0)
 
 
-def answers_of(
-    arrays: Arrays, questions: tuple[Question, ...], draws: int, seed: int
-) -> list[Answer]:
+def task_scores(
+    arrays: Arrays, tasks: tuple[ProbeTask, ...], draws: int, seed: int
+) -> list[TaskScores]:
     """All tasks in the order of the figures, intervals from `draws` draws."""
-    answers = []
+    scores = []
     if RECONSTRUCTION in arrays:
         errors = arrays[RECONSTRUCTION].astype(np.float64)
         weights = drawn_utterances(errors.shape[1], draws, seed)
-        answers.append(Answer(RECONSTRUCTION, "", np.nan, errors.mean(1), weights @ errors.T, None))
-    for question in questions:
-        frames = question.frames()
+        scores.append(
+            TaskScores(RECONSTRUCTION, "", np.nan, errors.mean(1), weights @ errors.T, None)
+        )
+    for task in tasks:
+        frames = task.frames()
         for probes in PROBES:
-            hits = arrays[f"{question.name}/{probes}/hits"].astype(np.float64)
+            hits = arrays[f"{task.name}/{probes}/hits"].astype(np.float64)
             weights = drawn_utterances(len(frames), draws, seed)
             seeds = drawn_seeds(hits.shape[1], draws, seed)
             found = sum(
                 (weights * seeds[:, s : s + 1]) @ hits[:, s].T for s in range(hits.shape[1])
             )
-            answers.append(
-                Answer(
-                    question.name,
+            scores.append(
+                TaskScores(
+                    task.name,
                     probes,
-                    100 * question.chance(),
+                    100 * task.chance(),
                     100 * hits.mean(1).sum(-1) / frames.sum(),
                     100 * found / (weights @ frames)[:, None],
-                    100 * arrays[f"{question.name}/{probes}/f1"],
+                    100 * arrays[f"{task.name}/{probes}/f1"],
                 )
             )
-    return answers
+    return scores
 
 
 def drawn_utterances(utterances: int, draws: int, seed: int) -> np.ndarray:
@@ -109,7 +111,7 @@ def drawn_seeds(seeds: int, draws: int, seed: int) -> np.ndarray:
     return (picks[:, :, None] == np.arange(seeds)).mean(1)
 
 
-def curve_of(answer: Answer, rows: list[Row], name: str, kind: str) -> Curve | None:
+def curve_of(scores: TaskScores, rows: list[Row], name: str, kind: str) -> Curve | None:
     """One ordering's curve; None where it was not measured. Random ones as mean and range."""
     wanted = [
         i
@@ -124,13 +126,13 @@ def curve_of(answer: Answer, rows: list[Row], name: str, kind: str) -> Curve | N
         for d in draws
     ]
     pruned = np.array([rows[i].pruned for i in by_draw[0]])
-    values = answer.value[np.stack(by_draw)]
+    values = scores.value[np.stack(by_draw)]
     if name == "random":
         areas = area(pruned, values)
         ends, bounds = (values.min(0), values.max(0)), (areas.min(), areas.max())
     else:
-        ends = tuple(answer.ends(by_draw[0]))
-        bounds = tuple(np.percentile(area(pruned, answer.drawn[:, by_draw[0]]), INTERVAL))
+        ends = tuple(scores.ends(by_draw[0]))
+        bounds = tuple(np.percentile(area(pruned, scores.drawn[:, by_draw[0]]), INTERVAL))
     mean = values.mean(0)
     return Curve(
         name,
@@ -139,33 +141,33 @@ def curve_of(answer: Answer, rows: list[Row], name: str, kind: str) -> Curve | N
         *ends,
         float(area(pruned, mean)),
         *(float(bound) for bound in bounds),
-        removable(pruned, mean, answer.lower_is_better),
+        removable(pruned, mean, scores.lower_is_better),
     )
 
 
-def task_of(answer: Answer, rows: list[Row], orderings: list[str], kind: str) -> Task:
+def task_of(scores: TaskScores, rows: list[Row], orderings: list[str], kind: str) -> Task:
     """All curves of a task."""
-    curves = [curve_of(answer, rows, name, kind) for name in orderings]
-    name, label = NAMES[answer.task]
+    curves = [curve_of(scores, rows, name, kind) for name in orderings]
+    name, label = NAMES[scores.task]
     found = tuple(curve for curve in curves if curve is not None)
-    return Task(name, label, answer.lower_is_better, answer.chance, found)
+    return Task(name, label, scores.lower_is_better, scores.chance, found)
 
 
-def spans_of(answer: Answer, rows: list[Row]) -> Spans | None:
+def spans_of(scores: TaskScores, rows: list[Row]) -> Spans | None:
     """A task over spans of all heads; None where none was measured."""
     index = np.array([i for i, row in enumerate(rows) if row.study == "span"], int)
     if not len(index):
         return None
-    name, label = NAMES[answer.task]
+    name, label = NAMES[scores.task]
     return Spans(
-        *(name, label, answer.lower_is_better, answer.chance),
+        *(name, label, scores.lower_is_better, scores.chance),
         tuple(span_name(rows[i].span) for i in index),
-        answer.value[index],
-        *answer.ends(index),
+        scores.value[index],
+        *scores.ends(index),
     )
 
 
-def grid_of(answer: Answer, rows: list[Row]) -> Grid | None:
+def grid_of(scores: TaskScores, rows: list[Row]) -> Grid | None:
     """A task over heads pruned and spans; None where they were not measured."""
     index = [i for i, row in enumerate(rows) if row.study == "grid"]
     if not index:
@@ -173,30 +175,30 @@ def grid_of(answer: Answer, rows: list[Row]) -> Grid | None:
     pruned = sorted({rows[i].pruned for i in index})
     spans = sorted({rows[i].span for i in index}, reverse=True)
     place = {(rows[i].pruned, rows[i].span): i for i in index}
-    value = np.array([[answer.value[place[p, s]] for s in spans] for p in pruned])
-    name, label = NAMES[answer.task]
+    value = np.array([[scores.value[place[p, s]] for s in spans] for p in pruned])
+    name, label = NAMES[scores.task]
     names = tuple(span_name(span) for span in spans)
-    known = name, label, answer.lower_is_better
+    known = name, label, scores.lower_is_better
     return Grid(rows[index[0]].ordering, *known, tuple(pruned), names, value)
 
 
-def single_of(answer: Answer, rows: list[Row], shape: tuple[int, int]) -> Single | None:
+def single_of(scores: TaskScores, rows: list[Row], shape: tuple[int, int]) -> Single | None:
     """A task without each head in turn, against the intact model; None if not measured."""
     index = [i for i, row in enumerate(rows) if row.study == "single"]
     if not index:
         return None
     intact, without = index[0], index[1:]
-    change = answer.value[without] - answer.value[intact]
-    drawn = answer.drawn[:, without] - answer.drawn[:, [intact]]
+    change = scores.value[without] - scores.value[intact]
+    drawn = scores.drawn[:, without] - scores.drawn[:, [intact]]
     ends = np.percentile(drawn, INTERVAL, axis=0)
-    name, label = NAMES[answer.task]
+    name, label = NAMES[scores.task]
     return Single(
-        *(name, label, answer.lower_is_better, float(answer.value[intact])),
+        *(name, label, scores.lower_is_better, float(scores.value[intact])),
         *(each.reshape(shape) for each in (change, *ends)),
     )
 
 
-def ranking_of(subject: Subject, orders: Orders, kept: KeptHeads) -> Ranking:
+def ranking_of(loaded: LoadedRun, orders: Orders, kept: KeptHeads) -> Ranking:
     """The orders of all heads side by side; relation maps where the phones study left them."""
     shape, heads = kept.category.shape, kept.category.size
     names = [
@@ -206,10 +208,10 @@ def ranking_of(subject: Subject, orders: Orders, kept: KeptHeads) -> Ranking:
     ]
     first, second = (ranks_of(orders[name], shape) for name in ("globalness", "weight"))
     shown = disagreeing(first, second, MOST_SHOWN)
-    maps, phones = kept_maps(subject)
-    texts = kept_operations(subject)
+    maps, phones = kept_maps(loaded)
+    texts = kept_operations(loaded)
     return Ranking(
-        name=subject.checkpoints[0].name,
+        name=loaded.checkpoints[0].name,
         orderings=tuple(names),
         correlation=rank_correlations(np.stack([orders[name] for name in names])),
         globalness=first,

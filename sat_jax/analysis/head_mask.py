@@ -5,11 +5,11 @@ A refined model keeps the numbers of its heads: `left` (L, H) is True for those 
 
 import numpy as np
 
-GONE = "gone"
+PRUNED = "gone"
 """The category of a head that was removed."""
 
 
-def all_left(shape: tuple[int, ...]) -> np.ndarray:
+def nothing_pruned(shape: tuple[int, ...]) -> np.ndarray:
     """`left` of an intact model of `shape` = (L, H)."""
     return np.ones(shape, bool)
 

@@ -1,4 +1,4 @@
-"""A model's pieces and one batch in, what `analysis.ablate.sweep` wants to be handed out."""
+"""A model's ops and one batch in, what `analysis.ablate.sweep` wants to be handed out."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sat_jax.analysis.ablate import FULL, Evaluation, Settings, Units
-from sat_jax.model.attention.heads import Cut
+from sat_jax.model.attention.self_attention import HeadEdit
 from sat_jax.model.packing import Packing
-from sat_jax.trace.pieces import Pieces
+from sat_jax.sweep.ops import EncoderOps
+from sat_jax.sweep.trie import FULL, BatchOps, Settings, Units
 
 NUMBERS = 6
-"""Numbers of heads, above none, that pieces are compiled for."""
+"""Numbers of heads, above none, that ops are compiled for."""
 
 
 class Counts(NamedTuple):
     """What a sweep has cost."""
 
     compiled: set[tuple[Any, ...]]
-    """Names of pieces and the shapes that they were called with: as many compilations."""
+    """Names of ops and the shapes that they were called with: as many compilations."""
     nodes: dict[str, int]
     """How often each piece was called."""
 
@@ -39,8 +39,8 @@ def rounded(count: int, heads: int) -> int:
     return -(-count // quantum) * quantum
 
 
-def evaluation(
-    pieces: Pieces,
+def batch_ops(
+    ops: EncoderOps,
     params: Any,
     heads: int,
     inputs: jax.Array,
@@ -49,32 +49,32 @@ def evaluation(
     finish: Callable[[jax.Array], Any],
     counts: Counts,
     maps: jax.Array | None = None,
-) -> Evaluation:
+) -> BatchOps:
     """A sweep's view of one batch: inputs (B, T, F), valid (B, T), split over the mesh.
 
     `packing` puts the valid positions into P rows, see `packing_of`. `finish` makes a tree of
     arrays (any, C, ...) of the encoder's outputs (P, C, D); `counts` is added to; `maps`
-    (L, H, T, S) stand in for those of swapped heads, see `Cut`.
+    (L, H, T, S) stand in for those of swapped heads, see `HeadEdit`.
     """
     encoder = params["encoder"]
 
     def run(name: str, key: tuple[Any, ...], *arguments: Any) -> jax.Array:
         counts.compiled.add((name, inputs.shape, packing.position.shape, *key))
         counts.nodes[name] = counts.nodes.get(name, 0) + 1
-        return getattr(pieces, name)(*arguments)
+        return getattr(ops, name)(*arguments)
 
     def padded(units: Units) -> Units:
         # The last unit fills up; its gates there are 0.
-        room = rounded(len(units.head), heads)
-        index = np.minimum(np.arange(room), len(units.head) - 1)
+        buffer = rounded(len(units.head), heads)
+        index = np.minimum(np.arange(buffer), len(units.head) - 1)
         return Units(*(field[index] for field in units))
 
-    def widened(gates: np.ndarray, room: int) -> np.ndarray:
-        return np.pad(gates, ((0, 0), (0, room - gates.shape[1])))
+    def widened(gates: np.ndarray, buffer: int) -> np.ndarray:
+        return np.pad(gates, ((0, 0), (0, buffer - gates.shape[1])))
 
-    def cut_of(layer: int, units: Units) -> Cut:
+    def edit_of(layer: int, units: Units) -> HeadEdit:
         limited, swapped = (units.span < FULL).any(), units.swap.any()
-        return Cut(
+        return HeadEdit(
             span=units.span if limited else None,
             swap=units.swap if swapped else None,
             maps=maps[layer] if swapped else None,
@@ -89,7 +89,7 @@ def evaluation(
         contexts = run(
             "attend",
             kind_of(units, states),
-            *(encoder[f"layer_{layer}"], units.head, cut_of(layer, units), states, valid, packing),
+            *(encoder[f"layer_{layer}"], units.head, edit_of(layer, units), states, valid, packing),
         )
         return Contexts(units.head, contexts)
 
@@ -106,7 +106,7 @@ def evaluation(
     ) -> jax.Array:
         units = padded(units)
         key = *kind_of(units, states), len(parent)
-        cut, gate = cut_of(layer, units), widened(gate, len(units.head))
+        cut, gate = edit_of(layer, units), widened(gate, len(units.head))
         arguments = encoder[f"layer_{layer}"], units.head, cut, parent, gate
         return run("step", key, *arguments, states, valid, packing)
 
@@ -115,15 +115,15 @@ def evaluation(
         return run("skip", key, encoder[f"layer_{layer}"], parent, states)
 
     def close(states: jax.Array) -> jax.Array:
-        return run("close", states.shape[1:2], params, states) if pieces.close else states
+        return run("close", states.shape[1:2], params, states) if ops.close else states
 
     def whole(settings: Settings) -> Any:
         swapped = settings.swap.any()
-        cut = Cut(settings.gate, settings.span, *((settings.swap, maps) if swapped else ()))
+        cut = HeadEdit(settings.gate, settings.span, *((settings.swap, maps) if swapped else ()))
         key = len(settings.gate), bool(swapped)
         return finish(run("whole", key, params, cut, inputs, valid, packing))
 
-    return Evaluation(
+    return BatchOps(
         start=lambda: run("embed", (), params, inputs, packing),
         attend=attend,
         merge=merge,

@@ -1,4 +1,4 @@
-"""Speech in, the questions that probes answer about it out; representations in, answers out."""
+"""Speech in, the tasks that probes learn out; representations in, probes and their scores out."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sat_jax.analysis.bootstrap import bootstrap_weights, interval
 from sat_jax.analysis.probe import Budget, Examples, Probe, predict, train_probes
 from sat_jax.analysis.probe_score import confusion, drawn, macro_f1, seed_means
 from sat_jax.config import Ablation
-from sat_jax.study.ablate_speech import TEST, TRAIN, VALID, Speech
+from sat_jax.study.ablate.corpus import TEST, TRAIN, VALID, Speech
 
 EVERY = 25
 """Steps between evaluations of a probe, at most."""
@@ -25,7 +25,7 @@ POOLED_RIDGE = 0.3
 """The same for means of utterances, of which there are fewer to tell correlations by."""
 
 
-class Question(NamedTuple):
+class ProbeTask(NamedTuple):
     """A classification task, the same for all settings."""
 
     name: str
@@ -53,9 +53,9 @@ class Question(NamedTuple):
         return float((test[test >= 0] == common).mean())
 
 
-def questions_of(
+def probe_tasks(
     ablate: Ablation, speech: Speech, say: Callable[[str], None]
-) -> tuple[Question, ...]:
+) -> tuple[ProbeTask, ...]:
     """The classification tasks that were asked for and that the speech has labels for."""
     asked = []
     for name in ablate.tasks:
@@ -63,7 +63,9 @@ def questions_of(
             if speech.phone_names:
                 labels = speech.phone
                 rows = _position_rows(speech, speech.part)
-                asked.append(_question(ablate, name, labels, len(speech.phone_names), rows, speech))
+                asked.append(
+                    _probe_task(ablate, name, labels, len(speech.phone_names), rows, speech)
+                )
             else:
                 say("ablate: phone is left out, as the corpus has no phone labels")
         elif name != "reconstruction":
@@ -77,7 +79,7 @@ def questions_of(
             else:
                 labels = speech.speaker[:, None]
                 rows = tuple(np.flatnonzero(speech.speaker_part == part) for part in range(3))
-            asked.append(_question(ablate, name, labels, classes, rows, speech))
+            asked.append(_probe_task(ablate, name, labels, classes, rows, speech))
     return tuple(asked)
 
 
@@ -86,14 +88,14 @@ def _position_rows(speech: Speech, part: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(np.flatnonzero(of_position == which) for which in (TRAIN, VALID, TEST))
 
 
-def _question(
+def _probe_task(
     ablate: Ablation,
     name: str,
     labels: np.ndarray,
     classes: int,
     rows: tuple[np.ndarray, ...],
     speech: Speech,
-) -> Question:
+) -> ProbeTask:
     pooled = name == "speaker-utterance"
     examples = [Examples(r.astype(np.int32), labels[r].astype(np.int32)) for r in rows]
     owners = rows[TEST] if pooled else speech.utterance[rows[TEST]]
@@ -109,13 +111,13 @@ def _question(
         checked=CHECKED,
         ridge=POOLED_RIDGE if pooled else RIDGE,
     )
-    return Question(name, classes, budget, *examples, owner, tested, pooled)
+    return ProbeTask(name, classes, budget, *examples, owner, tested, pooled)
 
 
-class Asking(NamedTuple):
-    """How questions are asked; the same for all settings."""
+class ProbeRun(NamedTuple):
+    """How tasks are asked; the same for all settings."""
 
-    questions: tuple[Question, ...]
+    tasks: tuple[ProbeTask, ...]
     utterance: np.ndarray
     """(N,) whose position a row of the representations is."""
     keys: jax.Array
@@ -127,70 +129,72 @@ class Asking(NamedTuple):
     seed: int
 
 
-def drawn_weights(asking: Asking, question: Question) -> tuple[np.ndarray, np.ndarray]:
+def drawn_weights(probe_run: ProbeRun, task: ProbeTask) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap weights (G, U) of the tested utterances and (G, S) of the probe seeds."""
-    key = jax.random.key(asking.seed)
-    utterances = bootstrap_weights(key, len(question.tested), asking.draws)
-    seeds = bootstrap_weights(jax.random.fold_in(key, 1), len(asking.keys), asking.draws)
+    key = jax.random.key(probe_run.seed)
+    utterances = bootstrap_weights(key, len(task.tested), probe_run.draws)
+    seeds = bootstrap_weights(jax.random.fold_in(key, 1), len(probe_run.keys), probe_run.draws)
     return np.asarray(utterances), np.asarray(seeds)
 
 
-def ask(asking: Asking, features: jax.Array) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
+def train_and_score(
+    probe_run: ProbeRun, features: jax.Array
+) -> tuple[tuple[Probe, ...], dict[str, jax.Array]]:
     """Train and test probes for every setting of features (M, N, D).
 
-    Gives the probes of every question, leaves (M, S, ...), and TASK/anew/name: what `score` makes
+    Gives the probes of every task, leaves (M, S, ...), and TASK/anew/name: what `score` makes
     of them.
     """
-    trained, answers = [], {}
-    for question in asking.questions:
-        rows = rows_of(asking, question, features)
+    trained, scores = [], {}
+    for task in probe_run.tasks:
+        rows = rows_of(probe_run, task, features)
         probes = train_probes(
-            *(rows, question.train, question.valid, question.classes, question.budget),
-            *(asking.keys, asking.batched),
+            *(rows, task.train, task.valid, task.classes, task.budget),
+            *(probe_run.keys, probe_run.batched),
         )
         trained.append(probes)
-        pairs = probes, rows[:, question.test.rows]
-        found = lax.map(lambda pair, q=question: score(asking, q, *pair), pairs)
-        answers |= {f"{question.name}/anew/{name}": value for name, value in found.items()}
-    return tuple(trained), answers
+        pairs = probes, rows[:, task.test.rows]
+        found = lax.map(lambda pair, q=task: score(probe_run, q, *pair), pairs)
+        scores |= {f"{task.name}/anew/{name}": value for name, value in found.items()}
+    return tuple(trained), scores
 
 
-def ask_frozen(
-    asking: Asking, intact: tuple[Probe, ...], features: jax.Array
+def score_frozen(
+    probe_run: ProbeRun, intact: tuple[Probe, ...], features: jax.Array
 ) -> dict[str, jax.Array]:
     """Test probes of the intact model, leaves (S, ...), under every setting: TASK/frozen/name."""
-    answers = {}
-    for question, probes in zip(asking.questions, intact, strict=True):
-        tested = rows_of(asking, question, features)[:, question.test.rows]
-        found = lax.map(lambda rows, q=question, p=probes: score(asking, q, p, rows), tested)
-        answers |= {f"{question.name}/frozen/{name}": value for name, value in found.items()}
-    return answers
+    scores = {}
+    for task, probes in zip(probe_run.tasks, intact, strict=True):
+        tested = rows_of(probe_run, task, features)[:, task.test.rows]
+        found = lax.map(lambda rows, q=task, p=probes: score(probe_run, q, p, rows), tested)
+        scores |= {f"{task.name}/frozen/{name}": value for name, value in found.items()}
+    return scores
 
 
-def rows_of(asking: Asking, question: Question, features: jax.Array) -> jax.Array:
-    """What a question's probes read: features (M, N, D) of positions, or their means (M, U, D)."""
-    return pooled_means(features, asking.utterance) if question.pooled else features
+def rows_of(probe_run: ProbeRun, task: ProbeTask, features: jax.Array) -> jax.Array:
+    """What a task's probes read: features (M, N, D) of positions, or their means (M, U, D)."""
+    return pooled_means(features, probe_run.utterance) if task.pooled else features
 
 
 def score(
-    asking: Asking, question: Question, probes: Probe, tested: jax.Array
+    probe_run: ProbeRun, task: ProbeTask, probes: Probe, tested: jax.Array
 ) -> dict[str, jax.Array]:
     """One setting's probes, leaves (S, ...), on its test rows (n, D).
 
     `hits` (S, U) right frames of every tested utterance; `f1` (3,) macro-F1, the mean over seeds,
     and its 95 % interval over resampled utterances and seeds.
     """
-    utterances = len(question.tested)
+    utterances = len(task.tested)
 
     def of_seed(probe: Probe) -> jax.Array:
         predicted = predict(probe, tested)
-        test = question.test
-        return confusion(predicted, test.labels, question.owner, utterances, question.classes)
+        test = task.test
+        return confusion(predicted, test.labels, task.owner, utterances, task.classes)
 
     counts = jax.vmap(of_seed)(probes)
     # Drawn before, as XLA would spend seconds on folding the draws into constants.
     with jax.ensure_compile_time_eval():
-        weights, picks = drawn_weights(asking, question)
+        weights, picks = drawn_weights(probe_run, task)
     _, found = drawn(weights, counts)
     low, high = interval(seed_means(picks, found))
     value = macro_f1(counts.sum(1)).mean()

@@ -7,39 +7,40 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from sat_jax.analysis.orderings import REVERSED
+from sat_jax import files
 from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_captions as captions
 from sat_jax.figures import ablation_maps, ablation_ranks, style
 from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.shapes import SAMPLE_RATE
-from sat_jax.study import ablate_rows as rows
-from sat_jax.study.ablate_bench import Bench
-from sat_jax.study.ablate_outcome import (
-    Answer,
+from sat_jax.study.ablate import rows
+from sat_jax.study.ablate.context import SweepContext
+from sat_jax.study.ablate.scores import (
+    TaskScores,
     grid_of,
     ranking_of,
     single_of,
     spans_of,
     task_of,
 )
-from sat_jax.study.ablate_plan import METRICS, Orders, Plan
-from sat_jax.study.ablate_store import Arrays
 from sat_jax.study.heads import KeptHeads
+from sat_jax.sweep.orderings import REVERSED
+from sat_jax.sweep.plan import METRICS, Orders, Plan
+from sat_jax.sweep.store import Arrays
 
 KINDS = {"zero": "attention set to 0", "mean": "attention replaced by its mean"}
 PROBE_NAMES = {"anew": "probes trained anew", "frozen": "frozen probes"}
 
 
-class Outcome(NamedTuple):
+class AblationResult(NamedTuple):
     """Everything that was measured."""
 
-    bench: Bench
+    context: SweepContext
     plan: Plan
     arrays: Arrays
     orders: Orders
-    answers: list[Answer]
+    scores: list[TaskScores]
     kept: KeptHeads
 
 
@@ -53,58 +54,58 @@ class View(NamedTuple):
     alt: str
 
 
-def write(outcome: Outcome, control: Outcome) -> list[Section]:
+def write(result: AblationResult, control: AblationResult) -> list[Section]:
     """All tables and figures of the study, and what the report says about them.
 
     `control` is the untrained model under some of the settings.
     """
-    bench = outcome.bench
-    subject, kind = bench.subject, bench.subject.analysis.ablate.kind
-    analysis = subject.out / "analysis"
-    anew = table_of(outcome, "anew", kind)
-    files = [path for each in (outcome, control) for path in write_values(each, analysis)]
-    conditions = [table for table in conditions_of(outcome) if table.tasks]
+    context = result.context
+    loaded, kind = context.loaded, context.loaded.analysis.ablate.kind
+    analysis = loaded.out / "analysis"
+    anew = table_of(result, "anew", kind)
+    written = [path for each in (result, control) for path in write_values(each, analysis)]
+    conditions = [table for table in conditions_of(result) if table.tasks]
     conditions.append(as_condition(control, anew))
-    style.write_table(analysis / "ablation_areas.csv", rows.area_rows(conditions))
+    files.write_table(analysis / "ablation_areas.csv", rows.area_rows(conditions))
     curves = [*curve_views(anew), *condition_views(conditions)]
     parts = {
         "What is left when heads go": curves,
-        "Which order is cheapest": [area_view(anew), *ranking_views(outcome)],
-        "One head, or far keys, taken away": other_views(outcome),
+        "Which order is cheapest": [area_view(anew), *ranking_views(result)],
+        "One head, or far keys, taken away": other_views(result),
     }
-    place = subject.out / "figures"
+    place = loaded.out / "figures"
     for view in (view for views in parts.values() for view in views):
         style.save(view.figure, place, view.stem)
-        style.write_table(place / f"{view.stem}.csv", view.table)
+        files.write_table(place / f"{view.stem}.csv", view.table)
     areas = Table(
         "Area under every curve, and heads that can go at 1 % relative loss.",
         analysis / "ablation_areas.csv",
     )
-    texts = {"What is left when heads go": f"{found_text(outcome, anew)}\n\n{captions.PRUNING}"}
+    texts = {"What is left when heads go": f"{found_text(result, anew)}\n\n{captions.PRUNING}"}
     return [
         Section(
             heading,
             texts.get(heading, ""),
             pictures=[picture(place, view) for view in views],
             tables=[areas] if heading == "Which order is cheapest" else [],
-            files=[(path.name, path) for path in files] if heading in texts else [],
+            files=[(path.name, path) for path in written] if heading in texts else [],
         )
         for heading, views in parts.items()
         if views
     ]
 
 
-def write_values(outcome: Outcome, analysis: Path) -> list[Path]:
+def write_values(result: AblationResult, analysis: Path) -> list[Path]:
     """Every value of a checkpoint as a table and as arrays; their paths."""
-    paths = [analysis / f"ablation{outcome.bench.checkpoint.end}{end}" for end in (".csv", ".npz")]
-    style.write_table(paths[0], rows.value_rows(outcome.plan, outcome.answers))
-    style.write_arrays(paths[1], **rows.whole_arrays(outcome.plan, outcome.arrays))
+    paths = [analysis / f"ablation{result.context.checkpoint.end}{end}" for end in (".csv", ".npz")]
+    files.write_table(paths[0], rows.value_rows(result.plan, result.scores))
+    files.write_arrays(paths[1], **rows.whole_arrays(result.plan, result.arrays))
     return paths
 
 
-def as_condition(control: Outcome, beside: Ablation) -> Ablation:
+def as_condition(control: AblationResult, beside: Ablation) -> Ablation:
     """The curves of the untrained model as one more condition of a table of the trained one."""
-    kind = control.bench.subject.analysis.ablate.kind
+    kind = control.context.loaded.analysis.ablate.kind
     table = table_of(control, "anew", kind)
     return table._replace(name=beside.name, kind=f"untrained, {table.kind}", draws=beside.draws)
 
@@ -114,34 +115,34 @@ def picture(place: Path, view: View) -> Picture:
     return Picture(place / f"{view.stem}.png", view.caption, view.alt)
 
 
-def table_of(outcome: Outcome, probes: str, kind: str) -> Ablation:
+def table_of(result: AblationResult, probes: str, kind: str) -> Ablation:
     """All curves with one kind of probes and of ablation; reconstruction has no probes."""
-    bench, names = outcome.bench, list(outcome.orders)
-    seven = [task_of(a, outcome.plan.rows, names, kind) for a in wanted(outcome.answers, probes)]
-    model = bench.subject.config.model
+    context, names = result.context, list(result.orders)
+    seven = [task_of(a, result.plan.rows, names, kind) for a in wanted(result.scores, probes)]
+    model = context.loaded.config.model
     return Ablation(
-        name=bench.checkpoint.name,
+        name=context.checkpoint.name,
         probes=PROBE_NAMES[probes],
         kind=KINDS[kind],
         heads=model.layers * model.heads,
-        utterances=int((bench.speech.part == 2).sum()),
-        seeds=bench.subject.analysis.ablate.probe_seeds,
-        draws=len(np.atleast_2d(outcome.orders.get("random", np.empty((0, 1))))),
+        utterances=int((context.speech.part == 2).sum()),
+        seeds=context.loaded.analysis.ablate.probe_seeds,
+        draws=len(np.atleast_2d(result.orders.get("random", np.empty((0, 1))))),
         tasks=tuple(task for task in seven if task.curves),
     )
 
 
-def wanted(answers: Sequence[Answer], probes: str) -> list[Answer]:
+def wanted(scores: Sequence[TaskScores], probes: str) -> list[TaskScores]:
     """Answers with one kind of probes, and with `anew` those that need none."""
-    return [a for a in answers if a.probes == probes or (probes == "anew" and not a.probes)]
+    return [a for a in scores if a.probes == probes or (probes == "anew" and not a.probes)]
 
 
-def conditions_of(outcome: Outcome) -> list[Ablation]:
+def conditions_of(result: AblationResult) -> list[Ablation]:
     """The study's own kind of ablation with both kinds of probes, then the other kind."""
-    kind = outcome.bench.subject.analysis.ablate.kind
+    kind = result.context.loaded.analysis.ablate.kind
     other = "mean" if kind == "zero" else "zero"
     pairs = [("anew", kind), ("frozen", kind), ("anew", other)]
-    return [table_of(outcome, *pair) for pair in pairs]
+    return [table_of(result, *pair) for pair in pairs]
 
 
 def curve_views(table: Ablation) -> list[View]:
@@ -186,9 +187,9 @@ def area_view(table: Ablation) -> View:
     return View("area_chart", figures.area_chart([table]), told, captions.AREA_CHART, alt)
 
 
-def ranking_views(outcome: Outcome) -> list[View]:
+def ranking_views(result: AblationResult) -> list[View]:
     """Globalness against weight ranks, and how alike all orderings are."""
-    ranking = ranking_of(outcome.bench.subject, outcome.orders, outcome.kept)
+    ranking = ranking_of(result.context.loaded, result.orders, result.kept)
     name = ranking.name
     return [
         View(
@@ -208,23 +209,23 @@ def ranking_views(outcome: Outcome) -> list[View]:
     ]
 
 
-def other_views(outcome: Outcome) -> list[View]:
+def other_views(result: AblationResult) -> list[View]:
     """Leave one out, spans, and spans times heads pruned, where they were measured."""
-    subject, name = outcome.bench.subject, outcome.bench.checkpoint.name
-    model, plan = subject.config.model, outcome.plan.rows
-    answers = wanted(outcome.answers, "anew")
+    loaded, name = result.context.loaded, result.context.checkpoint.name
+    model, plan = loaded.config.model, result.plan.rows
+    scores = wanted(result.scores, "anew")
     shape = model.layers, model.heads
-    singles = [s for a in answers if (s := single_of(a, plan, shape)) is not None]
-    spans = [s for a in answers if (s := spans_of(a, plan)) is not None]
-    grids = [g for a in answers if (g := grid_of(a, plan)) is not None]
+    singles = [s for a in scores if (s := single_of(a, plan, shape)) is not None]
+    spans = [s for a in scores if (s := spans_of(a, plan)) is not None]
+    grids = [g for a in scores if (g := grid_of(a, plan)) is not None]
     views = []
     if singles:
         figure = ablation_maps.leave_one_out(singles, name)
         told, alt = rows.single_rows(singles), f"Every task without each head, {name}"
         views.append(View("leave_one_out", figure, told, captions.LEAVE_ONE_OUT, alt))
     if spans:
-        utterances = int((outcome.bench.speech.part == 2).sum())
-        seconds = model.stack * subject.config.features.hop / SAMPLE_RATE
+        utterances = int((result.context.speech.part == 2).sum())
+        seconds = model.stack * loaded.config.features.hop / SAMPLE_RATE
         known = name, PROBE_NAMES["anew"], utterances, seconds
         figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"
@@ -236,12 +237,12 @@ def other_views(outcome: Outcome) -> list[View]:
     return views
 
 
-def found_text(outcome: Outcome, table: Ablation) -> str:
+def found_text(result: AblationResult, table: Ablation) -> str:
     """In words: on what, and how many heads each metric ordering can spare."""
-    speech = outcome.bench.speech
+    speech = result.context.speech
     parts = np.bincount(speech.part, minlength=3)
     first = (
-        f"{len(outcome.plan.rows)} settings of {table.name}; probes learned from {parts[0]} "
+        f"{len(result.plan.rows)} settings of {table.name}; probes learned from {parts[0]} "
         f"utterances, stopped by {parts[1]}, and everything was tested on {parts[2]} "
         f"({speech.origin})."
     )

@@ -1,4 +1,4 @@
-"""Ablation settings and the pieces of an encoder in, what is left under every setting out.
+"""Ablation settings and the ops of an encoder in, what is left under every setting out.
 
 Settings form a trie over layers: two that agree up to a layer share everything up to it. The trie
 is walked depth first. At a node, heads are attended with once for all of its children; a child
@@ -39,8 +39,8 @@ class Units(NamedTuple):
     """(N,) bool."""
 
 
-class Evaluation(NamedTuple):
-    """An encoder in pieces, over one batch.
+class BatchOps(NamedTuple):
+    """An encoder in ops, over one batch.
 
     States are (P, C, D): P positions under C nodes at a time.
     """
@@ -109,17 +109,15 @@ def node_counts(settings: Settings) -> np.ndarray:
     )
 
 
-def sweep(
-    evaluation: Evaluation, settings: Settings, *, engine: str = "trie", width: int = 1
-) -> Any:
-    """What is left under every setting: the tree of `evaluation.finish`, arrays (G, any, ...).
+def sweep(batch_ops: BatchOps, settings: Settings, *, engine: str = "trie", width: int = 1) -> Any:
+    """What is left under every setting: the tree of `batch_ops.finish`, arrays (G, any, ...).
 
     `engine` is trie, or vmap for plain forward passes of `width` settings at a time. `width` are
     the nodes that the trie computes at once: one where a node fills the device (a CPU), more where
     it does not. Repeated settings cost nothing. Raises `KeyError` for another engine.
     """
     unique, inverse = distinct(settings)
-    leaves = list(ENGINES[engine](evaluation, unique, width))
+    leaves = list(ENGINES[engine](batch_ops, unique, width))
     order = np.argsort([index for index, _, _ in leaves])
     places = order[inverse]
 
@@ -134,7 +132,7 @@ Leaf = tuple[int, int, Any]
 """A setting's index, its place among the nodes that were finished together, and their tree."""
 
 
-def walk_trie(evaluation: Evaluation, settings: Settings, width: int) -> Iterator[Leaf]:
+def walk_trie(batch_ops: BatchOps, settings: Settings, width: int) -> Iterator[Leaf]:
     """Leaves of the trie over settings that `distinct` gave, depth first."""
     rows = as_rows(settings)
     layers = rows.shape[1]
@@ -142,7 +140,7 @@ def walk_trie(evaluation: Evaluation, settings: Settings, width: int) -> Iterato
     def descend(layer: int, states: Any, nodes: list[tuple[int, int]]) -> Iterator[Leaf]:
         # A node is the range of settings that share everything up to this layer.
         if layer == layers:
-            tree = evaluation.finish(states)
+            tree = batch_ops.finish(states)
             yield from ((first, place, tree) for place, (first, _) in enumerate(nodes))
             return
         children = [
@@ -153,34 +151,34 @@ def walk_trie(evaluation: Evaluation, settings: Settings, width: int) -> Iterato
         bare = [child for child in children if not settings.gate[child[1], layer].any()]
         for part in parts(bare, width):
             yield from descend(
-                layer + 1, evaluation.skip(layer, states, parents_of(part, width)), ranges(part)
+                layer + 1, batch_ops.skip(layer, states, parents_of(part, width)), ranges(part)
             )
         attending = [child for child in children if settings.gate[child[1], layer].any()]
         if not attending:
             return
         units, gates = units_of(take(settings, [child[1] for child in attending]), layer)
         if len(attending) <= width:
-            states = evaluation.step(
+            states = batch_ops.step(
                 layer, states, units, parents_of(attending, width), filled(gates, width)
             )
             yield from descend(layer + 1, states, ranges(attending))
             return
-        contexts = evaluation.attend(layer, states, units)
+        contexts = batch_ops.attend(layer, states, units)
         for part, gate in zip(parts(attending, width), parts(gates, width), strict=True):
-            merged = evaluation.merge(
+            merged = batch_ops.merge(
                 layer, states, contexts, parents_of(part, width), filled(gate, width)
             )
             yield from descend(layer + 1, merged, ranges(part))
 
-    yield from descend(0, evaluation.start(), [(0, len(rows))])
+    yield from descend(0, batch_ops.start(), [(0, len(rows))])
 
 
-def run_plainly(evaluation: Evaluation, settings: Settings, width: int) -> Iterator[Leaf]:
+def run_plainly(batch_ops: BatchOps, settings: Settings, width: int) -> Iterator[Leaf]:
     """Every setting by a forward pass of its own, `width` of them at a time."""
     count = len(settings.gate)
     for first in range(0, count, width):
         index = np.minimum(np.arange(first, first + width), count - 1)
-        tree = evaluation.whole(take(settings, index))
+        tree = batch_ops.whole(take(settings, index))
         yield from ((i, i - first, tree) for i in range(first, min(first + width, count)))
 
 
@@ -211,8 +209,8 @@ def filled(items: np.ndarray, width: int) -> np.ndarray:
 
     So nodes come in few numbers, and what computes them is compiled a few times only.
     """
-    room = min(1 << (len(items) - 1).bit_length(), width)
-    return items[np.minimum(np.arange(room), len(items) - 1)]
+    buffer = min(1 << (len(items) - 1).bit_length(), width)
+    return items[np.minimum(np.arange(buffer), len(items) - 1)]
 
 
 def units_of(settings: Settings, layer: int) -> tuple[Units, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A model in, the jitted pieces out of which a sweep over ablations is made.
+"""A model in, the jitted ops out of which a sweep over ablations is made.
 
 A piece is compiled once for all layers and once for each number of heads that it is called with.
 Every device works on the utterances that it holds. States are rows of valid positions: what is done
@@ -16,13 +16,13 @@ from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.mesh import by_device
-from sat_jax.model.attention.heads import Cut
+from sat_jax.model.attention.self_attention import HeadEdit
 from sat_jax.model.encoder import EncoderLayer, layer_norm
 from sat_jax.model.packing import Packing, of_nodes, pack
-from sat_jax.model.pruned import keep_heads
+from sat_jax.model.prune import keep_heads
 
 
-class Pieces(NamedTuple):
+class EncoderOps(NamedTuple):
     """Jitted functions of parameters and states (P, C, D) of P rows, C nodes at a time."""
 
     embed: Callable[..., jax.Array]
@@ -36,8 +36,8 @@ class Pieces(NamedTuple):
     """Plain forward passes under C settings."""
 
 
-def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
-    """The pieces of a `model` with unrolled layers, for batches that are split over `mesh`."""
+def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
+    """The ops of a `model` with unrolled layers, for batches that are split over `mesh`."""
     config = model.config
 
     def layer_of(heads: int) -> EncoderLayer:
@@ -52,7 +52,7 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
     def attend(
         layer: Any,
         head: jax.Array,
-        cut: Cut,
+        cut: HeadEdit,
         states: jax.Array,
         valid: jax.Array,
         packing: Packing,
@@ -86,7 +86,7 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
     def step(
         layer: Any,
         head: jax.Array,
-        cut: Cut,
+        cut: HeadEdit,
         parent: jax.Array,
         gate: jax.Array,
         states: jax.Array,
@@ -104,22 +104,22 @@ def cut_pieces(model: nn.Module, mesh: DeviceMesh) -> Pieces:
         return layer_norm(config).apply({"params": params["encoder"]["norm"]}, states)
 
     def whole(
-        params: Any, cuts: Cut, inputs: jax.Array, valid: jax.Array, packing: Packing
+        params: Any, cuts: HeadEdit, inputs: jax.Array, valid: jax.Array, packing: Packing
     ) -> jax.Array:
         # Settings of fewer layers than the model has end earlier.
         depth = cuts.gate.shape[1]
         shallow = model.clone(config=dataclasses.replace(config, layers=depth))
 
-        def run(cut: Cut) -> jax.Array:
+        def run(cut: HeadEdit) -> jax.Array:
             return shallow.apply({"params": params}, inputs, valid, cut, method="encode")
 
-        axes = Cut(*(None if field is None else 0 for field in cuts[:3]))
+        axes = HeadEdit(*(None if field is None else 0 for field in cuts[:3]))
         return pack(jax.vmap(run, in_axes=(axes,), out_axes=2)(cuts), packing)
 
     def on_devices(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
         return jax.jit(by_device(function, mesh, arguments))
 
-    return Pieces(
+    return EncoderOps(
         embed=on_devices(embed, 1),
         attend=on_devices(attend, 3),
         merge=on_devices(merge, 4),

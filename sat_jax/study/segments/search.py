@@ -25,8 +25,8 @@ from sat_jax.analysis.segment_score import (
 from sat_jax.features import frontend
 from sat_jax.mesh import by_device
 from sat_jax.shapes import frame_count, position_count, sample_count
-from sat_jax.study.heads_left import heads_left, maps_left
-from sat_jax.study.subject import Subject, longest_frames, passed
+from sat_jax.study.head_mask import head_mask, unpruned_maps
+from sat_jax.study.loaded_run import LoadedRun, longest_frames, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
 
@@ -50,7 +50,7 @@ SPECTRAL = {
 class Source(NamedTuple):
     """Where candidates' rows come from."""
 
-    see: reduce.See
+    trace_fn: reduce.TraceFn
     rows: Callable[[Any], tuple[Sequence[jax.Array], jax.Array]]
     """What is seen to rows, a list of (B, C, T, F), and valid (B, T)."""
     stack: int
@@ -75,11 +75,11 @@ class Tuned(NamedTuple):
     """R-value on the tuning utterances."""
 
 
-def plain_source(subject: Subject) -> Source:
+def plain_source(loaded: LoadedRun) -> Source:
     """Attention rows of all heads that are left, layer by layer, then the hidden states 0 to L."""
-    left = heads_left(subject.config.model)
+    left = head_mask(loaded.config.model)
     rows = functools.partial(rows_of_trace, left=left)
-    return Source(subject.see, rows, subject.config.model.stack)
+    return Source(loaded.trace_fn, rows, loaded.config.model.stack)
 
 
 def rows_of_trace(trace: Trace, left: np.ndarray) -> tuple[list[jax.Array], jax.Array]:
@@ -87,41 +87,41 @@ def rows_of_trace(trace: Trace, left: np.ndarray) -> tuple[list[jax.Array], jax.
 
     And valid (B, T). A layer may have no head.
     """
-    maps = maps_left(trace.probs, left)
+    maps = unpruned_maps(trace.probs, left)
     return [*maps, *(states[:, None] for states in trace.hidden)], trace.valid
 
 
-def model_source(subject: Subject) -> Source:
+def model_source(loaded: LoadedRun) -> Source:
     """The candidates of `plain_source` as the analysis wants their rows."""
-    stack, layers = subject.config.model.stack, subject.config.model.layers
-    plain = plain_source(subject)
+    stack, layers = loaded.config.model.stack, loaded.config.model.layers
+    plain = plain_source(loaded)
 
     def rows(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
         groups, valid = plain.rows(trace)
-        if subject.analysis.segment_rows == "sqrt":
+        if loaded.analysis.segment_rows == "sqrt":
             groups = [*(jnp.sqrt(maps) for maps in groups[:layers]), *groups[layers:]]
         return groups, valid
 
-    if not subject.analysis.segment_shifts or stack == 1:
-        return Source(subject.see, rows, stack)
-    return Source(shifted(subject), lambda traces: interleaved([rows(t) for t in traces]), 1, stack)
+    if not loaded.analysis.segment_shifts or stack == 1:
+        return Source(loaded.trace_fn, rows, stack)
+    return Source(shifted(loaded), lambda traces: interleaved([rows(t) for t in traces]), 1, stack)
 
 
-def shifted(subject: Subject) -> reduce.See:
+def shifted(loaded: LoadedRun) -> reduce.TraceFn:
     """Traces of the same audio, each one frame later than the one before, as many as a position."""
-    hop, stack = subject.config.features.hop, subject.config.model.stack
+    hop, stack = loaded.config.features.hop, loaded.config.model.stack
 
-    def see(params: Any, audio: jax.Array, lengths: jax.Array) -> list[Trace]:
+    def trace_fn(params: Any, audio: jax.Array, lengths: jax.Array) -> list[Trace]:
         later = [
             (jnp.pad(audio[:, shift * hop :], ((0, 0), (0, shift * hop))), shift * hop)
             for shift in range(stack)
         ]
         return [
-            subject.see(params, heard, jnp.maximum(lengths - samples, 0))
+            loaded.trace_fn(params, heard, jnp.maximum(lengths - samples, 0))
             for heard, samples in later
         ]
 
-    return jax.jit(see)
+    return jax.jit(trace_fn)
 
 
 def interleaved(
@@ -147,20 +147,20 @@ def only(source: Source, chosen: Sequence[Chosen]) -> Source:
     return source._replace(rows=rows)
 
 
-def spectral_source(subject: Subject) -> Source:
+def spectral_source(loaded: LoadedRun) -> Source:
     """The features of `SPECTRAL`, frame by frame, on the frames that the model has as well."""
-    features, stack = subject.config.features, subject.config.model.stack
+    features, stack = loaded.config.features, loaded.config.model.stack
     kinds = [dataclasses.replace(features, deltas=0, **change) for change in SPECTRAL.values()]
 
     def hear(audio: jax.Array, lengths: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        heard = [frontend.featurise(audio, lengths, kind) for kind in kinds]
+        heard = [frontend.featurize(audio, lengths, kind) for kind in kinds]
         total = position_count(heard[0][0].shape[1], stack) * stack
         frames = position_count(heard[0][2], stack) * stack
         return [rows[:, None, :total] for rows, *_ in heard], jnp.arange(total) < frames[:, None]
 
-    local = by_device(hear, subject.devices)
-    see = jax.jit(lambda _, audio, lengths: local(audio, lengths))
-    return Source(see, lambda seen: seen, 1)
+    local = by_device(hear, loaded.devices)
+    trace_fn = jax.jit(lambda _, audio, lengths: local(audio, lengths))
+    return Source(trace_fn, lambda seen: seen, 1)
 
 
 class Segmenter(NamedTuple):
@@ -171,12 +171,12 @@ class Segmenter(NamedTuple):
     counts: reduce.Reduce
 
 
-def segmenter(source: Source, subject: Subject) -> Segmenter:
+def segmenter(source: Source, loaded: LoadedRun) -> Segmenter:
     """Passes that give mean distances (B, C), and counts (B, C, A, G, 2) for settings.
 
     The settings of the second are alpha (C, A) and beta (C, A, G), its further row the targets.
     """
-    devices = subject.devices
+    devices = loaded.devices
 
     def distances(rows: Sequence[jax.Array], valid: jax.Array) -> jax.Array:
         """(C, B, T, T), one map after the other, which on a CPU keeps it in cache."""
@@ -214,18 +214,18 @@ def segmenter(source: Source, subject: Subject) -> Segmenter:
 
     return Segmenter(
         source,
-        reduce.reducer(source.see, measure_distances, devices),
-        reduce.reducer(source.see, measure_counts, devices),
+        reduce.reducer(source.trace_fn, measure_distances, devices),
+        reduce.reducer(source.trace_fn, measure_counts, devices),
     )
 
 
-def references(subject: Subject, split: Any) -> list[np.ndarray]:
+def references(loaded: LoadedRun, split: Any) -> list[np.ndarray]:
     """Reference boundaries of every utterance within the frames that are analysed, in samples."""
-    features, stack = subject.config.features, subject.config.model.stack
+    features, stack = loaded.config.features, loaded.config.model.stack
     known = []
     for i, samples in enumerate(split.lengths.tolist()):
         frames = min(
-            frame_count(samples, features.window, features.hop), longest_frames(subject.config)
+            frame_count(samples, features.window, features.hop), longest_frames(loaded.config)
         )
         frames = position_count(frames, stack) * stack
         end = sample_count(frames, features.window, features.hop) if frames else 0
@@ -234,22 +234,22 @@ def references(subject: Subject, split: Any) -> list[np.ndarray]:
     return known
 
 
-def first_time(subject: Subject, source: Source) -> float:
+def first_time(loaded: LoadedRun, source: Source) -> float:
     """Samples from the start of an utterance to the centre of the first frame of a source."""
-    features = subject.config.features
+    features = loaded.config.features
     return features.window / 2 + (source.width - 1) / 2 * features.hop
 
 
 def target_rows(
-    subject: Subject, source: Source, known: Sequence[np.ndarray]
+    loaded: LoadedRun, source: Source, known: Sequence[np.ndarray]
 ) -> Callable[[Any], tuple[np.ndarray, ...]]:
     """For every row of a batch, the reference that a boundary at each half frame would hit."""
-    features, stack = subject.config.features, subject.config.model.stack
+    features, stack = loaded.config.features, loaded.config.model.stack
 
     def rows(batch: Any) -> tuple[np.ndarray, ...]:
         frames = frame_count(batch.audio.shape[1], features.window, features.hop)
         frames = position_count(frames, stack) * stack
-        times = half_frame_times(frames, first_time(subject, source), features.hop)
+        times = half_frame_times(frames, first_time(loaded, source), features.hop)
         none = np.zeros(0, np.int32)
         return (np.stack([targets(known[i] if i >= 0 else none, times) for i in batch.index]),)
 
@@ -257,18 +257,18 @@ def target_rows(
 
 
 def tune(
-    subject: Subject, title: str, segment: Segmenter, params: Any, split: Any, known: Sequence
+    loaded: LoadedRun, title: str, segment: Segmenter, params: Any, split: Any, known: Sequence
 ) -> Tuned:
     """Alpha and beta of the best R-value of every candidate on a split, by two searches."""
     total = sum(len(boundaries) for boundaries in known)
-    rows = target_rows(subject, segment.source, known)
-    parts = passed(subject, f"{title}: distances", segment.distances, params, split)
+    rows = target_rows(loaded, segment.source, known)
+    parts = passed(loaded, f"{title}: distances", segment.distances, params, split)
     scale = reduce.collect(parts)[1]["distance"].mean(0)
     alpha = np.maximum(scale, np.finfo(np.float32).tiny)[:, None] * ALPHAS
     beta = np.broadcast_to(BETAS, (*alpha.shape, len(BETAS)))
     for name in ("first search", "second search"):
         settings = alpha.astype(np.float32), beta.astype(np.float32)
-        parts = passed(subject, f"{title}: {name}", segment.counts, params, split, settings, rows)
+        parts = passed(loaded, f"{title}: {name}", segment.counts, params, split, settings, rows)
         counts = sum(values["counts"].sum(0, dtype=np.int64) for _, values in parts)
         r = score(counts[..., 0], counts[..., 1], total)["r"]
         flat = r.reshape(len(r), -1)
@@ -283,7 +283,7 @@ def tune(
 
 
 def count_boundaries(
-    subject: Subject,
+    loaded: LoadedRun,
     title: str,
     segment: Segmenter,
     params: Any,
@@ -295,12 +295,12 @@ def count_boundaries(
     """Hits and predictions (U, C, G, 2) with the tuned beta multiplied by each of `curve` (G,)."""
     beta = tuned.beta[:, None, None] * np.asarray(curve)
     parts = passed(
-        subject,
+        loaded,
         title,
         segment.counts,
         params,
         split,
         (tuned.alpha[:, None].astype(np.float32), beta.astype(np.float32)),
-        target_rows(subject, segment.source, known),
+        target_rows(loaded, segment.source, known),
     )
     return reduce.collect(parts)[1]["counts"][:, :, 0]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sat_jax.study.boundaries import SPECTRAL, Chosen, Tuned
+from sat_jax.study.segments.search import SPECTRAL, Chosen, Tuned
 
 
 class Entry(NamedTuple):

@@ -7,25 +7,25 @@ import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL
 from sat_jax.figures.ablation_records import Ablation, Grid, Ranking, Single, Spans
-from sat_jax.study.ablate_outcome import RECONSTRUCTION, Answer, span_name
-from sat_jax.study.ablate_plan import Plan, Row
-from sat_jax.study.ablate_store import Arrays
+from sat_jax.study.ablate.scores import RECONSTRUCTION, TaskScores, span_name
+from sat_jax.sweep.plan import Plan, Row
+from sat_jax.sweep.store import Arrays
 
 Rows = list[dict[str, Any]]
 
 
-def value_rows(plan: Plan, answers: Sequence[Answer]) -> Rows:
+def value_rows(plan: Plan, scores: Sequence[TaskScores]) -> Rows:
     """ablation.csv: one row per setting, task, kind of probes and measure."""
     table: Rows = []
-    for answer in answers:
-        low, high = np.percentile(answer.drawn, INTERVAL, axis=0)
-        measures = [("accuracy", answer.value, low, high)]
-        if answer.task == RECONSTRUCTION:
-            measures = [("l1", answer.value, low, high)]
-        if answer.f1 is not None:
-            measures.append(("macro_f1", *answer.f1.T))
+    for each in scores:
+        low, high = np.percentile(each.drawn, INTERVAL, axis=0)
+        measures = [("accuracy", each.value, low, high)]
+        if each.task == RECONSTRUCTION:
+            measures = [("l1", each.value, low, high)]
+        if each.f1 is not None:
+            measures.append(("macro_f1", *each.f1.T))
         for measure, value, below, above in measures:
-            about = {"task": answer.task, "probes": answer.probes, "measure": measure}
+            about = {"task": each.task, "probes": each.probes, "measure": measure}
             table += [
                 {**setting_row(row), **about, "value": v, "value_low": a, "value_high": b}
                 for row, v, a, b in zip(plan.rows, value, below, above, strict=True)

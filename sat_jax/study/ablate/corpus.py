@@ -1,4 +1,4 @@
-"""A subject in, the speech that ablations are asked about out: batches, labels, who learns on what.
+"""A loaded run in, the speech that probes learn from and are tested on out, encoded and labelled.
 
 Probes learn from training utterances, stop by validation utterances and are tested on test
 utterances: the splits of the corpus where its test split is analysed, otherwise parts of what is
@@ -21,14 +21,14 @@ from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.mockingjay import stack_frames
 from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
 from sat_jax.shapes import SAMPLE_RATE, frame_count
-from sat_jax.study.subject import Subject, long_enough, longest_frames, spread
+from sat_jax.study.loaded_run import LoadedRun, long_enough, longest_frames, spread
 
 TRAIN, VALID, TEST = range(3)
 PATTERN = np.array([TRAIN, TEST, VALID, TRAIN, TRAIN])
 """Parts of utterances in turn where no split says them."""
 
 
-class Heard(NamedTuple):
+class EncodedBatch(NamedTuple):
     """One batch as the model hears it, on the devices."""
 
     inputs: jax.Array
@@ -50,7 +50,7 @@ class Heard(NamedTuple):
 class Speech(NamedTuple):
     """U utterances with N positions in all."""
 
-    heard: tuple[Heard, ...]
+    encoded: tuple[EncodedBatch, ...]
     utterance: np.ndarray
     """(N,) whose position this is: utterance after utterance, however they are batched."""
     part: np.ndarray
@@ -70,35 +70,35 @@ class Speech(NamedTuple):
     """What is longer is cut after so many."""
 
 
-def open_speech(subject: Subject) -> Speech | None:
-    """Read and featurise all utterances of the study, one static length for all.
+def open_speech(loaded: LoadedRun) -> Speech | None:
+    """Read and featurize all utterances of the study, one static length for all.
 
     None, and a word why, where there are too few.
     """
-    splits, origin = choose(subject)
+    splits, origin = choose(loaded)
     if not all(len(each) for each in splits):
         counts = ", ".join(str(len(each)) for each in splits)
-        subject.say(
+        loaded.say(
             f"ablate: {counts} utterances to learn from, to stop by and to test on are too few; "
             "give at least three"
         )
         return None
-    frames = static_frames(subject, splits)
-    count = np.concatenate([positions_of(subject.config, split, frames) for split in splits])
+    frames = static_frames(loaded, splits)
+    count = np.concatenate([positions_of(loaded.config, split, frames) for split in splits])
     part = np.repeat(np.arange(3), [len(split) for split in splits])
     batched = [
         batch
         for number, split in enumerate(splits)
-        for batch in hear(subject, split, frames, np.flatnonzero(part == number), count)
+        for batch in hear(loaded, split, frames, np.flatnonzero(part == number), count)
     ]
-    heard = pack_all(batched, count, subject.devices)
-    phone = np.full((count.sum(), subject.config.model.stack), -1, np.int32)
-    for each, batch in zip(heard, batched, strict=True):
+    encoded = pack_all(batched, count, loaded.devices)
+    phone = np.full((count.sum(), loaded.config.model.stack), -1, np.int32)
+    for each, batch in zip(encoded, batched, strict=True):
         phone[each.place] = batch.labels[np.asarray(batch.valid)]
     names = np.concatenate([np.array(split.speaker_names)[split.speakers] for split in splits])
     found, speaker = np.unique(names, return_inverse=True)
     return Speech(
-        heard=heard,
+        encoded=encoded,
         utterance=np.repeat(np.arange(len(count)), count),
         part=part,
         speaker_part=speaker_parts(speaker, part) if len(found) > 1 else None,
@@ -108,20 +108,20 @@ def open_speech(subject: Subject) -> Speech | None:
         phone_names=tuple(splits[0].phone_names),
         ids=tuple(name for split in splits for name in split.ids),
         origin=origin,
-        seconds=frames * subject.config.features.hop / SAMPLE_RATE,
+        seconds=frames * loaded.config.features.hop / SAMPLE_RATE,
     )
 
 
-def choose(subject: Subject) -> tuple[list[Any], str]:
+def choose(loaded: LoadedRun) -> tuple[list[Any], str]:
     """Utterances to learn from, to stop by and to test on, and a word on where they are from."""
-    ablate, split = subject.analysis.ablate, subject.split
+    ablate, split = loaded.analysis.ablate, loaded.split
     most = ablate.train_utterances, ablate.valid_utterances, ablate.test_utterances
     if split.name == "test":
         opened = [dataset.open_split(split.directory, name) for name in ("train", "valid")]
-        splits = [long_enough(subject.config, each) for each in (*opened, split)]
+        splits = [long_enough(loaded.config, each) for each in (*opened, split)]
         origin = f"the train, valid and test splits of {split.directory.name}"
     else:
-        split = long_enough(subject.config, split)
+        split = long_enough(loaded.config, split)
         parts = PATTERN[np.arange(len(split)) % len(PATTERN)]
         splits = [dataset.take(split, np.flatnonzero(parts == part)) for part in range(3)]
         origin = f"three parts of the {split.name} split, utterance by utterance"
@@ -151,14 +151,14 @@ def speaker_parts(speakers: np.ndarray, part: np.ndarray) -> np.ndarray | None:
     return part if enough and len(tested) > 1 else None
 
 
-def static_frames(subject: Subject, splits: list[Any]) -> int:
+def static_frames(loaded: LoadedRun, splits: list[Any]) -> int:
     """One length for all, in frames: the longest utterance's, at most what the study allows."""
-    features, stack = subject.config.features, subject.config.model.stack
+    features, stack = loaded.config.features, loaded.config.model.stack
     longest = max(
         int(frame_count(split.lengths.astype(np.int64), features.window, features.hop).max())
         for split in splits
     )
-    frames = min(longest, subject.analysis.ablate.max_frames, longest_frames(subject.config))
+    frames = min(longest, loaded.analysis.ablate.max_frames, longest_frames(loaded.config))
     return max(frames // stack, 1) * stack
 
 
@@ -170,7 +170,7 @@ def positions_of(config: Config, split: Any, frames: int) -> np.ndarray:
 
 
 class Batched(NamedTuple):
-    """One batch before it is packed; fields as in `Heard`."""
+    """One batch before it is packed; fields as in `EncodedBatch`."""
 
     inputs: jax.Array
     targets: jax.Array
@@ -181,45 +181,47 @@ class Batched(NamedTuple):
 
 
 def hear(
-    subject: Subject, split: Any, frames: int, number: np.ndarray, count: np.ndarray
+    loaded: LoadedRun, split: Any, frames: int, number: np.ndarray, count: np.ndarray
 ) -> Iterator[Batched]:
     """Batches of a split whose utterances have these numbers (n,) among all, of `count` (U,)."""
-    config, devices = subject.config, subject.devices
+    config, devices = loaded.config, loaded.devices
     stack, features = config.model.stack, config.features
-    featurise = by_device(functools.partial(frontend.featurise, features=features), devices)
+    featurize = by_device(functools.partial(frontend.featurize, features=features), devices)
 
     @jax.jit
     def listen(audio: jax.Array, lengths: jax.Array) -> tuple[jax.Array, ...]:
-        inputs, targets, count = featurise(audio, lengths)
+        inputs, targets, count = featurize(audio, lengths)
         return *stack_frames(inputs, count, stack), stack_frames(targets, count, stack)[0]
 
-    order = dealt(count[number], subject.size // devices.size)
+    order = dealt(count[number], loaded.size // devices.size)
     split, number = dataset.take(split, order), number[order]
-    once = batches.eval_batches(split, (frames,), subject.size, features, stack, say=lambda _: None)
+    once = batches.eval_batches(split, (frames,), loaded.size, features, stack, say=lambda _: None)
     for batch in once:
         inputs, valid, targets = listen(*place_batch((batch.audio, batch.lengths), devices))
         utterance = np.where(batch.index >= 0, number[batch.index], -1)
         labels = batch.labels
         if labels is None:
-            labels = np.full((subject.size, frames), -1, np.int32)
-        labels = labels[:, : frames // stack * stack].reshape(subject.size, -1, stack)
+            labels = np.full((loaded.size, frames), -1, np.int32)
+        labels = labels[:, : frames // stack * stack].reshape(loaded.size, -1, stack)
         yield Batched(inputs, targets, valid, utterance, labels)
 
 
-def pack_all(batched: list[Batched], count: np.ndarray, devices: DeviceMesh) -> tuple[Heard, ...]:
+def pack_all(
+    batched: list[Batched], count: np.ndarray, devices: DeviceMesh
+) -> tuple[EncodedBatch, ...]:
     """Batches of utterances of `count` (U,) positions, packed into as many rows each."""
     known = [np.asarray(batch.valid) for batch in batched]
     rows = max(rows_needed(valid, devices.size) for valid in known)
     start = np.cumsum(count) - count
-    heard = []
+    encoded = []
     for batch, valid in zip(batched, known, strict=True):
         place = start[batch.utterance][:, None] + np.arange(valid.shape[1])
-        heard.append(
-            Heard(
+        encoded.append(
+            EncodedBatch(
                 *batch[:4],
                 packing=place_batch(packing_of(valid, rows, devices.size), devices),
                 real=real_rows(valid, rows, devices.size),
                 place=place[valid],
             )
         )
-    return tuple(heard)
+    return tuple(encoded)

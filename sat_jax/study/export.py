@@ -20,15 +20,15 @@ from jax.sharding import Mesh as DeviceMesh
 from sat_jax import checkpoint, mesh
 from sat_jax.audio import dataset
 from sat_jax.config import Config, Export, Model
-from sat_jax.config_json import write_config
+from sat_jax.config.json import write_config
 from sat_jax.errors import InputError
 from sat_jax.features import batches, frontend
-from sat_jax.model.attention.heads import NO_SPAN
+from sat_jax.model.attention.self_attention import NO_SPAN
 from sat_jax.model.mockingjay import build_model, stack_frames
 from sat_jax.pretrain import log, optim, step
-from sat_jax.study import ablate_plan as plans
 from sat_jax.study.heads import read_heads
-from sat_jax.study.subject import edges_of, spread
+from sat_jax.study.loaded_run import edges_of, spread
+from sat_jax.sweep import plan as plans
 from sat_jax.trace.importance import reconstruction_error
 
 TOLERANCE = 1e-5
@@ -50,7 +50,7 @@ def heads_to_go(run: Path, model: Model, asked: Export) -> np.ndarray:
     else:
         metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", model)._asdict())
         order = (metrics | plans.reversed_orders(metrics))[asked.by]
-    left = [layer * shape[1] + head for layer, row in enumerate(model.heads_left) for head in row]
+    left = [layer * shape[1] + head for layer, row in enumerate(model.head_mask) for head in row]
     order = order[np.isin(order, left)]
     if asked.heads > len(order):
         raise InputError(
@@ -78,7 +78,7 @@ def refined(model: Model, gone: np.ndarray, asked: Export) -> Model:
             for head, own in zip(heads, spans, strict=True)
             if layer * model.heads + head not in cut
         ]
-        for layer, (heads, spans) in enumerate(zip(model.heads_left, model.spans_left, strict=True))
+        for layer, (heads, spans) in enumerate(zip(model.head_mask, model.spans_left, strict=True))
     ]
     limited = any(own >= 0 for row in rows for _, own in row)
     return dataclasses.replace(
@@ -92,19 +92,19 @@ def refined(model: Model, gone: np.ndarray, asked: Export) -> Model:
 
 def description(before: Model, after: Model) -> str:
     """How many heads are gone, and what limits the others."""
-    counts = [len(heads) for heads in after.heads_left]
-    had = sum(len(heads) for heads in before.heads_left)
+    counts = [len(heads) for heads in after.head_mask]
+    had = sum(len(heads) for heads in before.head_mask)
     spans = sorted({span for row in after.spans for span in row})
     names = ", ".join("no limit" if span < 0 else str(span) for span in spans)
     limits = f"; spans {names} ({after.span_softmax})" if spans else ""
     return f"{sum(counts)} of {had} heads left, by layer {' '.join(map(str, counts))}{limits}"
 
 
-def cut_of(model: Model) -> tuple[np.ndarray, np.ndarray | None]:
+def edit_of(model: Model) -> tuple[np.ndarray, np.ndarray | None]:
     """Gates (L, H) and spans (L, H), None for none, that make the whole model equal to `model`."""
     gate = np.zeros((model.layers, model.heads), np.float32)
     span = np.full(gate.shape, NO_SPAN, np.int32)
-    for layer, (heads, spans) in enumerate(zip(model.heads_left, model.spans_left, strict=True)):
+    for layer, (heads, spans) in enumerate(zip(model.head_mask, model.spans_left, strict=True)):
         for head, own in zip(heads, spans, strict=True):
             gate[layer, head] = 1.0
             span[layer, head] = own if own >= 0 else NO_SPAN
@@ -137,13 +137,13 @@ def compare(
 ) -> Compared:
     """Run the models of both configs, and the masked ones, on every utterance of a split."""
     features, stack = config.features, config.model.stack
-    gate, span = cut_of(small.model)
+    gate, span = edit_of(small.model)
     whole, ours = (_exact(each) for each in (config, small))
     masked, paper = (
         whole.clone(config=dataclasses.replace(whole.config, span_softmax=kind))
         for kind in (small.model.span_softmax, "row")
     )
-    hear = mesh.by_device(functools.partial(frontend.featurise, features=features), devices)
+    hear = mesh.by_device(functools.partial(frontend.featurize, features=features), devices)
 
     def run(params: Any, cut: Any, audio: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
         inputs, targets, frames = hear(audio, lengths)
@@ -241,8 +241,8 @@ def masked_losses(
     how = (config.batches, features, stack, config.seed)
     quiet = {"skip_short": config.corpus.skip_bad, "say": lambda _: None}
     edges = batches.train_plan(train, *how, **quiet).edges
-    featurise = functools.partial(frontend.featurise, features=features)
-    evaluate = step.valid_step(config, module_of(config)[0], featurise, devices)
+    featurize = functools.partial(frontend.featurize, features=features)
+    evaluate = step.valid_step(config, module_of(config)[0], featurize, devices)
     losses: list[list[Any]] = [[] for _ in checkpoints]
     with contextlib.closing(batches.train_batches(valid, *how, **quiet, edges=edges)) as stream:
         for number in range(config.loop.valid_batches):

@@ -1,0 +1,29 @@
+"""Every setting of an experiment, as frozen dataclasses. Ground floor: imports no jax, no numpy.
+
+A config is built by one file under `configs/`, changed by the command line, checked once
+(`config.check`) and written into the run that it made (`config.json`). The text under a field is
+its `--help`.
+"""
+
+from sat_jax.config.analysis import Ablation, Analysis, Export
+from sat_jax.config.corpus import Corpus, Talker
+from sat_jax.config.features import Features
+from sat_jax.config.model import Model
+from sat_jax.config.train import Batches, Config, Distributed, Loop, Mesh, Objective, Optim
+
+__all__ = [
+    "Ablation",
+    "Analysis",
+    "Batches",
+    "Config",
+    "Corpus",
+    "Distributed",
+    "Export",
+    "Features",
+    "Loop",
+    "Mesh",
+    "Model",
+    "Objective",
+    "Optim",
+    "Talker",
+]

@@ -1,0 +1,48 @@
+"""Settings of a corpus: where speech comes from, how it is split, what its labels are."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Talker:
+    """The synthetic corpus: how much speech eSpeak NG speaks."""
+
+    speakers: int = 64
+    """Number of speakers; each is a voice, a pitch, a range and a rate."""
+    utterances: int = 48
+    """Sentences per speaker; no sentence is spoken twice."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where speech comes from and how it is split."""
+
+    kind: str = "talker"
+    """One of: talker (synthetic), librispeech, timit, folder."""
+    path: Path | None = None
+    """Root of the tree, for every kind but the talker."""
+    alignments: Path | None = None
+    """Root of a tree of TextGrids with the same relative names; by default beside the audio."""
+    speakers: Path | None = None
+    """folder only: CSV with the columns id,speaker; by default the parent folder is the speaker."""
+    phone_set: Literal["timit39", "as-is"] = "timit39"
+    """timit39 folds ARPAbet or TIMIT labels to 39 classes (Lee & Hon); as-is keeps any label."""
+    split: Literal["utterance", "speaker", "official"] = "utterance"
+    """utterance: every speaker is in every split; speaker: no speaker is in two; official: by the
+    tree's own folders."""
+    valid_share: float = 0.05
+    """Share of the corpus held out for validation (utterances or speakers)."""
+    test_share: float = 0.1
+    """Share of the corpus held out for analysis and tests."""
+    skip_bad: bool = False
+    """Leave unreadable utterances out and count them, instead of stopping at the first."""
+    seed: int = 0
+    """Seed of the split and of the talker's sentences."""
+    talker: Talker = field(default_factory=Talker)
+    """Size of the synthetic corpus."""
+    data_dir: Path = Path("data")
+    """Where prepared datasets are kept."""
+    workers: int = 0
+    """Processes that read audio while a dataset is prepared; 0 is one per core."""

@@ -1,0 +1,134 @@
+"""Settings of a pretraining experiment: what is learned, how, and on which devices."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sat_jax.config.corpus import Corpus
+from sat_jax.config.features import Features
+from sat_jax.config.model import Model
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learned: masked reconstruction as in Mockingjay (arXiv:1910.12638)."""
+
+    kind: str = "masked_reconstruction"
+    """Pretraining objective; one of the keys of OBJECTIVES."""
+    mask_share: float = 0.15
+    """Share of positions that is chosen for prediction."""
+    c_num: int = 3
+    """Length of a masked span in frames, a multiple of model.stack (3, 6, 9 are M3, M6, M9)."""
+    zero_share: float = 0.8
+    """Probability that an utterance's chosen frames are set to zero."""
+    replace_share: float = 0.1
+    """Probability that they are replaced by other frames of the utterance; the rest keeps them."""
+    position_offset: int = 0
+    """Training positions start at a random offset up to this, so that longer inputs work later."""
+
+
+@dataclass(frozen=True)
+class Optim:
+    """AdamW with linear warm-up and linear decay."""
+
+    peak_lr: float = 4e-4
+    """Learning rate at the end of the warm-up."""
+    warmup_share: float = 0.07
+    """Share of the steps in which the learning rate rises."""
+    final_lr_share: float = 0.0
+    """Learning rate of the last step as a share of the peak."""
+    beta1: float = 0.9
+    """Decay of the gradient average."""
+    beta2: float = 0.999
+    """Decay of the squared gradient average."""
+    weight_decay: float = 0.01
+    """Decoupled decay of kernels (never of biases and normalisation)."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How utterances become batches."""
+
+    size: int = 8
+    """Utterances per step over all devices."""
+    max_frames: int = 1500
+    """Longer utterances are cropped at random to this many frames."""
+    buckets: int = 3
+    """Most static lengths (and so compilations) that the training set is padded to."""
+    threads: int = 1
+    """Reader threads; on a CPU one is fastest, as they share its interpreter."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Devices as a grid; 0 takes what the others leave."""
+
+    data: int = 0
+    """Copies of the model that see different utterances."""
+    fsdp: int = 1
+    """Devices that share one copy of the state, each with its own utterances."""
+    model: int = 1
+    """Devices that share one layer's width."""
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """One process per host. On Slurm, TPU pods and MPI the addresses are found without help."""
+
+    auto: bool = False
+    """Join the cluster that the launcher describes (Slurm, Open MPI, Cloud TPU, Kubernetes)."""
+    coordinator: str = ""
+    """host:port of process 0, where nothing can be detected."""
+    processes: int = 1
+    """Number of processes, with `coordinator`."""
+    process: int = 0
+    """Index of this process, with `coordinator`."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long, how often."""
+
+    steps: int = 500_000
+    """Training steps."""
+    log_every: int = 50
+    """Steps between lines of metrics.jsonl."""
+    valid_every: int = 1000
+    """Steps between evaluations on the validation split."""
+    valid_batches: int = 8
+    """Batches per evaluation, the same ones every time."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; SIGTERM saves one as well."""
+    keep: int = 2
+    """Latest checkpoints that are kept; step 0 always is."""
+    first: int = 0
+    """Step at which export.py made this run: optimiser and learning rate start anew there."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One pretraining experiment."""
+
+    name: str = "mockingjay"
+    """Name of the run."""
+    seed: int = 0
+    """Seed of parameters, masks, dropout and the order of the data."""
+    run_dir: Path | None = None
+    """Where everything about this run is written; runs/NAME by default."""
+    deterministic: bool = False
+    """On a GPU: slower kernels that give the same bits every time."""
+    corpus: Corpus = field(default_factory=Corpus)
+    features: Features = field(default_factory=Features)
+    model: Model = field(default_factory=Model)
+    objective: Objective = field(default_factory=Objective)
+    optim: Optim = field(default_factory=Optim)
+    batches: Batches = field(default_factory=Batches)
+    mesh: Mesh = field(default_factory=Mesh)
+    distributed: Distributed = field(default_factory=Distributed)
+    loop: Loop = field(default_factory=Loop)
+
+    @property
+    def directory(self) -> Path:
+        """The run's working directory."""
+        return self.run_dir if self.run_dir is not None else Path("runs") / self.name

@@ -1,0 +1,153 @@
+"""Settings in, what is left of every task under each of them out: chunk by chunk, resumable.
+
+A chunk is a run of settings in the order of the trie whose representations fit the memory that was
+given. They are computed in one sweep per batch, asked every task, kept on disk and forgotten.
+"""
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from sat_jax import mesh
+from sat_jax.analysis.probe import Probe
+from sat_jax.study.ablate.context import SweepContext, group_size
+from sat_jax.study.ablate.corpus import TEST, EncodedBatch
+from sat_jax.sweep import trie
+from sat_jax.sweep.batch_ops import batch_ops
+from sat_jax.sweep.store import Arrays, Store, keys_of
+from sat_jax.sweep.trie import Settings, distinct, make_settings
+
+RECONSTRUCTION = "reconstruction"
+
+
+def measure(context: SweepContext, settings: Settings, store: Store, title: str) -> Arrays:
+    """Arrays (G, ...) of every setting, from the store where they are there; see `leaf_arrays`."""
+    keys = keys_of(settings)
+    unique, _ = distinct(settings)
+    names = keys_of(unique)
+    chunks = [
+        [i for i in range(first, min(first + context.chunk, len(names))) if names[i] not in store]
+        for first in range(0, len(names), context.chunk)
+    ]
+    todo = [each for each in chunks if each]
+    done = sum(name in store for name in names)
+    say = context.loaded.say
+    if done:
+        say(f"{title}: {done} of {len(names)} settings were measured before")
+    if todo:
+        intact = None
+        if context.tasks:
+            shape = settings.gate.shape[1:]
+            whole = make_settings(np.ones((1, *shape), np.float32))
+            intact = train_intact_probes(context, whole)
+        console = Console(stderr=True)
+        for index in track(
+            todo,
+            description=title,
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        ):
+            found = leaf_arrays(context, trie.take(unique, index), intact)
+            store.add([names[i] for i in index], found)
+    return store.take(keys)
+
+
+def leaf_arrays(
+    context: SweepContext, settings: Settings, intact: tuple[Probe, ...] | None
+) -> Arrays:
+    """What is left under each of G settings.
+
+    `reconstruction` (G, U) is the error of every test utterance; the others are those of
+    `ablate_tasks.score`, by TASK/PROBES/name.
+    """
+    features, errors = run(context, settings)
+    arrays: Arrays = {}
+    if errors is not None:
+        arrays[RECONSTRUCTION] = errors
+    if features is not None:
+        arrays |= probe_scores(context, features, intact)
+    return arrays
+
+
+def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Representations (G, N, D) of all positions, and errors (G, U) of the test utterances.
+
+    The representations lie in the buffer of the context, until the next settings are run.
+    """
+    loaded, speech = context.loaded, context.speech
+    asked, model = loaded.analysis.ablate, loaded.config.model
+    depth = model.layers if asked.layer is None else asked.layer
+    tested = np.flatnonzero(speech.part == TEST)
+    errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
+    features = context.buffer[: len(settings.gate)] if context.tasks else None
+    for encoded in speech.encoded:
+        rows = encoded.utterance >= 0
+        predicted = bool((speech.part[encoded.utterance[rows]] == TEST).any())
+        predicted &= RECONSTRUCTION in asked.tasks
+        whole = bool(context.tasks) and depth == model.layers
+        if whole or predicted:
+            tree = swept(context, encoded, settings, whole, predicted)
+            if predicted:
+                errors[:, encoded.utterance[rows]] = tree["errors"][:, rows]
+        if features is not None:
+            if not whole:
+                shallow = Settings(*(field[:, :depth] for field in settings))
+                tree = swept(context, encoded, shallow, True, False)
+            features[:, encoded.place] = tree["features"][:, encoded.real]
+    return features, errors[:, tested] if RECONSTRUCTION in asked.tasks else None
+
+
+def swept(
+    context: SweepContext, encoded: EncodedBatch, settings: Settings, features: bool, errors: bool
+) -> dict[str, np.ndarray]:
+    """One batch under all settings."""
+    loaded, params = context.loaded, context.checkpoint.params
+
+    def finish(states: jax.Array) -> dict[str, jax.Array]:
+        tree = {"features": states} if features else {}
+        if errors:
+            known = encoded.targets, encoded.valid, encoded.packing
+            tree["errors"] = context.errors(params, states, *known)
+        return tree
+
+    piece = batch_ops(
+        context.ops,
+        params,
+        loaded.config.model.heads,
+        encoded.inputs,
+        encoded.valid,
+        encoded.packing,
+        finish,
+        context.counts,
+        context.maps,
+    )
+    return trie.sweep(piece, settings, engine=loaded.analysis.ablate.engine, width=context.width)
+
+
+def train_intact_probes(context: SweepContext, whole: Settings) -> tuple[Probe, ...]:
+    """Probes, leaves (S, ...), of the intact model: trained once, and frozen for all settings."""
+    features, _ = run(context, whole)
+    probes, _ = context.train_and_score(placed_group(context, features))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], probes)
+
+
+def placed_group(context: SweepContext, features: np.ndarray) -> jax.Array:
+    """Representations (M, N, D) on the devices, the last one repeated up to a whole group."""
+    buffer = group_size(context.loaded.devices)
+    if len(features) < buffer:
+        features = features[np.minimum(np.arange(buffer), len(features) - 1)]
+    return mesh.place_batch(features, context.loaded.devices)
+
+
+def probe_scores(context: SweepContext, features: np.ndarray, intact: tuple[Probe, ...]) -> Arrays:
+    """The scores of all tasks under G settings with representations (G, N, D)."""
+    group = group_size(context.loaded.devices)
+    found: list[Arrays] = []
+    for first in range(0, len(features), group):
+        rows = features[first : first + group]
+        placed = placed_group(context, rows)
+        answered = context.train_and_score(placed)[1] | context.score_frozen(intact, placed)
+        found.append({name: np.asarray(each)[: len(rows)] for name, each in answered.items()})
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

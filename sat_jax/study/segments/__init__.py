@@ -1,0 +1,1 @@
+"""Phone boundaries from attention, hidden states and spectral features: searched, scored, drawn."""
