@@ -61,37 +61,34 @@ def main() -> None:
 
     from sat_jax import mesh
     from sat_jax.audio import dataset
-    from sat_jax.features import frontend
+    from sat_jax.model.build import build_model, spec_of
     from sat_jax.model.cost import forward_flops, parameter_count
-    from sat_jax.model.mockingjay import build_model
-    from sat_jax.model.prune import refine_params
-    from sat_jax.shapes import SAMPLE_RATE, position_count
+    from sat_jax.model.prune import prune_params
     from sat_jax.study import export as exporting
     from sat_jax.trace.load import load_model
 
     # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------
     size = -(-SIZE // jax.device_count()) * jax.device_count()
     devices = mesh.build_mesh(Mesh(), size)
-    features = config.features
-    widths = frontend.feature_width(features), frontend.target_width(features)
-    module, width = build_model(config, *widths)
-    found, _, trained = load_model(run / "ckpt", asked.step, module, width, devices)
-    _, _, untrained = load_model(run / "ckpt", 0, module, width, devices)
+    module, spec = build_model(config), spec_of(config)
+    found, _, trained = load_model(run / "ckpt", asked.step, module, devices)
+    _, _, untrained = load_model(run / "ckpt", 0, module, devices)
     if not found:
         raise InputError(f"{run}: step 0 is the untrained model; train it, or give another --step")
     dataset.prepare(config.corpus, print)
     prepared = dataset.directory_of(config.corpus)
 
     # --- Prune: the heads that go first, then the spans of those that stay ------------------------
-    gone = exporting.heads_to_go(run, config.model, asked)
-    small = exported(config, exporting.refined(config.model, gone, asked), asked.out, found)
+    pruned = exporting.heads_to_prune(run, spec, asked)
+    model = exporting.pruned_model(config.model, pruned, asked)
+    small = exported(config, model, asked.out, found)
     check(small)
-    cut, start = (refine_params(each, config.model, small.model) for each in (trained, untrained))
+    kept, start = (prune_params(each, config.model, model) for each in (trained, untrained))
     print(f"{run}, step {found}: {exporting.description(config.model, small.model)}")
 
     # --- Compare: outputs, and reconstruction of the validation split ---------------------------
     split = exporting.utterances_of(prepared, asked.utterances)
-    compared = exporting.compare(config, small, trained, cut, split, size, devices)
+    compared = exporting.compare(config, small, trained, kept, split, size, devices)
     exporting.require_equal(compared)
     print(
         f"largest |difference| to the masked model: {compared.difference:.1e} of outputs up to "
@@ -102,22 +99,19 @@ def main() -> None:
             f"largest |difference| to the model whose softmax runs over all keys: "
             f"{compared.paper:.2g}: train it on"
         )
-    print(
-        f"L1 of the reconstruction, nothing masked: {compared.before:.4f} -> {compared.after:.4f}"
-    )
+    if spec.target_width:
+        print(
+            "L1 of the reconstruction, nothing masked: "
+            f"{compared.before:.4f} -> {compared.after:.4f}"
+        )
 
     # --- Cost: counted, and measured in turns ---------------------------------------------------
-    positions = position_count(config.batches.max_frames, config.model.stack)
-    seconds = positions * config.model.stack * features.hop / SAMPLE_RATE
-    models = {"before": (config.model, trained), "after": (small.model, cut)}
+    positions = config.batches.max_frames // spec.grid.frames
+    seconds = positions * spec.grid.seconds
+    models = {"before": (module, trained), "after": (build_model(small), kept)}
     parameters = {name: parameter_count(params) for name, (_, params) in models.items()}
-    output_width = config.model.stack * widths[1]
-    flops = {
-        name: forward_flops(model, positions, width, output_width) / seconds
-        for name, (model, _) in models.items()
-    }
-    built = {"before": (module, trained), "after": (build_model(small, *widths)[0], cut)}
-    times = exporting.seconds_per_batch(built, positions, width, size, devices)
+    flops = {name: forward_flops(each, positions) / seconds for name, (each, _) in models.items()}
+    times = exporting.seconds_per_batch(models, positions, size, devices)
     print(f"parameters: {parameters['before']:,} -> {parameters['after']:,}")
     print(
         f"FLOPs per second of audio, {positions} positions long: {flops['before'] / 1e6:.1f} M -> "
@@ -129,7 +123,7 @@ def main() -> None:
     )
 
     # --- Write: a run directory as train.py makes them ------------------------------------------
-    losses = exporting.masked_losses(small, (start, cut), prepared, devices)
+    losses = exporting.masked_losses(small, (start, kept), prepared, devices)
     records = {
         0: losses[0],
         found: losses[1]
@@ -143,9 +137,9 @@ def main() -> None:
         "fingerprint": dataset.open_split(prepared, "train").fingerprint,
         "exported_from": f"{run}, step {found}",
     }
-    exporting.write_run(small, {0: start, found: cut}, records, data, devices)
+    exporting.write_run(small, {0: start, found: kept}, records, data, devices)
     optim = config.optim
-    print(f"wrote {asked.out}, with step {found} and, cut the same way, the untrained step 0")
+    print(f"wrote {asked.out}, with step {found} and, pruned the same way, the untrained step 0")
     print(f"next: python analyze.py {asked.out}")
     print(
         f"or: python train.py {asked.out} --loop.steps N, with N over {found}: a fresh optimiser, "

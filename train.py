@@ -42,17 +42,17 @@ def main() -> None:
     from sat_jax import checkpoint, mesh
     from sat_jax.audio import dataset
     from sat_jax.config import json as config_json
-    from sat_jax.features import batches, frontend
-    from sat_jax.model.mockingjay import build_model
+    from sat_jax.features import batches
+    from sat_jax.model.build import build_model
     from sat_jax.pretrain import log, optim, step, watch
-    from sat_jax.shapes import SAMPLE_RATE, sample_count
+    from sat_jax.shapes import SAMPLE_RATE
 
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
     mesh.join_cluster(config.distributed)
     devices = mesh.build_mesh(config.mesh, config.batches.size)
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
-    run_dir, loop, features = config.directory, config.loop, config.features
+    run_dir, loop = config.directory, config.loop
     bar = None
 
     def say(message: str) -> None:
@@ -70,6 +70,7 @@ def main() -> None:
     if leader:
         dataset.prepare(config.corpus, say)
     multihost_utils.sync_global_devices("data")
+    model = build_model(config)
     prepared = dataset.directory_of(config.corpus)
     train_split, valid_split = (dataset.open_split(prepared, name) for name in ("train", "valid"))
     hours = train_split.lengths.sum() / SAMPLE_RATE / 3600
@@ -77,8 +78,7 @@ def main() -> None:
     stream_of = functools.partial(
         batches.train_batches,
         batches=config.batches,
-        features=features,
-        stack=config.model.stack,
+        grid=model.grid,
         seed=config.seed,
         process=process,
         processes=processes,
@@ -87,21 +87,15 @@ def main() -> None:
     plan = batches.train_plan(
         train_split,
         config.batches,
-        features,
-        config.model.stack,
+        model.grid,
         config.seed,
         config.corpus.skip_bad,
         say,
     )
 
     # --- State: shapes first, then arrays that no single device ever holds whole ----------------
-    model, input_width = build_model(
-        config, frontend.feature_width(features), frontend.target_width(features)
-    )
     tx = optim.optimizer(config.optim, loop.steps - loop.first)
-    abstract, make_state = step.sharded_state(
-        step.init_state(config, model, input_width, tx), devices
-    )
+    abstract, make_state = step.sharded_state(step.init_state(config, model, tx), devices)
 
     # --- Restore: the latest checkpoint, or step 0, which is kept for the untrained model -------
     manager = checkpoint.open_checkpoints(run_dir / "ckpt", loop.keep)
@@ -126,10 +120,9 @@ def main() -> None:
         log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat])
 
     # --- Step: compiled for every bucket before the first one -----------------------------------
-    featurize = functools.partial(frontend.featurize, features=features)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    train_step = step.train_step(config, model, tx, featurize, devices, shardings)
-    valid_step = step.valid_step(config, model, featurize, devices)
+    train_step = step.train_step(config, model, tx, devices, shardings)
+    valid_step = step.valid_step(config, model, devices)
     say(mesh.device_table(devices))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
     held = mesh.bytes_per_device(abstract, shardings) / 2**20
@@ -137,7 +130,7 @@ def main() -> None:
     compiled = {}
     for frames in plan.edges:
         began = time.perf_counter()
-        samples = sample_count(frames, features.window, features.hop)
+        samples = model.grid.frame_samples(frames)
         shapes = mesh.batch_shapes(config.batches.size, samples, devices)
         compiled[samples] = train_step.lower(abstract, *shapes).compile()
         needed = held + compiled[samples].memory_analysis().temp_size_in_bytes / 2**20

@@ -1,12 +1,21 @@
 """Mockingjay BASE: 3 layers of 12 heads, no stacking, spans of 7 frames; log-mel and deltas in."""
 
-from sat_jax.config import Batches, Config, Features, Loop, Model, Objective, Optim
+from sat_jax.config import (
+    Batches,
+    Config,
+    Features,
+    Loop,
+    MaskedReconstruction,
+    Model,
+    Optim,
+    StackedFrames,
+)
 
 CONFIG = Config(
     name="mockingjay_base",
     features=Features(deltas=1),
-    model=Model(layers=3, stack=1),
-    objective=Objective(c_num=7),
+    model=Model(layers=3, frontend=StackedFrames(stack=1)),
+    objective=MaskedReconstruction(c_num=7),
     optim=Optim(),
     batches=Batches(size=6, max_frames=1500),
     loop=Loop(steps=500_000),

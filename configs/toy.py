@@ -1,24 +1,30 @@
 """The demo: a small Mockingjay that grows all three kinds of heads in minutes on a CPU."""
 
-from sat_jax.config import Batches, Config, Loop, Model, Objective, Optim
+from sat_jax.config import (
+    Batches,
+    Config,
+    Loop,
+    MaskedReconstruction,
+    Model,
+    Optim,
+    QueryKey,
+    StackedFrames,
+)
 
 CONFIG = Config(
     name="toy",
     model=Model(
+        frontend=StackedFrames(max_positions=512, position_base=100.0, init_std=0.03),
+        attention=QueryKey(tied=True, init_scale=1.5),
         layers=6,
         heads=8,
         width=128,
         ffn=512,
         dropout=0.0,
-        max_positions=512,
-        position_base=100.0,
         init_std=None,
-        input_init_std=0.03,
         residual_init_scale=0.3,
-        tied_query_key=True,
-        query_key_init_scale=1.5,
     ),
-    objective=Objective(position_offset=150),
+    objective=MaskedReconstruction(position_offset=150),
     optim=Optim(peak_lr=1e-3, warmup_share=0.1, final_lr_share=0.05, beta2=0.98),
     batches=Batches(size=8, max_frames=336, buckets=1),
     loop=Loop(steps=2400, log_every=20, valid_every=500, checkpoint_every=500),

@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 
 from sat_jax.config import Config
 from sat_jax.config.json import read_run
+from sat_jax.config.kinds import choose_kinds
 from sat_jax.errors import InputError
 
 T = TypeVar("T")
@@ -43,10 +44,19 @@ def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: st
     import tyro
 
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in choices or not Path(name, "config.json").exists():
+    if name in choices:
+        about, config = choices[name]
+        config, rest = choose_kinds(config, sys.argv[2:])
+        some = {**choices, name: (about, config)}
+        return parse(
+            lambda: tyro.extras.overridable_config_cli(
+                some, args=[name, *rest], description=description
+            )
+        )
+    if not Path(name, "config.json").exists():
         return parse(lambda: tyro.extras.overridable_config_cli(choices, description=description))
-    run = read_run(Path(name))
-    return parse(lambda: tyro.cli(Config, default=run, args=sys.argv[2:], description=description))
+    run, rest = choose_kinds(read_run(Path(name)), sys.argv[2:])
+    return parse(lambda: tyro.cli(Config, default=run, args=rest, description=description))
 
 
 def one_line(boxed: str) -> str:

@@ -108,17 +108,20 @@ def batch_shapes(
     )
 
 
-def by_device(function: Callable[..., Any], mesh: DeviceMesh, whole: int = 0) -> Callable[..., Any]:
+def by_device(
+    function: Callable[..., Any], mesh: DeviceMesh, whole: int = 0, out: Any = BATCH
+) -> Callable[..., Any]:
     """A function of batch arrays, computed by every device for the rows that it holds.
 
-    Its first `whole` arguments are the same for all rows. For what XLA does not split by itself: it
+    Its first `whole` arguments are the same for all rows; so is what comes out where `out`, a tree
+    of partitions, says P() and not BATCH. For what XLA does not split by itself: it
     gathers a whole batch to transform it by FFT, or to scatter into it.
     """
 
     def split(*arguments: Any) -> Any:
         specs = (P(),) * whole + (BATCH,) * (len(arguments) - whole)
         # Unchecked: a loop may begin with the same numbers on all devices and then part ways.
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=BATCH, check_vma=False)(
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)(
             *arguments
         )
 

@@ -6,7 +6,7 @@ A frame is one analysis window of audio; a position is `stack` (the papers' R_fa
 Frame `t` covers samples `[t * hop, t * hop + window)`: no frame reaches outside its utterance.
 """
 
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,11 +26,78 @@ def sample_count(frames: IntOrArray, window: int, hop: int) -> IntOrArray:
     return (frames - 1) * hop + window
 
 
-def position_count(frames: IntOrArray, stack: int) -> IntOrArray:
-    """Positions made of `stack` frames each; a last position that is not full is dropped."""
-    return frames // stack
-
-
 def frame_centres(frames: int, window: int, hop: int) -> np.ndarray:
     """Centre of each frame in samples, `(T,)` int64: where a frame's phone label is read."""
     return np.arange(frames) * hop + window // 2
+
+
+class Grid(NamedTuple):
+    """Where the positions of a model lie in audio of `SAMPLE_RATE`.
+
+    Position `t` covers samples `[t * stride, t * stride + window)`, none reaches outside its
+    utterance. It stands for `frames` frames, one `hop` apart, each with a phone label of its own.
+    """
+
+    stride: int
+    """Samples between positions."""
+    window: int
+    """Samples that a position covers."""
+    frames: int = 1
+    """Frames of a position; has to divide the stride."""
+
+    @property
+    def hop(self) -> int:
+        """Samples between frames."""
+        return self.stride // self.frames
+
+    @property
+    def frame_window(self) -> int:
+        """Samples that a frame covers."""
+        return self.window - (self.frames - 1) * self.hop
+
+    @property
+    def seconds(self) -> float:
+        """Seconds between positions."""
+        return self.stride / SAMPLE_RATE
+
+    def positions(self, samples: IntOrArray) -> IntOrArray:
+        """Whole positions in `samples` samples; 0 where the audio is shorter than one."""
+        return frame_count(samples, self.window, self.stride)
+
+    def samples(self, positions: IntOrArray) -> IntOrArray:
+        """Samples that exactly so many positions, at least 1, cover."""
+        return sample_count(positions, self.window, self.stride)
+
+    def covered(self, samples: IntOrArray) -> IntOrArray:
+        """Samples that the whole positions in `samples` samples cover; 0 where there is none."""
+        positions = self.positions(samples)
+        return self.samples(positions) * (positions > 0)
+
+    def centre(self, position: IntOrArray) -> IntOrArray:
+        """Sample at the centre of a position, rounded down."""
+        return position * self.stride + self.window // 2
+
+    def valid(self, lengths: Any, positions: int) -> Any:
+        """Which of so many positions are real: lengths (B,) in samples to bool (B, positions)."""
+        return np.arange(positions) < self.positions(lengths)[:, None]
+
+    def frame_count(self, samples: IntOrArray) -> IntOrArray:
+        """Frames in `samples` samples; the last ones may not fill a position."""
+        return frame_count(samples, self.frame_window, self.hop)
+
+    def frame_samples(self, frames: IntOrArray) -> IntOrArray:
+        """Samples that exactly so many frames, at least 1, cover."""
+        return sample_count(frames, self.frame_window, self.hop)
+
+    def whole_frames(self, samples: IntOrArray) -> IntOrArray:
+        """Frames of the whole positions in `samples` samples."""
+        return self.positions(samples) * self.frames
+
+    def frame_centres(self, frames: int) -> np.ndarray:
+        """Centre of each frame in samples, (frames,) int64: where its phone label is read."""
+        return frame_centres(frames, self.frame_window, self.hop)
+
+
+def stacked_grid(window: int, hop: int, stack: int) -> Grid:
+    """The grid of positions that are `stack` frames of `window` samples, `hop` apart."""
+    return Grid(stack * hop, window + (stack - 1) * hop, stack)

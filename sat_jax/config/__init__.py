@@ -8,22 +8,36 @@ its `--help`.
 from sat_jax.config.analysis import Ablation, Analysis, Export
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
-from sat_jax.config.model import Model
-from sat_jax.config.train import Batches, Config, Distributed, Loop, Mesh, Objective, Optim
+from sat_jax.config.model import Attention, Frontend, Model, QueryKey, StackedFrames
+from sat_jax.config.train import (
+    Batches,
+    Config,
+    Distributed,
+    Loop,
+    MaskedReconstruction,
+    Mesh,
+    Objective,
+    Optim,
+)
 
 __all__ = [
     "Ablation",
     "Analysis",
+    "Attention",
     "Batches",
     "Config",
     "Corpus",
     "Distributed",
     "Export",
     "Features",
+    "Frontend",
     "Loop",
+    "MaskedReconstruction",
     "Mesh",
     "Model",
     "Objective",
     "Optim",
+    "QueryKey",
+    "StackedFrames",
     "Talker",
 ]

@@ -1,8 +1,7 @@
 """A config in, nothing out: impossible values end in one line, before anything is compiled."""
 
-from sat_jax.config import Config
+from sat_jax.config import Config, MaskedReconstruction, QueryKey, StackedFrames
 from sat_jax.errors import InputError
-from sat_jax.shapes import position_count
 
 
 def require(condition: bool, message: str) -> None:
@@ -21,13 +20,23 @@ def require_at_least(value: float, minimum: float, name: str) -> None:
     require(value >= minimum, f"{name} is {value}: give at least {minimum}")
 
 
+def require_positive(value: float, name: str) -> None:
+    """A number over 0."""
+    require(value > 0, f"{name} is {value}: give a positive number")
+
+
+def require_std(value: float | None, name: str) -> None:
+    """A standard deviation, or none."""
+    require(value is None or value > 0, f"{name} is {value}: give a positive number")
+
+
 def check(config: Config) -> None:
     """Raise `InputError` for the first value that cannot work, naming the field and the cure."""
     require_at_least(config.seed, 0, "seed")
     _check_corpus(config)
     _check_features(config)
     _check_model(config)
-    _check_refinement(config)
+    _check_pruning(config)
     _check_objective(config)
     _check_optim(config)
     _check_loop(config)
@@ -67,7 +76,7 @@ def _check_features(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     model = config.model
-    for name in ("layers", "heads", "width", "ffn", "stack"):
+    for name in ("layers", "heads", "width", "ffn"):
         require_at_least(getattr(model, name), 1, f"model.{name}")
     divisors = [h for h in range(1, model.width + 1) if model.width % h == 0]
     near = sorted(sorted(divisors, key=lambda h: abs(h - model.heads))[:3])
@@ -79,47 +88,58 @@ def _check_model(config: Config) -> None:
     require(model.width % 2 == 0, f"model.width is {model.width}: give an even number (sin, cos)")
     require(0.0 <= model.dropout < 1.0, f"model.dropout is {model.dropout}: give 0 <= p < 1")
     require(model.layer_norm_eps > 0, "model.layer-norm-eps must be positive")
-    require(model.position_base > 1, f"model.position-base is {model.position_base}: give over 1")
-    for name in ("init_std", "input_init_std"):
-        value = getattr(model, name)
-        dashed = name.replace("_", "-")
-        require(value is None or value > 0, f"model.{dashed} is {value}: give a positive number")
-    for name in ("residual_init_scale", "query_key_init_scale"):
-        value = getattr(model, name)
-        require(value > 0, f"model.{name.replace('_', '-')} is {value}: give a positive number")
+    require_std(model.init_std, "model.init-std")
+    require_positive(model.residual_init_scale, "model.residual-init-scale")
     require(
-        config.batches.max_frames >= model.stack,
+        not (model.share_layers and (model.scan_layers or model.pruned)),
+        "model.share-layers is on: leave --model.scan-layers away, and export.py unshares the "
+        "layers that it prunes",
+    )
+    if isinstance(model.attention, QueryKey):
+        require_positive(model.attention.init_scale, "model.attention.init-scale")
+    if isinstance(model.frontend, StackedFrames):
+        _check_stacked_frames(config, model.frontend)
+
+
+def _check_stacked_frames(config: Config, frontend: StackedFrames) -> None:
+    require_at_least(frontend.stack, 1, "model.frontend.stack")
+    base = frontend.position_base
+    require(base > 1, f"model.frontend.position-base is {base}: give over 1")
+    require_std(frontend.init_std, "model.frontend.init-std")
+    require(
+        config.batches.max_frames >= frontend.stack,
         f"batches.max-frames is {config.batches.max_frames}: give at least one position, "
-        f"model.stack = {model.stack} frames",
+        f"model.frontend.stack = {frontend.stack} frames",
     )
-    positions = position_count(config.batches.max_frames, model.stack)
-    needed = positions + config.objective.position_offset
+    offset = getattr(config.objective, "position_offset", 0)
+    needed = config.batches.max_frames // frontend.stack + offset
     require(
-        needed <= model.max_positions,
-        f"batches.max-frames / model.stack + objective.position-offset is {needed} positions, over "
-        f"the position table: raise model.max-positions from {model.max_positions} or lower them",
+        needed <= frontend.max_positions,
+        "batches.max-frames / model.frontend.stack + objective.position-offset is "
+        f"{needed} positions, over the position table: raise model.frontend.max-positions from "
+        f"{frontend.max_positions} or lower them",
     )
 
 
-def _check_refinement(config: Config) -> None:
+def _check_pruning(config: Config) -> None:
     model = config.model
     require(
-        len(model.kept) in (0, model.layers),
-        f"model.kept lists the heads of {len(model.kept)} layers: give a list for each of the "
-        f"model.layers = {model.layers}, or none",
+        len(model.pruned_heads) in (0, model.layers),
+        f"model.pruned-heads lists the heads of {len(model.pruned_heads)} layers: give a list for "
+        f"each of the model.layers = {model.layers}, or none",
     )
-    for layer, heads in enumerate(model.kept, 1):
+    for layer, heads in enumerate(model.pruned_heads, 1):
         require(
             list(heads) == sorted(set(heads) & set(range(model.heads))),
-            f"model.kept has {list(heads)} for layer {layer}: give rising numbers from 0 to "
-            f"model.heads - 1 = {model.heads - 1}",
+            f"model.pruned-heads has {list(heads)} for layer {layer}: give rising numbers from 0 "
+            f"to model.heads - 1 = {model.heads - 1}",
         )
     require(
         len(model.spans) in (0, model.layers),
         f"model.spans lists the spans of {len(model.spans)} layers: give a list for each of the "
         f"model.layers = {model.layers}, or none",
     )
-    for layer, (spans, heads) in enumerate(zip(model.spans, model.head_mask, strict=False), 1):
+    for layer, (spans, heads) in enumerate(zip(model.spans, model.unpruned_heads, strict=False), 1):
         require(
             len(spans) == len(heads),
             f"model.spans has {len(spans)} spans for layer {layer}, which has {len(heads)} heads: "
@@ -131,26 +151,28 @@ def _check_refinement(config: Config) -> None:
             "limit",
         )
     require(
-        not (model.scan_layers and model.refined),
-        "model.scan-layers is on, and layers with their own model.kept or model.spans cannot be "
-        "scanned: leave --model.scan-layers away",
+        not (model.scan_layers and model.pruned),
+        "model.scan-layers is on, and layers with their own model.pruned-heads or model.spans "
+        "cannot be scanned: leave --model.scan-layers away",
     )
-    counts = sorted({len(heads) for heads in model.kept})
+    counts = sorted({len(heads) for heads in model.unpruned_heads}) if model.pruned_heads else []
     require(
         all(count % config.mesh.model == 0 for count in counts),
-        f"mesh.model is {config.mesh.model}, and layers have {counts} heads left (model.kept), "
-        "which it does not divide: leave --mesh.model at 1",
+        f"mesh.model is {config.mesh.model}, and layers have {counts} heads that are not pruned "
+        "(model.pruned-heads), which it does not divide: leave --mesh.model at 1",
     )
 
 
 def _check_objective(config: Config) -> None:
-    objective, stack = config.objective, config.model.stack
+    objective, stack = config.objective, config.model.frontend.frames_per_position
+    if not isinstance(objective, MaskedReconstruction):
+        return
     require_share(objective.mask_share, "objective.mask-share")
     require_at_least(objective.c_num, 1, "objective.c-num")
     require(
         objective.c_num % stack == 0,
         f"objective.c-num is {objective.c_num} frames, which is not a whole number of positions: "
-        f"give a multiple of model.stack = {stack}",
+        f"give a multiple of model.frontend.stack = {stack}",
     )
     for name in ("zero_share", "replace_share"):
         value = getattr(objective, name)

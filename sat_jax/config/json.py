@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sat_jax.config import Config
+from sat_jax.config.kinds import KINDS, kind_named
+from sat_jax.config.older import updated
 from sat_jax.errors import InputError
 
 C = TypeVar("C")
@@ -47,6 +49,8 @@ def decode(kind: type[C], values: Any, where: str = "") -> C:
     """
     if not isinstance(values, dict):
         raise InputError(f"{where or 'config'}: expected an object, found {values!r}")
+    if kind in KINDS:
+        kind = _kind_of(kind, values, where)
     known = {f.name for f in dataclasses.fields(kind)}
     for key in values:
         if key not in known:
@@ -55,6 +59,12 @@ def decode(kind: type[C], values: Any, where: str = "") -> C:
             raise InputError(f"{_join(where, key)}: unknown key; {hint}")
     hints = typing.get_type_hints(kind)
     return kind(**{k: _decode_field(hints[k], v, _join(where, k)) for k, v in values.items()})
+
+
+def _kind_of(base: type, values: dict[str, Any], where: str) -> type:
+    """The kind that values name, or the first one where they name none."""
+    name = values.get("kind", next(iter(KINDS[base])))
+    return kind_named(base, name, _join(where, "kind"))
 
 
 def _join(where: str, key: str) -> str:
@@ -107,7 +117,7 @@ def read_config(path: Path) -> Config:
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON ({error}); restore it or start a new run") from None
     try:
-        return decode(Config, values)
+        return decode(Config, updated(values))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -1,7 +1,59 @@
-"""Settings of a model: its sizes, how it begins, how it is computed."""
+"""Settings of a model: its front end, its attention, its sizes, how it begins and is computed.
 
-from dataclasses import dataclass
+`Frontend` and `Attention` are of one of several kinds; each kind is a dataclass with the fields
+that mean something for it, found by its name in `FRONTENDS` and `ATTENTIONS`.
+"""
+
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """How audio becomes the positions that the encoder works on."""
+
+    @property
+    def frames_per_position(self) -> int:
+        """Frames, with a phone label each, that one position stands for."""
+        return 1
+
+
+@dataclass(frozen=True)
+class StackedFrames(Frontend):
+    """Spectral frames (see `features`), several of them stacked into one position."""
+
+    kind: str = "stacked_frames"
+    """The front end; one of the keys of FRONTENDS."""
+    stack: int = 3
+    """Feature frames per position (R_factor)."""
+    max_positions: int = 2048
+    """Length of the position table, in positions of `stack` frames."""
+    position_base: float = 10_000.0
+    """Longest wavelength of the sinusoidal positions is 2 pi times this."""
+    init_std: float | None = 0.02
+    """Standard deviation of the input projection's kernel at the start; None is 1/sqrt(fan in)."""
+
+    @property
+    def frames_per_position(self) -> int:
+        """The stack."""
+        return self.stack
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How maps of attention come about."""
+
+
+@dataclass(frozen=True)
+class QueryKey(Attention):
+    """Scaled products of queries and keys (Vaswani et al. 2017)."""
+
+    kind: str = "qk"
+    """The attention algorithm; one of the keys of ATTENTIONS."""
+    tied: bool = False
+    """Start with equal query and key projections (they are free in training)."""
+    init_scale: float = 1.0
+    """Factor on query and key kernels at the start."""
 
 
 @dataclass(frozen=True)
@@ -10,8 +62,8 @@ class Model:
 
     kind: str = "mockingjay"
     """Model family; one of the keys of MODELS."""
-    attention: str = "qk"
-    """Attention algorithm; one of the keys of ATTENTION."""
+    frontend: Frontend = field(default_factory=StackedFrames)
+    attention: Attention = field(default_factory=QueryKey)
     layers: int = 12
     """Encoder layers (L)."""
     heads: int = 12
@@ -20,53 +72,48 @@ class Model:
     """Model width (D)."""
     ffn: int = 3072
     """Width of the feed-forward layer."""
-    stack: int = 3
-    """Feature frames per position (R_factor)."""
     dropout: float = 0.1
     """Dropout on embeddings, attention probabilities and both sub-layers."""
     pre_ln: bool = False
     """Normalise before each sub-layer instead of after it."""
     layer_norm_eps: float = 1e-12
     """Added to the variance in layer normalisation."""
-    max_positions: int = 2048
-    """Length of the position table, in positions of `stack` frames."""
-    position_base: float = 10_000.0
-    """Longest wavelength of the sinusoidal positions is 2 pi times this."""
     init_std: float | None = 0.02
     """Standard deviation of dense kernels at the start; None is 1/sqrt(fan in)."""
-    input_init_std: float | None = 0.02
-    """The same for the input projection."""
     residual_init_scale: float = 1.0
     """Factor on kernels that write into the residual stream (attention and feed-forward output)."""
-    tied_query_key: bool = False
-    """Start with equal query and key projections (they are free in training)."""
-    query_key_init_scale: float = 1.0
-    """Factor on query and key kernels at the start."""
+    share_layers: bool = False
+    """All layers have the same parameters (Audio ALBERT, arXiv:2005.08575)."""
     scan_layers: bool = False
     """Compile one layer and scan over it: shorter programs for deep models, same numbers."""
     remat: bool = False
     """Recompute activations in the backward pass: less memory, more time, same numbers."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products; parameters, softmax, normalisation and losses stay float32."""
-    kept: tuple[tuple[int, ...], ...] = ()
-    """Heads that each layer has left, from 0, as export.py writes them; empty is all of them."""
+    pruned_heads: tuple[tuple[int, ...], ...] = ()
+    """Heads pruned from each layer, from 0, as export.py writes them; empty is none at all."""
     spans: tuple[tuple[int, ...], ...] = ()
-    """Positions that each of these heads may look away, -1 is no limit; empty is none."""
+    """Positions that each head which is not pruned may look away, -1 is no limit; empty is none."""
     span_softmax: Literal["row", "band"] = "row"
     """How spans act. row: softmax over all keys, then 0 beyond the span (the paper); band: softmax
     over the keys within the span, in time and memory linear in length."""
 
     @property
-    def head_mask(self) -> tuple[tuple[int, ...], ...]:
-        """The heads of every layer, by their numbers in the model as it was before any was cut."""
-        return self.kept or (tuple(range(self.heads)),) * self.layers
+    def unpruned_heads(self) -> tuple[tuple[int, ...], ...]:
+        """The heads that each layer has, by their numbers before any was pruned."""
+        pruned = self.pruned_heads or ((),) * self.layers
+        return tuple(tuple(h for h in range(self.heads) if h not in each) for each in pruned)
 
     @property
-    def spans_left(self) -> tuple[tuple[int, ...], ...]:
-        """For each head of `head_mask` the positions it may look away, -1 is no limit."""
-        return self.spans or tuple((-1,) * len(heads) for heads in self.head_mask)
+    def head_spans(self) -> tuple[tuple[int, ...], ...]:
+        """For each head of `unpruned_heads` the positions it may look away, -1 is no limit."""
+        return self.spans or tuple((-1,) * len(heads) for heads in self.unpruned_heads)
 
     @property
-    def refined(self) -> bool:
-        """Whether heads were cut or their spans are limited."""
-        return bool(self.kept or self.spans)
+    def pruned(self) -> bool:
+        """Whether heads were pruned or their spans are limited."""
+        return bool(self.pruned_heads or self.spans)
+
+
+FRONTENDS: dict[str, type[Frontend]] = {"stacked_frames": StackedFrames}
+ATTENTIONS: dict[str, type[Attention]] = {"qk": QueryKey}

@@ -10,20 +10,35 @@ from sat_jax.config.model import Model
 
 @dataclass(frozen=True)
 class Objective:
-    """What is learned: masked reconstruction as in Mockingjay (arXiv:1910.12638)."""
+    """What is learned."""
+
+    @property
+    def summary(self) -> str:
+        """What a model with this objective was trained for, in a few words."""
+        return ""
+
+
+@dataclass(frozen=True)
+class MaskedReconstruction(Objective):
+    """Masked reconstruction as in Mockingjay (arXiv:1910.12638)."""
 
     kind: str = "masked_reconstruction"
     """Pretraining objective; one of the keys of OBJECTIVES."""
     mask_share: float = 0.15
     """Share of positions that is chosen for prediction."""
     c_num: int = 3
-    """Length of a masked span in frames, a multiple of model.stack (3, 6, 9 are M3, M6, M9)."""
+    """Length of a masked span in frames, a multiple of model.frontend.stack: M3, M6, M9."""
     zero_share: float = 0.8
     """Probability that an utterance's chosen frames are set to zero."""
     replace_share: float = 0.1
     """Probability that they are replaced by other frames of the utterance; the rest keeps them."""
     position_offset: int = 0
     """Training positions start at a random offset up to this, so that longer inputs work later."""
+
+    @property
+    def summary(self) -> str:
+        """The length of the masked spans."""
+        return f"spans of {self.c_num} frames masked"
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ class Config:
     corpus: Corpus = field(default_factory=Corpus)
     features: Features = field(default_factory=Features)
     model: Model = field(default_factory=Model)
-    objective: Objective = field(default_factory=Objective)
+    objective: Objective = field(default_factory=MaskedReconstruction)
     optim: Optim = field(default_factory=Optim)
     batches: Batches = field(default_factory=Batches)
     mesh: Mesh = field(default_factory=Mesh)
@@ -132,3 +147,6 @@ class Config:
     def directory(self) -> Path:
         """The run's working directory."""
         return self.run_dir if self.run_dir is not None else Path("runs") / self.name
+
+
+OBJECTIVES: dict[str, type[Objective]] = {"masked_reconstruction": MaskedReconstruction}

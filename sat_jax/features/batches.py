@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from sat_jax.config import Batches, Features
+from sat_jax.config import Batches
 from sat_jax.errors import InputError
 from sat_jax.features.buckets import Step, TrainPlan, bucket_edges, bucket_of
-from sat_jax.shapes import frame_centres, frame_count, sample_count
+from sat_jax.shapes import Grid
 
 STEPS = 2**62  # a training stream has no end of its own
 AHEAD = 2  # batches that every reader thread keeps ready
@@ -38,8 +38,7 @@ class Batch(NamedTuple):
 def train_plan(
     split: Any,
     batches: Batches,
-    features: Features,
-    stack: int,
+    grid: Grid,
     seed: int,
     skip_short: bool = False,
     say: Callable[[str], None] = print,
@@ -47,18 +46,18 @@ def train_plan(
 ) -> TrainPlan:
     """The order of a whole training run: buckets, and which utterances are in which batch.
 
-    `stack` is the number of frames per position. An utterance shorter than one position cannot be
+    An utterance shorter than one position cannot be
     trained on: with `skip_short` such utterances are left out and counted through `say`. `edges`
     are the buckets' static lengths in frames, by default those that pad this split the least.
 
     Raises:
         InputError: an utterance shorter than one position without `skip_short`, or nothing left.
     """
-    frames = frames_of_split(split, features)
-    members = long_enough(split, frames, stack, skip_short, say)
+    frames = frames_of_split(split, grid)
+    members = long_enough(split, frames, grid.frames, skip_short, say)
     lengths = np.asarray(split.lengths)[members]
     if edges is None:
-        edges = bucket_edges(lengths, batches.max_frames, batches.buckets, features, stack)
+        edges = bucket_edges(lengths, batches.max_frames, batches.buckets, grid)
     buckets = bucket_of(frames[members], edges)
     groups = tuple(members[buckets == bucket] for bucket in range(len(edges)))
     return TrainPlan(frames, tuple(edges), groups, batches.size, seed)
@@ -67,8 +66,7 @@ def train_plan(
 def train_batches(
     split: Any,
     batches: Batches,
-    features: Features,
-    stack: int,
+    grid: Grid,
     seed: int,
     start_step: int = 0,
     process: int = 0,
@@ -93,11 +91,11 @@ def train_batches(
             f"batches.size: {batches.size} utterances cannot be shared by {processes} processes; "
             f"use a multiple of {processes}"
         )
-    plan = train_plan(split, batches, features, stack, seed, skip_short, say, edges)
+    plan = train_plan(split, batches, grid, seed, skip_short, say, edges)
     rows = process_rows(batches.size, process, processes)
 
     def load(step: int) -> Batch:
-        return load_batch(split, plan[step], rows, features, with_labels=False)
+        return load_batch(split, plan[step], rows, grid, with_labels=False)
 
     return stream(load, start_step, STEPS, batches.threads)
 
@@ -106,8 +104,7 @@ def eval_batches(
     split: Any,
     edges: Sequence[int],
     size: int,
-    features: Features,
-    stack: int,
+    grid: Grid,
     process: int = 0,
     processes: int = 1,
     threads: int = 2,
@@ -130,8 +127,8 @@ def eval_batches(
             f"a batch of {size} utterances cannot be shared by {processes} processes; "
             f"use a multiple of {processes}"
         )
-    frames = frames_of_split(split, features)
-    members = long_enough(split, frames, stack, skip_short, say)
+    frames = frames_of_split(split, grid)
+    members = long_enough(split, frames, grid.frames, skip_short, say)
     cut = int((frames[members] > edges[-1]).sum())
     if cut:
         say(f"{cut} of {len(members)} utterances were longer than {edges[-1]} frames and were cut")
@@ -146,31 +143,29 @@ def eval_batches(
     with_labels = len(split.phone_names) > 0
 
     def load(step: int) -> Batch:
-        return load_batch(split, steps[step], rows, features, with_labels)
+        return load_batch(split, steps[step], rows, grid, with_labels)
 
     return stream(load, 0, len(steps), threads)
 
 
-def frame_labels(phones: np.ndarray, frames: int, window: int, hop: int) -> np.ndarray:
+def frame_labels(phones: np.ndarray, frames: int, grid: Grid) -> np.ndarray:
     """Label of the phone at each frame's centre, `(T,)` int32; -1 where there is no phone.
 
     `phones` is `(n, 3)`: start (included), end (excluded) in samples, label; sorted, no overlaps.
     """
     if len(phones) == 0:
         return np.full(frames, -1, dtype=np.int32)
-    centres = frame_centres(frames, window, hop)
+    centres = grid.frame_centres(frames)
     place = np.searchsorted(phones[:, 1], centres, side="right")
     starts, _, labels = phones[np.minimum(place, len(phones) - 1)].T
     inside = (place < len(phones)) & (starts <= centres)
     return np.where(inside, labels, -1).astype(np.int32)
 
 
-def load_batch(split: Any, step: Step, rows: slice, features: Features, with_labels: bool) -> Batch:
+def load_batch(split: Any, step: Step, rows: slice, grid: Grid, with_labels: bool) -> Batch:
     """Read, crop and pad the given rows of one planned batch."""
     index, starts = step.index[rows], step.start[rows]
-    audio = np.zeros(
-        (len(index), sample_count(step.frames, features.window, features.hop)), dtype=np.int16
-    )
+    audio = np.zeros((len(index), grid.frame_samples(step.frames)), dtype=np.int16)
     lengths = np.zeros(len(index), dtype=np.int32)
     labels = np.full((len(index), step.frames), -1, dtype=np.int32) if with_labels else None
     phones = [np.zeros((0, 3), np.int32)] * len(index)
@@ -178,15 +173,14 @@ def load_batch(split: Any, step: Step, rows: slice, features: Features, with_lab
         if utterance < 0:
             continue
         record = split[utterance]
-        offset = start * features.hop
-        left = frame_count(len(record.audio) - offset, features.window, features.hop)
-        frames = min(left, step.frames)
-        lengths[row] = sample_count(frames, features.window, features.hop)
+        offset = start * grid.hop
+        frames = min(grid.frame_count(len(record.audio) - offset), step.frames)
+        lengths[row] = grid.frame_samples(frames)
         audio[row, : lengths[row]] = record.audio[offset : offset + lengths[row]]
         if with_labels:
             moved = np.asarray(record.phones) - np.array([offset, offset, 0])
             phones[row] = moved
-            labels[row, :frames] = frame_labels(moved, frames, features.window, features.hop)
+            labels[row, :frames] = frame_labels(moved, frames, grid)
     return Batch(audio, lengths, index, labels, tuple(phones) if with_labels else None)
 
 
@@ -196,10 +190,9 @@ def process_rows(size: int, process: int, processes: int) -> slice:
     return slice(process * share, (process + 1) * share)
 
 
-def frames_of_split(split: Any, features: Features) -> np.ndarray:
+def frames_of_split(split: Any, grid: Grid) -> np.ndarray:
     """Whole frames of every utterance, `(U,)` int64."""
-    lengths = np.asarray(split.lengths, dtype=np.int64)
-    return frame_count(lengths, features.window, features.hop)
+    return grid.frame_count(np.asarray(split.lengths, dtype=np.int64))
 
 
 def long_enough(

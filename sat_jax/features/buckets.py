@@ -7,24 +7,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sat_jax.config import Features
 from sat_jax.errors import InputError
-from sat_jax.shapes import frame_count
+from sat_jax.shapes import Grid
 
 
-def bucket_edges(
-    lengths: np.ndarray, max_frames: int, buckets: int, features: Features, multiple: int
-) -> tuple[int, ...]:
+def bucket_edges(lengths: np.ndarray, max_frames: int, buckets: int, grid: Grid) -> tuple[int, ...]:
     """The at most `buckets` static lengths, in frames and rising, that need the least padding.
 
-    `lengths` `(U,)` are in samples. Edges are rounded up to `multiple` frames but never pass
-    `max_frames` (rounded down to `multiple`); longer utterances will be cropped to the last edge.
+    `lengths` `(U,)` are in samples. Edges are rounded up to whole positions but never pass
+    `max_frames` (rounded down to whole positions); longer utterances will be cropped to the last
+    edge.
     Padding is the total of frames over all utterances, each in the shortest bucket that holds it;
     the choice is exact, by dynamic programming over the histogram of lengths.
 
     Raises:
-        InputError: there are no lengths, or `max_frames` is less than `multiple`.
+        InputError: there are no lengths, or `max_frames` is less than one position.
     """
+    multiple = grid.frames
     cap = max_frames // multiple * multiple
     if cap < 1:
         raise InputError(
@@ -33,7 +32,7 @@ def bucket_edges(
         )
     if len(lengths) == 0:
         raise InputError("the split is empty: give it utterances, or use another split")
-    frames = frame_count(np.asarray(lengths, dtype=np.int64), features.window, features.hop)
+    frames = grid.frame_count(np.asarray(lengths, dtype=np.int64))
     rounded = np.clip(-(-frames // multiple), 1, cap // multiple) * multiple
     ends, counts = np.unique(rounded, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])

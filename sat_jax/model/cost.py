@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 from sat_jax.config import Model
+from sat_jax.model.attention.kernels import block_shape
 from sat_jax.model.attention.self_attention import algorithm_of
-from sat_jax.model.banded import block_shape
 
 
 def parameter_count(params: Any) -> int:
@@ -14,23 +15,28 @@ def parameter_count(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def forward_flops(model: Model, positions: int, input_width: int, output_width: int) -> int:
+def forward_flops(module: nn.Module, positions: int) -> int:
     """Floating-point operations of all matrix products for one utterance of `positions`.
 
-    A multiplication and an addition are two. A softmax within a span computes what its blocks hold
-    (see `model.banded`), any other all keys. Softmax, normalisation and GELU are not counted.
+    What the module counts outside of its encoder, and the encoder's layers. A multiplication and an
+    addition are two. A softmax within a span computes what its blocks hold
+    (see `attention.kernels`), any other all keys. Softmax, normalisation and GELU are not counted.
     """
+    model = module.config
     width = model.width // model.heads
-    streams = len(algorithm_of(model.attention).STREAMS) + 1
-    total = 2 * positions * model.width * (input_width + model.width + output_width)
-    for spans in model.spans_left:
-        projections = 2 * positions * model.width * len(spans) * width * (streams + 1)
-        maps = sum(_map_size(model, positions, span) for span in spans)
-        total += projections + 4 * width * maps + 4 * positions * model.width * model.ffn
+    algorithm = algorithm_of(model.attention)
+    projections = len(algorithm.PROJECTIONS) + 1
+    total = module.flops(positions)
+    for spans in model.head_spans:
+        projected = 2 * positions * model.width * len(spans) * width * (projections + 1)
+        pairs = [_pairs(model, positions, span) for span in spans]
+        maps = sum(algorithm.flops(positions, each, width) + 2 * width * each for each in pairs)
+        total += projected + maps + 4 * positions * model.width * model.ffn
     return total
 
 
-def _map_size(model: Model, positions: int, span: int) -> int:
+def _pairs(model: Model, positions: int, span: int) -> int:
+    """Pairs of positions whose products are computed."""
     if model.span_softmax == "row":
         return positions**2
     queries, keys = block_shape(positions, span)

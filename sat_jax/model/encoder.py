@@ -1,7 +1,13 @@
-"""A stack of transformer layers: hidden states in, hidden states out, each layer's sown."""
+"""A stack of transformer layers: hidden states in, hidden states out, each layer's sown.
+
+Parameters have one canonical form, unrolled (`layer_0`, `layer_1`, ...). A model that scans its
+layers holds them stacked; `stack_layers` and `unstack_layers` go between the two. Nothing outside
+of this file knows under which names they stand.
+"""
 
 import operator
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,16 +16,22 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config import Model
+from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import (
-    NO_EDIT,
+    CONTEXTS,
+    PROBS,
     TRACE,
-    HeadEdit,
     SelfAttention,
     kernel_init,
 )
 from sat_jax.model.dropout import dropout
 from sat_jax.model.packing import Packing
 from sat_jax.model.products import Dense
+
+HIDDEN = "hidden"
+"""Name of what is sown of states (B, T, D): by the encoder its input, by a layer its output."""
+FFN = "ffn"
+"""What a layer's feed-forward network adds (B, T, D)."""
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -41,6 +53,7 @@ class EncoderLayer(nn.Module):
 
     config: Model
     heads: int
+    longest: int
     spans: tuple[int, ...] = ()
 
     def setup(self) -> None:
@@ -48,7 +61,7 @@ class EncoderLayer(nn.Module):
         config = self.config
         dtype, start = jnp.dtype(config.compute_dtype), kernel_init(config.init_std)
         scale = config.residual_init_scale
-        self.attention = SelfAttention(config, self.heads, self.spans)
+        self.attention = SelfAttention(config, self.heads, self.longest, self.spans)
         self.norm_attention = layer_norm(config)
         self.norm_ffn = layer_norm(config)
         self.ffn_in = Dense(config.ffn, dtype=dtype, kernel_init=start)
@@ -57,29 +70,37 @@ class EncoderLayer(nn.Module):
         )
 
     def __call__(
-        self, x: jax.Array, valid: jax.Array, cut: HeadEdit = NO_EDIT, key: jax.Array | None = None
+        self,
+        x: jax.Array,
+        valid: jax.Array,
+        edit: HeadEdit = NO_EDIT,
+        key: jax.Array | None = None,
+        side: Any = None,
     ) -> jax.Array:
-        """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on."""
+        """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on; side as in `attend`."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
-        x = self.merge(x, self.attend(x, valid, cut, keys[0]), cut.gate, keys[1:])
+        contexts = self.attend(x, valid, edit, side, keys[0])
+        x = self.merge(x, contexts, edit.gate, keys[1:])
         if not self.is_initializing():
-            self.sow(TRACE, "hidden", x)
+            self.sow(TRACE, HIDDEN, x)
         return x
 
     def attend(
         self,
         x: jax.Array,
         valid: jax.Array,
-        cut: HeadEdit = NO_EDIT,
+        edit: HeadEdit = NO_EDIT,
+        side: Any = None,
         key: jax.Array | None = None,
         packing: Packing | None = None,
     ) -> jax.Array | None:
         """Each head's mixture of values (B, T, H, K); None without any head.
 
-        With a packing, of rows `x` (P, D) as rows (P, H, K).
+        `side` is a tree of arrays (H, ...), the same for all utterances, that the model made once
+        for every layer. With a packing, of rows `x` (P, D) as rows (P, H, K).
         """
         y = self.norm_attention(x) if self.config.pre_ln else x
-        return self.attention.contexts(y, valid, cut, key, packing)
+        return self.attention.contexts(y, valid, edit, key, side, packing)
 
     def merge(
         self,
@@ -103,42 +124,134 @@ class EncoderLayer(nn.Module):
     def feed_forward(self, x: jax.Array) -> jax.Array:
         """Position-wise GELU network, `x` (..., D)."""
         y = gelu(self.ffn_in(x.reshape(-1, x.shape[-1])))
-        return self.ffn_out(y).reshape(x.shape)
+        y = self.ffn_out(y).reshape(x.shape)
+        if not self.is_initializing():
+            self.sow(TRACE, FFN, y)
+        return y
 
 
 class Encoder(nn.Module):
-    """`config.layers` layers, unrolled or scanned, with the same numbers either way."""
+    """`config.layers` layers, unrolled or scanned, with the same numbers either way.
+
+    `longest` are the most positions that it will meet.
+    """
 
     config: Model
+    longest: int
 
-    @nn.compact
+    def setup(self) -> None:
+        """Parameters of the layers, and of what follows the last one in a pre-LN encoder."""
+        config = self.config
+        kind = nn.remat(EncoderLayer) if config.remat else EncoderLayer
+        if config.pre_ln:
+            self.norm = layer_norm(config)
+        if config.scan_layers:
+            self.layers = kind(config, config.heads, self.longest)
+            return
+        for index in range(1 if config.share_layers else config.layers):
+            heads, spans = len(config.unpruned_heads[index]), config.head_spans[index]
+            setattr(self, layer_name(config, index), kind(config, heads, self.longest, spans))
+
     def __call__(
-        self, x: jax.Array, valid: jax.Array, cut: HeadEdit = NO_EDIT, key: jax.Array | None = None
+        self,
+        x: jax.Array,
+        valid: jax.Array,
+        edit: HeadEdit = NO_EDIT,
+        key: jax.Array | None = None,
+        side: Any = None,
     ) -> jax.Array:
-        """Encode `x` (B, T, D) with every field of `cut` (L, H, ...); `key` drives dropout.
+        """Encode `x` (B, T, D) with every field of `edit` (L, H, ...); `key` drives dropout.
 
-        `cut` goes by the numbers of the heads before any was removed; those that are gone have no
-        say in it.
+        `edit` and `side` (H, ...) go by the numbers of the heads before any was pruned; those that
+        are pruned have no say in it.
         """
         config = self.config
+        if not self.is_initializing():
+            self.sow(TRACE, HIDDEN, x)
         keys = None
         if key is not None:
             keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(config.layers))
-        layer = nn.remat(EncoderLayer) if config.remat else EncoderLayer
         if config.scan_layers:
             x, _ = nn.scan(
-                lambda module, x, per_layer: (module(x, valid, *per_layer), None),
+                lambda layer, x, per_layer: (layer(x, valid, *per_layer, side), None),
                 variable_axes={"params": 0, TRACE: 0},
                 split_rngs={"params": True},
                 length=config.layers,
-            )(layer(config, config.heads, name="layers"), x, (cut, keys))
-        else:
-            for index in range(config.layers):
-                of_layer, of_key = jax.tree.map(operator.itemgetter(index), (cut, keys))
-                if config.kept:
-                    left = np.array(config.kept[index], np.int32)
-                    of_layer = jax.tree.map(operator.itemgetter(left), of_layer)
-                heads, spans = len(config.head_mask[index]), config.spans_left[index]
-                module = layer(config, heads, spans, name=f"layer_{index}")
-                x = module(x, valid, of_layer, of_key)
-        return layer_norm(config, "norm")(x) if config.pre_ln else x
+            )(self.layers, x, (edit, keys))
+            return self.close(x)
+        for index in range(config.layers):
+            of_layer, of_key = jax.tree.map(operator.itemgetter(index), (edit, keys))
+            of_side = side
+            if config.pruned_heads:
+                heads = np.array(config.unpruned_heads[index], np.int32)
+                of_layer, of_side = jax.tree.map(operator.itemgetter(heads), (of_layer, side))
+            layer = getattr(self, layer_name(config, index))
+            x = layer(x, valid, of_layer, of_key, of_side)
+        return self.close(x)
+
+    def close(self, x: jax.Array) -> jax.Array:
+        """What follows the last layer: normalisation in a pre-LN encoder, nothing in another."""
+        return self.norm(x) if self.config.pre_ln else x
+
+
+def layer_name(config: Model, index: int) -> str:
+    """Under which name the parameters of a layer stand in those of its unrolled encoder."""
+    return f"layer_{0 if config.share_layers else index}"
+
+
+def layer_params(params: Any, config: Model, index: int) -> Any:
+    """The parameters of one layer among those of a model with an unrolled `encoder`."""
+    return params["encoder"][layer_name(config, index)]
+
+
+def with_layer_params(params: Any, layers: Sequence[Any]) -> Any:
+    """The parameters of a model with those of its layers replaced: one tree for each layer."""
+    encoder = {k: v for k, v in params["encoder"].items() if not k.startswith("layer_")}
+    encoder |= {f"layer_{index}": layer for index, layer in enumerate(layers)}
+    return {**params, "encoder": encoder}
+
+
+def stack_layers(params: Any, layers: int) -> Any:
+    """Parameters of an unrolled model in the form that a scanned one holds: leaves (L, ...)."""
+    encoder = dict(params["encoder"])
+    each = [encoder.pop(f"layer_{index}") for index in range(layers)]
+    encoder["layers"] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    return {**params, "encoder": encoder}
+
+
+def unstack_layers(params: Any, layers: int) -> Any:
+    """The inverse of `stack_layers`."""
+    encoder = dict(params["encoder"])
+    stacked = encoder.pop("layers")
+    for index in range(layers):
+        encoder[f"layer_{index}"] = jax.tree.map(lambda leaf, i=index: leaf[i], stacked)
+    return {**params, "encoder": encoder}
+
+
+class Sown(NamedTuple):
+    """What an unrolled encoder has sown; layers that share their parameters have one entry each."""
+
+    hidden: tuple[jax.Array, ...]
+    """L + 1 states (B, T, D): the input of the first layer, then every layer's output."""
+    probs: tuple[jax.Array | None, ...]
+    """Each layer's maps (B, H, T, S) of the heads that it has; None for a layer without any."""
+    contexts: tuple[jax.Array | None, ...]
+    """Each layer's mixtures of values (B, T, H, K) in the same way."""
+    ffn: tuple[jax.Array, ...]
+    """What each layer's feed-forward network adds (B, T, D)."""
+
+
+def collect(sown: Any, config: Model) -> Sown:
+    """What a model with an unrolled `encoder` has sown, from its collection `TRACE`."""
+    encoder = sown["encoder"]
+
+    def of_layer(index: int, name: str) -> Any:
+        layer = encoder[layer_name(config, index)]
+        found = layer if name in (HIDDEN, FFN) else layer.get("attention", {})
+        return found[name][index if config.share_layers else 0] if name in found else None
+
+    names = (HIDDEN, PROBS, CONTEXTS, FFN)
+    hidden, *others = (
+        tuple(of_layer(index, name) for index in range(config.layers)) for name in names
+    )
+    return Sown((encoder[HIDDEN][0], *hidden), *others)

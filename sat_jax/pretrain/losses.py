@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from sat_jax.config import Config
-from sat_jax.errors import InputError
-from sat_jax.model.mockingjay import stack_frames, unstack_frames
+from sat_jax.config import Config, MaskedReconstruction, Objective
+from sat_jax.model.mockingjay import unstack_frames
 from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
 
 
@@ -24,18 +23,23 @@ class Losses(NamedTuple):
     """The same loss for straight lines across the masked gaps: the number to beat."""
 
 
-class Features(NamedTuple):
-    """What the front end gives for a batch: see `features.frontend.featurize`."""
+class Examples(NamedTuple):
+    """What a model's `prepare` and `targets` give for a batch."""
 
     inputs: jax.Array
     """(B, T, F), padding 0."""
+    valid: jax.Array
+    """(B, T) bool."""
     targets: jax.Array
     """(B, T, F2), padding 0."""
-    frames: jax.Array
-    """(B,) int32 valid frames."""
 
 
-Objective = Callable[[nn.Module, Config, Any, Features, jax.Array, bool], Losses]
+Loss = Callable[[nn.Module, Config, Any, Examples, jax.Array, bool], Losses]
+
+
+def examples_of(model: nn.Module, audio: jax.Array, lengths: jax.Array) -> Examples:
+    """Inputs and targets of audio (B, N) int16 with lengths (B,) in samples."""
+    return Examples(*model.prepare(audio, lengths), model.targets(audio, lengths))
 
 
 def masked_l1(prediction: jax.Array, target: jax.Array, chosen: jax.Array) -> jax.Array:
@@ -58,7 +62,7 @@ def masked_reconstruction(
     model: nn.Module,
     config: Config,
     params: Any,
-    features: Features,
+    examples: Examples,
     key: jax.Array,
     train: bool,
 ) -> Losses:
@@ -67,10 +71,9 @@ def masked_reconstruction(
     Masks, replacements, position offsets and dropout all follow from `key`; without `train` there
     is neither dropout nor offset. Padded and unmasked frames carry no loss.
     """
-    stack, objective = config.model.stack, config.objective
+    stack, objective = model.grid.frames, config.objective
     span_key, corrupt_key, offset_key, dropout_key = jax.random.split(key, 4)
-    inputs, valid = stack_frames(features.inputs, features.frames, stack)
-    targets, _ = stack_frames(features.targets, features.frames, stack)
+    inputs, valid, targets = examples
     chosen = choose_spans(span_key, valid, objective.mask_share, objective.c_num // stack)
     corrupted = corrupt(
         corrupt_key, inputs, valid, chosen, objective.zero_share, objective.replace_share
@@ -92,11 +95,9 @@ def masked_reconstruction(
     )
 
 
-def objective_of(name: str) -> Objective:
-    """The objective of a config; raises `InputError` with the known names for any other."""
-    if name not in OBJECTIVES:
-        raise InputError(f"objective.kind is {name!r}: give one of {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[name]
+def loss_of(objective: Objective) -> Loss:
+    """The loss that the fields of a config are for."""
+    return LOSSES[type(objective)]
 
 
-OBJECTIVES: dict[str, Objective] = {"masked_reconstruction": masked_reconstruction}
+LOSSES: dict[type[Objective], Loss] = {MaskedReconstruction: masked_reconstruction}

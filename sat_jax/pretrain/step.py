@@ -1,5 +1,6 @@
 """State and batch in, state and numbers out: what runs on the devices, once per step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,10 +12,8 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.config import Config
 from sat_jax.mesh import by_device, replicated, state_shardings
-from sat_jax.model.mockingjay import init_params
-from sat_jax.pretrain.losses import Features, Losses, objective_of
-
-Featurize = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+from sat_jax.model.build import init_params
+from sat_jax.pretrain.losses import Losses, examples_of, loss_of
 
 SMOOTHING = 0.98
 
@@ -41,12 +40,12 @@ class StepMetrics(NamedTuple):
 
 
 def init_state(
-    config: Config, model: nn.Module, input_width: int, tx: optax.GradientTransformation
+    config: Config, model: nn.Module, tx: optax.GradientTransformation
 ) -> Callable[[], TrainState]:
     """A function of nothing that makes the start state; trace it for shapes, jit it for arrays."""
 
     def init() -> TrainState:
-        params = init_params(jax.random.key(config.seed), model, input_width)
+        params = init_params(jax.random.key(config.seed), model)
         return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), jnp.zeros(2))
 
     return init
@@ -68,7 +67,6 @@ def train_step(
     config: Config,
     model: nn.Module,
     tx: optax.GradientTransformation,
-    featurize: Featurize,
     mesh: DeviceMesh,
     shardings: TrainState,
 ) -> Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepMetrics]]:
@@ -76,20 +74,20 @@ def train_step(
 
     Randomness is `fold_in(key(seed), step)` and nothing else, so that a resumed run repeats it.
     """
-    objective = objective_of(config.objective.kind)
-    hear = by_device(featurize, mesh)
+    objective = loss_of(config.objective)
+    prepare = by_device(functools.partial(examples_of, model), mesh)
 
     def step(
         state: TrainState, audio: jax.Array, lengths: jax.Array
     ) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
-        features = Features(*hear(audio, lengths))
+        examples = prepare(audio, lengths)
 
-        def loss_of(params: Any) -> tuple[jax.Array, Losses]:
-            losses = objective(model, config, params, features, key, True)
+        def objective_and_parts(params: Any) -> tuple[jax.Array, Losses]:
+            losses = objective(model, config, params, examples, key, True)
             return losses.loss, losses
 
-        (_, losses), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        (_, losses), grads = jax.value_and_grad(objective_and_parts, has_aux=True)(state.params)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -104,18 +102,18 @@ def train_step(
 
 
 def valid_step(
-    config: Config, model: nn.Module, featurize: Featurize, mesh: DeviceMesh
+    config: Config, model: nn.Module, mesh: DeviceMesh
 ) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Losses]:
     """The jitted evaluation: params, audio, lengths and the batch's number to its losses.
 
     The same batch number draws the same masks at every evaluation of every run with this seed.
     """
-    objective = objective_of(config.objective.kind)
-    hear = by_device(featurize, mesh)
+    objective = loss_of(config.objective)
+    prepare = by_device(functools.partial(examples_of, model), mesh)
 
     def step(params: Any, audio: jax.Array, lengths: jax.Array, number: jax.Array) -> Losses:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
-        features = Features(*hear(audio, lengths))
-        return objective(model, config, params, features, key, False)
+        examples = prepare(audio, lengths)
+        return objective(model, config, params, examples, key, False)
 
     return jax.jit(step, out_shardings=replicated(mesh))

@@ -16,8 +16,8 @@ from sat_jax.errors import InputError
 from sat_jax.figures import compared, segment_captions, style
 from sat_jax.figures.compared import RunRow
 from sat_jax.figures.report import Picture, Section, Table, write_report
+from sat_jax.model.build import spec_of
 from sat_jax.pretrain.log import read_metrics
-from sat_jax.shapes import SAMPLE_RATE
 
 DRAWS = 1000
 
@@ -59,7 +59,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
 def row_of(run: Path, place: Path) -> RunRow:
     """One run's line of the comparison, from the tables of its studies."""
     config = read_config(run / "config.json")
-    hop = config.model.stack * config.features.hop / SAMPLE_RATE * 1000
+    hop = 1000 * spec_of(config).grid.seconds
     heads = read_table(place / "analysis" / "heads.csv", "heads")
     heads = [row for row in heads if row["category"] != style.PRUNED]
     diagonal = [row for row in heads if row["category"] == "diagonal"]

@@ -22,9 +22,9 @@ from sat_jax.audio import dataset
 from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError
-from sat_jax.features import batches, frontend
-from sat_jax.model.attention.self_attention import NO_SPAN
-from sat_jax.model.mockingjay import build_model, stack_frames
+from sat_jax.features import batches
+from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
+from sat_jax.model.build import Spec, build_model, input_shapes, spec_of
 from sat_jax.pretrain import log, optim, step
 from sat_jax.study.heads import read_heads
 from sat_jax.study.loaded_run import edges_of, spread
@@ -37,31 +37,31 @@ ROUNDS = 25
 """Batches that every model is timed on, in turns."""
 
 
-def heads_to_go(run: Path, model: Model, asked: Export) -> np.ndarray:
-    """The heads, flat, that go first of those that a run has left.
+def heads_to_prune(run: Path, spec: Spec, asked: Export) -> np.ndarray:
+    """The heads, flat, that go first of those that are not pruned yet.
 
     Raises `InputError` where the ordering cannot be read, or names too few heads.
     """
     if not asked.heads:
         return np.arange(0)
-    shape = model.layers, model.heads
+    shape = spec.layers, spec.heads
     if asked.order is not None:
         order = plans.read_order(asked.order, shape, "order")
     else:
-        metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", model)._asdict())
+        metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", spec)._asdict())
         order = (metrics | plans.reversed_orders(metrics))[asked.by]
-    left = [layer * shape[1] + head for layer, row in enumerate(model.head_mask) for head in row]
-    order = order[np.isin(order, left)]
+    present = np.flatnonzero(spec.head_mask)
+    order = order[np.isin(order, present)]
     if asked.heads > len(order):
         raise InputError(
-            f"heads is {asked.heads}, and the ordering has {len(order)} of the {len(left)} heads "
-            "that are left: give fewer"
+            f"heads is {asked.heads}, and the ordering has {len(order)} of the {len(present)} "
+            "heads that are not pruned: give fewer"
         )
     return order[: asked.heads]
 
 
-def refined(model: Model, gone: np.ndarray, asked: Export) -> Model:
-    """The model without the heads `gone` (flat), and with the span that is asked for.
+def pruned_model(model: Model, pruned: np.ndarray, asked: Export) -> Model:
+    """The model without the heads `pruned` (flat), and with the span that is asked for.
 
     Raises `InputError` where spans that it has already act in another way.
     """
@@ -71,44 +71,53 @@ def refined(model: Model, gone: np.ndarray, asked: Export) -> Model:
             f"{model.span_softmax}: give --softmax {model.span_softmax}"
         )
     span = -1 if asked.span is None else asked.span
-    cut = set(gone.tolist())
+    more = set(pruned.tolist())
     rows = [
         [
             (head, own if span < 0 else span if own < 0 else min(own, span))
             for head, own in zip(heads, spans, strict=True)
-            if layer * model.heads + head not in cut
+            if layer * model.heads + head not in more
         ]
-        for layer, (heads, spans) in enumerate(zip(model.head_mask, model.spans_left, strict=True))
+        for layer, (heads, spans) in enumerate(
+            zip(model.unpruned_heads, model.head_spans, strict=True)
+        )
     ]
     limited = any(own >= 0 for row in rows for _, own in row)
     return dataclasses.replace(
         model,
-        kept=tuple(tuple(head for head, _ in row) for row in rows),
+        pruned_heads=tuple(
+            tuple(h for h in range(model.heads) if h not in dict(row)) for row in rows
+        )
+        if any(len(row) < model.heads for row in rows)
+        else (),
         spans=tuple(tuple(own for _, own in row) for row in rows) if limited else (),
         span_softmax=asked.softmax if asked.span is not None else model.span_softmax,
         scan_layers=False,
+        share_layers=False,
     )
 
 
 def description(before: Model, after: Model) -> str:
-    """How many heads are gone, and what limits the others."""
-    counts = [len(heads) for heads in after.head_mask]
-    had = sum(len(heads) for heads in before.head_mask)
+    """How many heads there still are, and what limits them."""
+    counts = [len(heads) for heads in after.unpruned_heads]
+    had = sum(len(heads) for heads in before.unpruned_heads)
     spans = sorted({span for row in after.spans for span in row})
     names = ", ".join("no limit" if span < 0 else str(span) for span in spans)
     limits = f"; spans {names} ({after.span_softmax})" if spans else ""
-    return f"{sum(counts)} of {had} heads left, by layer {' '.join(map(str, counts))}{limits}"
+    return f"{sum(counts)} of {had} heads stay, by layer {' '.join(map(str, counts))}{limits}"
 
 
-def edit_of(model: Model) -> tuple[np.ndarray, np.ndarray | None]:
+def edit_of(model: Model) -> HeadEdit:
     """Gates (L, H) and spans (L, H), None for none, that make the whole model equal to `model`."""
     gate = np.zeros((model.layers, model.heads), np.float32)
     span = np.full(gate.shape, NO_SPAN, np.int32)
-    for layer, (heads, spans) in enumerate(zip(model.head_mask, model.spans_left, strict=True)):
+    for layer, (heads, spans) in enumerate(
+        zip(model.unpruned_heads, model.head_spans, strict=True)
+    ):
         for head, own in zip(heads, spans, strict=True):
             gate[layer, head] = 1.0
             span[layer, head] = own if own >= 0 else NO_SPAN
-    return gate, span if model.spans else None
+    return HeadEdit(gate, span if model.spans else None)
 
 
 class Compared(NamedTuple):
@@ -121,7 +130,7 @@ class Compared(NamedTuple):
     paper: float
     """The same to the masked model whose softmax runs over all keys."""
     before: float
-    """Mean L1 between output and clean target, nothing masked."""
+    """Mean L1 between output and clean target, nothing masked; NaN where none is predicted."""
     after: float
     utterances: int
 
@@ -136,39 +145,40 @@ def compare(
     devices: DeviceMesh,
 ) -> Compared:
     """Run the models of both configs, and the masked ones, on every utterance of a split."""
-    features, stack = config.features, config.model.stack
-    gate, span = edit_of(small.model)
+    spec = spec_of(config)
+    edit = edit_of(small.model)
     whole, ours = (_exact(each) for each in (config, small))
     masked, paper = (
         whole.clone(config=dataclasses.replace(whole.config, span_softmax=kind))
         for kind in (small.model.span_softmax, "row")
     )
-    hear = mesh.by_device(functools.partial(frontend.featurize, features=features), devices)
+    prepare = mesh.by_device(whole.prepare, devices)
+    targets_of = mesh.by_device(whole.targets, devices) if spec.target_width else None
 
-    def run(params: Any, cut: Any, audio: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
-        inputs, targets, frames = hear(audio, lengths)
-        targets, _ = stack_frames(targets, frames, stack)
-        inputs, valid = stack_frames(inputs, frames, stack)
+    def run(params: Any, pruned: Any, audio: jax.Array, lengths: jax.Array) -> dict[str, jax.Array]:
+        inputs, valid = prepare(audio, lengths)
         before = whole.apply({"params": params}, inputs, valid)
-        after = ours.apply({"params": cut}, inputs, valid)
+        after = ours.apply({"params": pruned}, inputs, valid)
         outputs = {
-            "difference": masked.apply({"params": params}, inputs, valid, gate=gate, span=span),
-            "paper": paper.apply({"params": params}, inputs, valid, gate=gate, span=span),
+            "difference": masked.apply({"params": params}, inputs, valid, edit),
+            "paper": paper.apply({"params": params}, inputs, valid, edit),
         }
         seen = valid[:, :, None]
         apart = {
             name: jnp.where(seen, jnp.abs(output - after), 0.0).max((1, 2))
             for name, output in outputs.items()
         }
-        return apart | {
-            "scale": jnp.where(seen, jnp.abs(outputs["difference"]), 0.0).max((1, 2)),
-            "before": reconstruction_error(before, targets, valid),
-            "after": reconstruction_error(after, targets, valid),
-        }
+        found = {"scale": jnp.where(seen, jnp.abs(outputs["difference"]), 0.0).max((1, 2))}
+        if targets_of is None:
+            return apart | found | dict.fromkeys(("before", "after"), jnp.full(len(valid), jnp.nan))
+        targets = targets_of(audio, lengths)
+        found["before"] = reconstruction_error(before, targets, valid)
+        found["after"] = reconstruction_error(after, targets, valid)
+        return apart | found
 
     compiled = jax.jit(run, out_shardings=mesh.replicated(devices))
-    edges = edges_of(config, split, None, config.batches.buckets)
-    read = batches.eval_batches(split, edges, size, features, stack, skip_short=True)
+    edges = edges_of(spec, split, None, config.batches.buckets)
+    read = batches.eval_batches(split, edges, size, spec.grid, skip_short=True)
     rows = []
     # A GPU would round the factors of float32 products by default.
     with jax.default_matmul_precision("highest"):
@@ -185,13 +195,7 @@ def compare(
 def _exact(config: Config) -> Any:
     """The model of a config with unrolled layers, in float32."""
     model = dataclasses.replace(config.model, compute_dtype="float32", scan_layers=False)
-    return module_of(dataclasses.replace(config, model=model))[0]
-
-
-def module_of(config: Config) -> tuple[Any, int]:
-    """The model of a config and the width of its input."""
-    features = config.features
-    return build_model(config, frontend.feature_width(features), frontend.target_width(features))
+    return build_model(dataclasses.replace(config, model=model))
 
 
 def require_equal(compared: Compared) -> None:
@@ -207,16 +211,17 @@ def require_equal(compared: Compared) -> None:
 def seconds_per_batch(
     models: Mapping[str, tuple[Any, Any]],
     positions: int,
-    width: int,
     size: int,
     devices: DeviceMesh,
 ) -> dict[str, float]:
     """Median seconds of a forward pass over `size` utterances of `positions` for each model.
 
-    Models are (module, parameters) with inputs of `width`; they take turns, so that a busy machine
-    slows all of them.
+    Models are (module, parameters) of one family; they take turns, so that a busy machine slows all
+    of them.
     """
-    inputs = np.random.default_rng(0).normal(size=(size, positions, width)).astype(np.float32)
+    module, _ = next(iter(models.values()))
+    shape, _ = input_shapes(module, size, positions)
+    inputs = np.random.default_rng(0).normal(size=shape.shape).astype(shape.dtype)
     placed = mesh.place_batch((inputs, np.ones((size, positions), bool)), devices)
     runs: dict[str, Callable[[], jax.Array]] = {}
     for name, (module, params) in models.items():
@@ -236,13 +241,12 @@ def masked_losses(
     config: Config, checkpoints: Sequence[Any], prepared: Path, devices: DeviceMesh
 ) -> list[dict[str, float]]:
     """The losses that train.py evaluates, on the same batches and masks, of each parameters."""
-    features, stack = config.features, config.model.stack
+    module = build_model(config)
     train, valid = (dataset.open_split(prepared, name) for name in ("train", "valid"))
-    how = (config.batches, features, stack, config.seed)
+    how = (config.batches, module.grid, config.seed)
     quiet = {"skip_short": config.corpus.skip_bad, "say": lambda _: None}
     edges = batches.train_plan(train, *how, **quiet).edges
-    featurize = functools.partial(frontend.featurize, features=features)
-    evaluate = step.valid_step(config, module_of(config)[0], featurize, devices)
+    evaluate = step.valid_step(config, module, devices)
     losses: list[list[Any]] = [[] for _ in checkpoints]
     with contextlib.closing(batches.train_batches(valid, *how, **quiet, edges=edges)) as stream:
         for number in range(config.loop.valid_batches):

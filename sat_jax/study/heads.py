@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +14,17 @@ from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
 from sat_jax.analysis.head_mask import PRUNED, in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import HeadSummary, summarise
-from sat_jax.config import Model
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
 from sat_jax.figures import heads, maps, phone_curves, style, tables
 from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.report import Section
 from sat_jax.figures.utterance import example_of
+from sat_jax.model.build import Spec
 from sat_jax.pretrain.log import read_metrics
-from sat_jax.shapes import SAMPLE_RATE, frame_count, sample_count
-from sat_jax.study.head_mask import head_mask, joined_unpruned_maps, removed
+from sat_jax.study.head_mask import joined_unpruned_maps, removed
 from sat_jax.study.head_sections import sections, training_summary
-from sat_jax.study.loaded_run import LoadedRun, describe, longest_frames, passed
+from sat_jax.study.loaded_run import LoadedRun, describe, passed
 from sat_jax.trace import reduce, store
 from sat_jax.trace.capture import Trace
 from sat_jax.trace.example import pick_utterance, trace_utterance
@@ -40,7 +38,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     samples = trace_shown(loaded, loaded.split[shown])
     if not loaded.leads:
         return []
-    out, config = loaded.out, loaded.config
+    out = loaded.out
     figures = out / "figures"
     summaries = [summary for summary, _ in measured]
     head_tables = []
@@ -48,8 +46,8 @@ def study(loaded: LoadedRun) -> list[Section]:
         end = checkpoint.end
         table = table_of(checkpoint.name, utterances, summary)
         head_tables.append(table)
-        features, names = config.features, loaded.split.phone_names
-        drawn = example_of(*sample, names, features.hop, config.model.stack)
+        names, grid = loaded.split.phone_names, loaded.spec.grid
+        drawn = example_of(*sample, names, grid.hop, grid.frames)
         name = sample.id.replace("/", "_")
         store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
         tables.write_heads(out / "analysis" / f"heads{end}.csv", table)
@@ -67,16 +65,16 @@ def study(loaded: LoadedRun) -> list[Section]:
     files.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
     draw_cumulative(loaded, [curves for _, curves in measured])
     trained = training_summary(read_metrics(loaded.run / "metrics.jsonl"))
-    known = " ".join(filter(None, (describe(loaded), removed(head_mask(config.model)))))
+    known = " ".join(filter(None, (describe(loaded), removed(loaded.spec.head_mask))))
     return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 
 
 def measure(loaded: LoadedRun) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
     """Every metric with its interval, and the curves CAD, for each checkpoint; on how many."""
-    analysis, left = loaded.analysis, head_mask(loaded.config.model)
+    analysis, left = loaded.analysis, loaded.spec.head_mask
 
     def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
-        return measure_heads(joined_unpruned_maps(trace.probs, left), trace.valid)
+        return measure_heads(joined_unpruned_maps(trace.probs), trace.valid)
 
     step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
     measured = []
@@ -124,10 +122,8 @@ def cumulative(
 
 def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) -> None:
     """The curves CAD of both checkpoints beside that of uniform attention."""
-    config, split = loaded.config, loaded.split
-    features, stack = config.features, config.model.stack
-    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
-    lengths = np.minimum(frames, longest_frames(config)) // stack
+    spec, split = loaded.spec, loaded.split
+    lengths = np.minimum(spec.grid.positions(split.lengths.astype(np.int64)), spec.longest)
     radii = np.arange(min(REACH, int(lengths.max()) - 1) + 1)
     uniform = np.mean([uniform_within(t, radii) for t in lengths[lengths > 0].tolist()], axis=0)
     names = [checkpoint.name for checkpoint in loaded.checkpoints]
@@ -135,8 +131,8 @@ def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) ->
         np.stack([each[key] for each in measured])[..., : len(radii)]
         for key in ("mean", "low", "high")
     )
-    seconds = stack * features.hop / SAMPLE_RATE
-    left = head_mask(config.model)
+    seconds = spec.grid.seconds
+    left = spec.head_mask
     figure = phone_curves.cumulative_diagonality(
         names, radii, curves, low, high, uniform, seconds, left
     )
@@ -190,23 +186,23 @@ class KeptHeads(NamedTuple):
 
 def kept_heads(loaded: LoadedRun, end: str) -> KeptHeads:
     """Read from heads.csv of a checkpoint; raises `InputError` where it is not of this model."""
-    return read_heads(loaded.out / "analysis" / f"heads{end}.csv", loaded.config.model)
+    return read_heads(loaded.out / "analysis" / f"heads{end}.csv", loaded.spec)
 
 
-def read_heads(path: Path, model: Model) -> KeptHeads:
+def read_heads(path: Path, spec: Spec) -> KeptHeads:
     """Read a heads.csv; raises `InputError` where it is missing, or not of this model."""
     cure = "make it anew with analyze.py --only heads"
     if not path.exists():
         raise InputError(f"{path}: is missing; {cure}")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    shape = model.layers, model.heads
+    shape = spec.layers, spec.heads
     if len(rows) != shape[0] * shape[1]:
         raise InputError(
             f"{path}: has {len(rows)} heads, the model {shape[0]} x {shape[1]}; {cure}"
         )
     category = np.array([row["category"] for row in rows]).reshape(shape)
-    left = head_mask(model)
+    left = spec.head_mask
     if (left != (category != PRUNED)).any():
         raise InputError(f"{path}: other heads are gone there than in the model; {cure}")
     metrics = {
@@ -220,19 +216,23 @@ def read_heads(path: Path, model: Model) -> KeptHeads:
 
 def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
     """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
-    config = loaded.config
-    features, stack = config.features, config.model.stack
-    frames = frame_count(len(utterance.audio), features.window, features.hop)
-    frames = min(frames - frames % stack, longest_frames(config))
-    samples = sample_count(frames, features.window, features.hop)
-    strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
-    featurize = functools.partial(frontend.featurize, features=features)
+    spec = loaded.spec
+    positions = min(spec.grid.positions(len(utterance.audio)), spec.longest)
+    # What a reader sees has the frames of the model's own labels.
+    strip = dataclasses.replace(
+        loaded.config.features,
+        input="log_mel",
+        deltas=0,
+        normalize=False,
+        window=spec.grid.frame_window,
+        hop=spec.grid.hop,
+        n_fft=max(loaded.config.features.n_fft, spec.grid.frame_window),
+    )
     return trace_utterance(
         loaded.module,
         [checkpoint.params for checkpoint in loaded.checkpoints],
         utterance,
-        samples,
-        featurize,
+        spec.grid.samples(positions),
         lambda audio, lengths: frontend.featurize(audio, lengths, strip)[0],
         loaded.devices,
     )

@@ -1,7 +1,6 @@
 """A run directory and what to analyse in; its checkpoints, corpus and batches out."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,9 @@ from sat_jax.audio import dataset
 from sat_jax.config import Analysis, Config, Mesh
 from sat_jax.config.json import read_config
 from sat_jax.errors import InputError
-from sat_jax.features import batches, buckets, frontend
-from sat_jax.model.mockingjay import build_model
-from sat_jax.shapes import SAMPLE_RATE, frame_count, position_count
+from sat_jax.features import batches, buckets
+from sat_jax.model.build import Spec, build_model, spec_of
+from sat_jax.shapes import SAMPLE_RATE, Grid
 from sat_jax.trace import reduce
 from sat_jax.trace.load import load_model
 
@@ -45,6 +44,8 @@ class LoadedRun(NamedTuple):
     out: Path
     """Where results go."""
     config: Config
+    spec: Spec
+    """What studies know of the model."""
     analysis: Analysis
     module: Any
     """The model with unrolled layers."""
@@ -79,14 +80,17 @@ def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     module, checkpoints = load(run, config, analysis.step, devices)
     split, out = open_corpus(run, config, analysis, say)
     tuning = open_tuning(config, split, analysis.tune_utterances)
-    edges = edges_of(config, split, tuning, analysis.buckets)
-    size = rows_within(config, analysis, edges[-1], devices.size)
-    featurize = functools.partial(frontend.featurize, features=config.features)
-    trace_fn = reduce.make_trace_fn(module, featurize, devices)
+    spec = spec_of(config)
+    if not spec.head_mask.any():
+        raise InputError(f"{run}: all of its heads are pruned, so there is nothing to analyse")
+    edges = edges_of(spec, split, tuning, analysis.buckets)
+    size = rows_within(spec, analysis, edges[-1], devices.size)
+    trace_fn = reduce.make_trace_fn(module, devices)
     return LoadedRun(
         run,
         out,
         config,
+        spec,
         analysis,
         module,
         checkpoints,
@@ -104,11 +108,9 @@ def load(
     run: Path, config: Config, step: int | None, devices: DeviceMesh
 ) -> tuple[Any, tuple[Checkpoint, ...]]:
     """The model, and its parameters at `step` (None: the latest) and at step 0."""
-    features = config.features
-    widths = frontend.feature_width(features), frontend.target_width(features)
-    module, width = build_model(config, *widths)
-    found, unrolled, trained = load_model(run / "ckpt", step, module, width, devices)
-    _, _, untrained = load_model(run / "ckpt", 0, module, width, devices)
+    module = build_model(config)
+    found, unrolled, trained = load_model(run / "ckpt", step, module, devices)
+    _, _, untrained = load_model(run / "ckpt", 0, module, devices)
     return unrolled, (
         Checkpoint(f"{config.name} (step {found})", "", trained),
         Checkpoint(f"{config.name} untrained", "_untrained", untrained),
@@ -147,18 +149,9 @@ def spread(split: Any, most: int) -> Any:
     return dataset.take(split, np.linspace(0, len(split) - 1, most).round().astype(int))
 
 
-def long_enough(config: Config, split: Any) -> Any:
+def long_enough(grid: Grid, split: Any) -> Any:
     """The utterances of a split that fill at least one position."""
-    features = config.features
-    frames = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
-    return dataset.take(split, np.flatnonzero(position_count(frames, config.model.stack) > 0))
-
-
-def longest_frames(config: Config) -> int:
-    """Frames that the positions visited in training cover: beyond them, maps mean nothing."""
-    stack = config.model.stack
-    visited = config.batches.max_frames // stack + config.objective.position_offset
-    return min(visited, config.model.max_positions) * stack
+    return dataset.take(split, np.flatnonzero(grid.positions(split.lengths.astype(np.int64)) > 0))
 
 
 def open_tuning(config: Config, split: Any, most: int) -> Any:
@@ -178,25 +171,21 @@ def open_tuning(config: Config, split: Any, most: int) -> Any:
     return spread(tuning, most) if tuning.phone_names else None
 
 
-def edges_of(config: Config, split: Any, tuning: Any, most: int) -> tuple[int, ...]:
+def edges_of(spec: Spec, split: Any, tuning: Any, most: int) -> tuple[int, ...]:
     """At most `most` static lengths in frames, up to what the positions of training cover."""
     lengths = [each.lengths for each in (split, tuning) if each is not None]
-    longest = longest_frames(config)
-    return buckets.bucket_edges(
-        np.concatenate(lengths), longest, most, config.features, config.model.stack
-    )
+    return buckets.bucket_edges(np.concatenate(lengths), spec.frames, most, spec.grid)
 
 
-def rows_within(config: Config, analysis: Analysis, frames: int, devices: int) -> int:
+def rows_within(spec: Spec, analysis: Analysis, frames: int, devices: int) -> int:
     """Utterances at a time so that all maps, and one more array of their size, fit `BUDGET`.
 
     At most the analysis's batch size, at least one for every device.
     """
-    model = config.model
-    maps = 2 * (model.layers * model.heads + model.layers + 1)
+    maps = 2 * (spec.layers * spec.heads + spec.layers + 1)
     if analysis.segment_shifts:
-        maps *= model.stack**2
-    fit = BUDGET // (4 * maps * position_count(frames, model.stack) ** 2)
+        maps *= spec.grid.frames**2
+    fit = BUDGET // (4 * maps * (frames // spec.grid.frames) ** 2)
     return max(min(analysis.batch_size, fit // devices * devices), devices)
 
 
@@ -211,14 +200,13 @@ def passed(
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[reduce.Part]:
     """One pass of `step` over a split with a progress bar; parts as `reduce.stream` yields them."""
-    config, size = loaded.config, loaded.size
+    size = loaded.size
     process = jax.process_index(), jax.process_count()
     read = batches.eval_batches(
         split,
         loaded.edges,
         size,
-        config.features,
-        config.model.stack,
+        loaded.spec.grid,
         *process,
         skip_short=True,
         say=say,
@@ -236,13 +224,15 @@ def passed(
 
 def describe(loaded: LoadedRun) -> str:
     """What was trained, and what it was analysed on, for the head of the report."""
-    config, split = loaded.config, loaded.split
-    model = config.model
+    spec, split = loaded.spec, loaded.split
     hours = split.lengths.sum() / SAMPLE_RATE / 3600
+    spacing = f"{spec.grid.frames} frames per position"
+    if spec.grid.frames == 1:
+        spacing = f"a position every {1000 * spec.grid.seconds:g} ms"
     phones = f"; phones: {split.phone_source}" if split.phone_source else ""
     return (
-        f"{config.name}: {model.layers} layers of {model.heads} heads, width {model.width}, "
-        f"{model.stack} frames per position, spans of {config.objective.c_num} frames masked. "
+        f"{loaded.config.name}: {spec.layers} layers of {spec.heads} heads, width {spec.width}, "
+        f"{spacing}{', ' * bool(spec.trained_for)}{spec.trained_for}. "
         f"Analysed on {len(split)} utterances ({hours:.2f} h) of the {split.name} split of "
         f"{split.directory.name}{phones}."
     )

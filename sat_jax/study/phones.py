@@ -18,7 +18,7 @@ from sat_jax.figures import phone_curves, phones, style
 from sat_jax.figures.phones import PhoneTable
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device
-from sat_jax.study.head_mask import head_mask, joined_unpruned_maps
+from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_run import Checkpoint, LoadedRun, passed
 from sat_jax.trace import reduce
@@ -45,7 +45,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         attention = measure(loaded, checkpoint)
         silence = names.index(SILENCE) if SILENCE in names else -1
         analysis = loaded.analysis
-        left = head_mask(loaded.config.model)
+        left = loaded.spec.head_mask
         summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, left)
         operations = named_operations(summary, names)
         tables.append(table_of(loaded, checkpoint, summary, operations, int(attention.n.sum())))
@@ -64,12 +64,11 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
 
     NaN for heads that are gone.
     """
-    stack, phone_count = loaded.config.model.stack, len(loaded.split.phone_names)
-    model = loaded.config.model
-    left = head_mask(model)
+    spec, phone_count = loaded.spec, len(loaded.split.phone_names)
+    left = spec.head_mask
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-        frames = phone_frames(labels, valid, stack, phone_count)
+        frames = phone_frames(labels, valid, spec.grid.frames, phone_count)
         joint, own = phone_attention(maps, valid, frames)
         joint_uniform, own_uniform = uniform_phone_attention(valid, frames)
         return {
@@ -80,7 +79,7 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
         }
 
     def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
-        maps = joined_unpruned_maps(trace.probs, left)
+        maps = joined_unpruned_maps(trace.probs)
         return by_device(relate, loaded.devices)(maps, trace.valid, labels)
 
     step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
@@ -92,7 +91,7 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
         loaded.split,
         rows_of=lambda batch: (batch.labels,),
     )
-    size = 8 * model.layers * model.heads * phone_count * (phone_count + 1)
+    size = 8 * spec.layers * spec.heads * phone_count * (phone_count + 1)
     groups = max(min(GROUPS, BUDGET // size), 2)
     n, sums = reduce.collect_groups(parts, len(loaded.split), groups)
     loaded.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")

@@ -1,6 +1,6 @@
-"""A model in, the jitted ops out of which a sweep over ablations is made.
+"""A model in, the jitted functions out with which a sweep over ablations walks its encoder.
 
-A piece is compiled once for all layers and once for each number of heads that it is called with.
+Each is compiled once for all layers and once for each number of heads that it is called with.
 Every device works on the utterances that it holds. States are rows of valid positions: what is done
 to every position by itself is not done to padding.
 """
@@ -14,18 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
+from jax.sharding import PartitionSpec as P
 
-from sat_jax.mesh import by_device
-from sat_jax.model.attention.self_attention import HeadEdit
-from sat_jax.model.encoder import EncoderLayer, layer_norm
+from sat_jax.mesh import BATCH, by_device
+from sat_jax.model.attention.edit import HeadEdit
+from sat_jax.model.encoder import EncoderLayer, layer_params
 from sat_jax.model.packing import Packing, of_nodes, pack
 from sat_jax.model.prune import keep_heads
 
 
 class EncoderOps(NamedTuple):
-    """Jitted functions of parameters and states (P, C, D) of P rows, C nodes at a time."""
+    """Jitted functions of parameters and states (P, C, D) of P rows, C nodes at a time.
 
-    embed: Callable[..., jax.Array]
+    `side` is what the model hands to every layer, a tree of arrays (H, ...).
+    """
+
+    layer: Callable[[Any, int], Any]
+    """A model's parameters and a layer's number to the parameters of that layer."""
+    embed: Callable[..., tuple[jax.Array, Any]]
     attend: Callable[..., jax.Array]
     merge: Callable[..., jax.Array]
     step: Callable[..., jax.Array]
@@ -37,34 +43,37 @@ class EncoderOps(NamedTuple):
 
 
 def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
-    """The ops of a `model` with unrolled layers, for batches that are split over `mesh`."""
+    """The functions of a `model` with unrolled layers, for batches that are split over `mesh`."""
     config = model.config
 
     def layer_of(heads: int) -> EncoderLayer:
-        return EncoderLayer(config, heads)
+        return EncoderLayer(config, heads, model.encoder_length)
 
-    def kept(layer: Any, head: jax.Array) -> dict[str, Any]:
-        return {**layer, "attention": keep_heads(layer["attention"], head, config.heads)}
+    def kept(layer: Any, head: jax.Array) -> Any:
+        return keep_heads(layer, config, head, config.heads)
 
-    def embed(params: Any, inputs: jax.Array, packing: Packing) -> jax.Array:
-        return pack(model.apply({"params": params}, inputs, method="embed"), packing)[:, None]
+    def embed(params: Any, inputs: jax.Array, valid: jax.Array, packing: Packing) -> Any:
+        x, side = model.apply({"params": params}, inputs, valid, method="embed")
+        return pack(x, packing)[:, None], side
 
     def attend(
         layer: Any,
+        side: Any,
         head: jax.Array,
-        cut: HeadEdit,
+        edit: HeadEdit,
         states: jax.Array,
         valid: jax.Array,
         packing: Packing,
     ) -> jax.Array:
-        if cut.maps is not None:
-            cut = cut._replace(maps=cut.maps[head])
+        if edit.maps is not None:
+            edit = edit._replace(maps=edit.maps[head])
         nodes = states.shape[1]
         contexts = layer_of(len(head)).apply(
             {"params": kept(layer, head)},
             joined(states),
             jnp.repeat(valid, nodes, axis=0),
-            cut,
+            edit,
+            jax.tree.map(lambda leaf: leaf[head], side),
             packing=of_nodes(packing, nodes),
             method="attend",
         )
@@ -85,15 +94,16 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
 
     def step(
         layer: Any,
+        side: Any,
         head: jax.Array,
-        cut: HeadEdit,
+        edit: HeadEdit,
         parent: jax.Array,
         gate: jax.Array,
         states: jax.Array,
         valid: jax.Array,
         packing: Packing,
     ) -> jax.Array:
-        contexts = attend(layer, head, cut, states, valid, packing)
+        contexts = attend(layer, side, head, edit, states, valid, packing)
         return merge(layer, head, parent, gate, states, contexts)
 
     def skip(layer: Any, parent: jax.Array, states: jax.Array) -> jax.Array:
@@ -101,29 +111,32 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
         return layer_of(0).apply(bare, children(states, parent), None, method="merge")
 
     def close(params: Any, states: jax.Array) -> jax.Array:
-        return layer_norm(config).apply({"params": params["encoder"]["norm"]}, states)
+        return model.apply({"params": params}, states, method="close")
 
     def whole(
-        params: Any, cuts: HeadEdit, inputs: jax.Array, valid: jax.Array, packing: Packing
+        params: Any, edits: HeadEdit, inputs: jax.Array, valid: jax.Array, packing: Packing
     ) -> jax.Array:
         # Settings of fewer layers than the model has end earlier.
-        depth = cuts.gate.shape[1]
+        depth = edits.gate.shape[1]
         shallow = model.clone(config=dataclasses.replace(config, layers=depth))
 
-        def run(cut: HeadEdit) -> jax.Array:
-            return shallow.apply({"params": params}, inputs, valid, cut, method="encode")
+        def run(edit: HeadEdit) -> jax.Array:
+            return shallow.apply({"params": params}, inputs, valid, edit, method="encode")
 
-        axes = HeadEdit(*(None if field is None else 0 for field in cuts[:3]))
-        return pack(jax.vmap(run, in_axes=(axes,), out_axes=2)(cuts), packing)
+        axes = HeadEdit(*(None if field is None else 0 for field in edits[:3]))
+        return pack(jax.vmap(run, in_axes=(axes,), out_axes=2)(edits), packing)
 
-    def on_devices(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
-        return jax.jit(by_device(function, mesh, arguments))
+    def on_devices(
+        function: Callable[..., Any], arguments: int, out: Any = BATCH
+    ) -> Callable[..., Any]:
+        return jax.jit(by_device(function, mesh, arguments, out))
 
     return EncoderOps(
-        embed=on_devices(embed, 1),
-        attend=on_devices(attend, 3),
+        layer=lambda params, index: layer_params(params, config, index),
+        embed=on_devices(embed, 1, (BATCH, P())),
+        attend=on_devices(attend, 4),
         merge=on_devices(merge, 4),
-        step=on_devices(step, 5),
+        step=on_devices(step, 6),
         skip=on_devices(skip, 2),
         close=on_devices(close, 1) if config.pre_ln else None,
         whole=on_devices(whole, 2),

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-FULL = 2**30
+from sat_jax.model.attention.edit import NO_SPAN
+
+FULL = NO_SPAN
 """A span that limits nothing."""
 
 

@@ -4,28 +4,33 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
+from sat_jax.model.attention.edit import whole_edit
 from sat_jax.model.attention.self_attention import TRACE
-from sat_jax.model.mockingjay import unstack_layers
+from sat_jax.model.encoder import collect, unstack_layers
 
 
 class Trace(NamedTuple):
-    """What one forward pass of an intact or gated model shows."""
+    """What one forward pass of an intact or edited model shows."""
 
-    prediction: jax.Array
-    """(B, T, F)."""
-    probs: tuple[jax.Array, ...]
+    output: jax.Array
+    """(B, T, F) predictions, or the encoder's output of a model that predicts nothing."""
+    probs: tuple[jax.Array | None, ...]
     """One map per layer, (B, H, T, S) float32, after the softmax, before span and gate.
 
-    Heads keep the places that they had before any was removed; the map of one that is gone is NaN.
+    H are the heads that the layer has: of a pruned model fewer than it had. None without any.
     """
     hidden: tuple[jax.Array, ...]
     """L + 1 states (B, T, D): 0 is the input of the first layer, -1 the last layer's output. They
-    are what the model computes with the heads that it has left and the spans that it keeps."""
+    are what the model computes with the heads that it has and the spans that it keeps."""
     valid: jax.Array
     """(B, T) bool; rows of padded queries mean nothing, padded keys have probability 0."""
+    contexts: tuple[jax.Array | None, ...] = ()
+    """Each layer's mixtures of values (B, T, H, K), before the gate; only where they are asked
+    for."""
+    ffn: tuple[jax.Array, ...] = ()
+    """What each layer's feed-forward network adds (B, T, D); only where it is asked for."""
 
 
 def traceable(model: nn.Module, params: Any) -> tuple[nn.Module, Any]:
@@ -42,36 +47,18 @@ def capture(
     inputs: jax.Array,
     valid: jax.Array,
     gate: jax.Array | None = None,
-    span: jax.Array | None = None,
+    span: jax.Array | int | None = None,
+    everything: bool = False,
 ) -> Trace:
-    """Run an unrolled `model` on `inputs` (B, T, F) and collect what it sows, without dropout.
+    """Run an unrolled `model` on `inputs` and collect what it sows, without dropout.
 
-    gate (L, H) and span (a number or (L, H)) as in the model's call. Under jit, maps that the
-    caller reduces layer by layer are freed layer by layer.
+    inputs and valid (B, T) as the model's `prepare` gives them; gate (L, H) and span (a number or
+    (L, H)) as in `HeadEdit`; `everything` also asks for contexts and feed-forward outputs. Under
+    jit, maps that the caller reduces layer by layer are freed layer by layer.
     """
-    prediction, sown = model.apply(
-        {"params": params}, inputs, valid, gate=gate, span=span, mutable=[TRACE]
-    )
     config = model.config
-    layers = [sown[TRACE]["encoder"][f"layer_{i}"] for i in range(config.layers)]
-    if config.kept:
-        maps = [
-            in_place(layer, left, config.heads, valid)
-            for layer, left in zip(layers, config.kept, strict=True)
-        ]
-    else:
-        maps = [layer["attention"]["probs"][0] for layer in layers]
-    return Trace(
-        prediction=prediction,
-        probs=tuple(maps),
-        hidden=(sown[TRACE]["hidden"][0], *(layer["hidden"][0] for layer in layers)),
-        valid=valid,
-    )
-
-
-def in_place(sown: Any, left: tuple[int, ...], heads: int, valid: jax.Array) -> jax.Array:
-    """Maps (B, H, T, S) of what a layer with the heads `left` has sown; NaN for all others."""
-    gone = jnp.full((*valid.shape, valid.shape[1]), jnp.nan)
-    maps = sown["attention"]["probs"][0] if left else None
-    each = [maps[:, left.index(head)] if head in left else gone for head in range(heads)]
-    return jnp.stack(each, axis=1)
+    edit = whole_edit(config.layers, config.heads, gate, span)
+    output, sown = model.apply({"params": params}, inputs, valid, edit, mutable=[TRACE])
+    found = collect(sown[TRACE], config)
+    more = (found.contexts, found.ffn) if everything else ()
+    return Trace(output, found.probs, found.hidden, valid, *more)

@@ -8,12 +8,11 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
 
+from sat_jax.config import Model
 from sat_jax.errors import InputError
 from sat_jax.mesh import place_batch, replicated
-from sat_jax.model.mockingjay import stack_frames
 from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.trace.capture import capture
-from sat_jax.trace.reduce import Featurize
 from sat_jax.trace.store import Sample
 
 
@@ -32,22 +31,21 @@ def trace_utterance(
     checkpoints: Sequence[Any],
     utterance: Any,
     samples: int,
-    featurize: Featurize,
     spectrogram: Callable[[jax.Array, jax.Array], jax.Array],
     mesh: DeviceMesh,
 ) -> list[Sample]:
     """The raw maps of the first `samples` samples of an utterance for each of several parameters.
 
-    `samples` are whole positions, so that there is no padding. `featurize` gives what the model
-    hears, `spectrogram` (1, T, F) what a reader sees.
+    `samples` are whole positions, so that there is no padding. `spectrogram` gives (1, T, F), what
+    a reader sees.
     """
-    stack = model.config.stack
     audio = utterance.audio[:samples]
 
     def run(params: Any, audio: jax.Array, lengths: jax.Array) -> tuple[Any, jax.Array]:
-        inputs, _, frames = featurize(audio, lengths)
-        trace = capture(model, params, *stack_frames(inputs, frames, stack))
-        return [probs[0] for probs in trace.probs], spectrogram(audio, lengths)[0]
+        trace = capture(model, params, *model.prepare(audio, lengths))
+        return [None if maps is None else maps[0] for maps in trace.probs], spectrogram(
+            audio, lengths
+        )[0]
 
     # One copy per device, as the rows of a batch are split over devices.
     copies = len(mesh.local_devices)
@@ -57,10 +55,20 @@ def trace_utterance(
     return [
         Sample(
             id=utterance.id,
-            maps=np.stack([np.asarray(layer) for layer in probs]),
+            maps=in_place(probs, model.config),
             spectrogram=np.asarray(seen),
             audio=audio,
             phones=utterance.phones,
         )
         for probs, seen in (step(params, *placed) for params in checkpoints)
     ]
+
+
+def in_place(probs: Sequence[jax.Array | None], config: Model) -> np.ndarray:
+    """Maps (L, H, T, T) of each layer's maps (N, T, T) of the heads that it has; NaN for others."""
+    length = next(maps for maps in probs if maps is not None).shape[-1]
+    placed = np.full((config.layers, config.heads, length, length), np.nan, np.float32)
+    for layer, (maps, heads) in enumerate(zip(probs, config.unpruned_heads, strict=True)):
+        if maps is not None:
+            placed[layer, list(heads)] = maps
+    return placed

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.trace.capture import capture
 
 
@@ -29,7 +30,8 @@ def gate_gradients(
 
     def of_utterance(inputs: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
         def error(gate: jax.Array) -> jax.Array:
-            predicted = model.apply({"params": params}, inputs[None], valid[None], gate=gate)
+            edit = HeadEdit(gate)
+            predicted = model.apply({"params": params}, inputs[None], valid[None], edit)
             return reconstruction_error(predicted, target[None], valid[None])[0]
 
         return jnp.abs(jax.grad(error)(jnp.ones(shape)))

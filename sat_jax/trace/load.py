@@ -9,19 +9,19 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.checkpoint import restore_params
 from sat_jax.mesh import replicated
-from sat_jax.model.mockingjay import init_params
+from sat_jax.model.build import init_params
 from sat_jax.trace.capture import traceable
 
 
 def load_model(
-    directory: Path, step: int | None, model: nn.Module, input_width: int, mesh: DeviceMesh
+    directory: Path, step: int | None, model: nn.Module, mesh: DeviceMesh
 ) -> tuple[int, nn.Module, Any]:
     """(step, model with unrolled layers, its parameters whole on every device of `mesh`).
 
     `directory` holds the checkpoints, `step` None is the latest. Raises `InputError` where there is
     no such checkpoint, or where it is of a model of another shape.
     """
-    shapes = jax.eval_shape(lambda key: init_params(key, model, input_width), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: init_params(key, model), jax.random.key(0))
     whole = replicated(mesh)
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes

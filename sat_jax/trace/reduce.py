@@ -13,26 +13,23 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.errors import InputError
 from sat_jax.mesh import by_device, place_batch, replicated
-from sat_jax.model.mockingjay import stack_frames
 from sat_jax.trace.capture import Trace, capture
 
-Featurize = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
 TraceFn = Callable[[Any, jax.Array, jax.Array], Any]
 Measure = Callable[..., Mapping[str, jax.Array]]
 Reduce = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 Part = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
-def make_trace_fn(model: nn.Module, featurize: Featurize, mesh: DeviceMesh) -> TraceFn:
+def make_trace_fn(model: nn.Module, mesh: DeviceMesh) -> TraceFn:
     """A jitted function of params, audio (B, N) and lengths (B,) in samples that gives a `Trace`.
 
     It is compiled apart from what is measured, so that several studies share it.
     """
-    local = by_device(featurize, mesh)
+    prepare = by_device(model.prepare, mesh)
 
     def trace_fn(params: Any, audio: jax.Array, lengths: jax.Array) -> Trace:
-        inputs, _, frames = local(audio, lengths)
-        return capture(model, params, *stack_frames(inputs, frames, model.config.stack))
+        return capture(model, params, *prepare(audio, lengths))
 
     return jax.jit(trace_fn)
 

@@ -80,9 +80,9 @@ def open_context(
     if tasks:
         probe_run = compile_probes(how, loaded)
         given = asked.ablate.memory_mib * 2**20 - PROGRAMS
-        one = 4 * len(speech.utterance) * loaded.config.model.width
+        one = 4 * len(speech.utterance) * loaded.spec.width
         chunk = chunk_within(given, one, len(speech.encoded), working_memory(probe_run, devices))
-        shape = chunk, len(speech.utterance), loaded.config.model.width
+        shape = chunk, len(speech.utterance), loaded.spec.width
     fixed = loaded, checkpoint, speech, tasks, ops, maps
     return SweepContext(
         *fixed, errors, *probe_run, counts, width, chunk, np.empty(shape, np.float32)
@@ -92,7 +92,7 @@ def open_context(
 def compile_probes(how: ProbeRun, loaded: LoadedRun) -> tuple[Any, Any]:
     """`train_and_score` and `score_frozen`, compiled for a group of settings."""
     devices = loaded.devices
-    shape = group_size(devices), len(how.utterance), loaded.config.model.width
+    shape = group_size(devices), len(how.utterance), loaded.spec.width
     rows = jax.ShapeDtypeStruct(shape, np.float32, sharding=NamedSharding(devices, mesh.BATCH))
     anew = jax.jit(by_device(functools.partial(train_and_score, how), devices))
     probes, _ = jax.eval_shape(anew, rows)
@@ -145,11 +145,11 @@ def errors_of(
 
 def nodes_within(loaded: LoadedRun, speech: Speech) -> int:
     """Nodes at once so that their states and one layer's maps fit the memory: a power of two."""
-    model = loaded.config.model
+    model = loaded.spec
     rows, positions = speech.encoded[0].valid.shape
     state = 4 * rows * positions * model.width
     node = 2 * (model.layers + 1) * state + 4 * rows * positions * (
-        2 * model.heads * positions + 2 * model.ffn
+        2 * model.heads * positions + 2 * loaded.config.model.ffn
     )
     fit = max(loaded.analysis.ablate.memory_mib * 2**20 // 2 // node, 1)
     return min(1 << int(fit).bit_length() - 1, 64)

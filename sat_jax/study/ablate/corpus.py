@@ -6,7 +6,6 @@ analysed. Speaker probes need every speaker on all sides; where the splits do no
 parts are cut by utterance within each speaker.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,13 +14,11 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.audio import dataset
-from sat_jax.config import Config
-from sat_jax.features import batches, frontend
+from sat_jax.features import batches
 from sat_jax.mesh import by_device, place_batch
-from sat_jax.model.mockingjay import stack_frames
 from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
-from sat_jax.shapes import SAMPLE_RATE, frame_count
-from sat_jax.study.loaded_run import LoadedRun, long_enough, longest_frames, spread
+from sat_jax.shapes import SAMPLE_RATE, Grid
+from sat_jax.study.loaded_run import LoadedRun, long_enough, spread
 
 TRAIN, VALID, TEST = range(3)
 PATTERN = np.array([TRAIN, TEST, VALID, TRAIN, TRAIN])
@@ -32,9 +29,9 @@ class EncodedBatch(NamedTuple):
     """One batch as the model hears it, on the devices."""
 
     inputs: jax.Array
-    """(B, T, stack * F)."""
+    """(B, T, ...) as the model's `prepare` gives them."""
     targets: jax.Array
-    """(B, T, stack * F2)."""
+    """(B, T, F2); of a model that predicts no spectra without meaning."""
     valid: jax.Array
     """(B, T) bool."""
     utterance: np.ndarray
@@ -61,7 +58,7 @@ class Speech(NamedTuple):
     """(U,) index into `speaker_names`."""
     speaker_names: tuple[str, ...]
     phone: np.ndarray
-    """(N, stack) phone of each frame of a position, -1 where there is none."""
+    """(N, R) phone of each frame of a position, -1 where there is none."""
     phone_names: tuple[str, ...]
     ids: tuple[str, ...]
     origin: str
@@ -84,7 +81,7 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         )
         return None
     frames = static_frames(loaded, splits)
-    count = np.concatenate([positions_of(loaded.config, split, frames) for split in splits])
+    count = np.concatenate([positions_of(loaded.spec.grid, split, frames) for split in splits])
     part = np.repeat(np.arange(3), [len(split) for split in splits])
     batched = [
         batch
@@ -92,7 +89,7 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         for batch in hear(loaded, split, frames, np.flatnonzero(part == number), count)
     ]
     encoded = pack_all(batched, count, loaded.devices)
-    phone = np.full((count.sum(), loaded.config.model.stack), -1, np.int32)
+    phone = np.full((count.sum(), loaded.spec.grid.frames), -1, np.int32)
     for each, batch in zip(encoded, batched, strict=True):
         phone[each.place] = batch.labels[np.asarray(batch.valid)]
     names = np.concatenate([np.array(split.speaker_names)[split.speakers] for split in splits])
@@ -108,7 +105,7 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         phone_names=tuple(splits[0].phone_names),
         ids=tuple(name for split in splits for name in split.ids),
         origin=origin,
-        seconds=frames * loaded.config.features.hop / SAMPLE_RATE,
+        seconds=frames * loaded.spec.grid.hop / SAMPLE_RATE,
     )
 
 
@@ -118,10 +115,10 @@ def choose(loaded: LoadedRun) -> tuple[list[Any], str]:
     most = ablate.train_utterances, ablate.valid_utterances, ablate.test_utterances
     if split.name == "test":
         opened = [dataset.open_split(split.directory, name) for name in ("train", "valid")]
-        splits = [long_enough(loaded.config, each) for each in (*opened, split)]
+        splits = [long_enough(loaded.spec.grid, each) for each in (*opened, split)]
         origin = f"the train, valid and test splits of {split.directory.name}"
     else:
-        split = long_enough(loaded.config, split)
+        split = long_enough(loaded.spec.grid, split)
         parts = PATTERN[np.arange(len(split)) % len(PATTERN)]
         splits = [dataset.take(split, np.flatnonzero(parts == part)) for part in range(3)]
         origin = f"three parts of the {split.name} split, utterance by utterance"
@@ -153,20 +150,15 @@ def speaker_parts(speakers: np.ndarray, part: np.ndarray) -> np.ndarray | None:
 
 def static_frames(loaded: LoadedRun, splits: list[Any]) -> int:
     """One length for all, in frames: the longest utterance's, at most what the study allows."""
-    features, stack = loaded.config.features, loaded.config.model.stack
-    longest = max(
-        int(frame_count(split.lengths.astype(np.int64), features.window, features.hop).max())
-        for split in splits
-    )
-    frames = min(longest, loaded.analysis.ablate.max_frames, longest_frames(loaded.config))
-    return max(frames // stack, 1) * stack
+    grid = loaded.spec.grid
+    longest = max(int(grid.frame_count(split.lengths.astype(np.int64)).max()) for split in splits)
+    frames = min(longest, loaded.analysis.ablate.max_frames, loaded.spec.frames)
+    return max(frames // grid.frames, 1) * grid.frames
 
 
-def positions_of(config: Config, split: Any, frames: int) -> np.ndarray:
+def positions_of(grid: Grid, split: Any, frames: int) -> np.ndarray:
     """Positions (U,) of the utterances of a split, when what is over `frames` is cut."""
-    features = config.features
-    whole = frame_count(split.lengths.astype(np.int64), features.window, features.hop)
-    return np.minimum(whole, frames) // config.model.stack
+    return np.minimum(grid.positions(split.lengths.astype(np.int64)), frames // grid.frames)
 
 
 class Batched(NamedTuple):
@@ -177,32 +169,32 @@ class Batched(NamedTuple):
     valid: jax.Array
     utterance: np.ndarray
     labels: np.ndarray
-    """(B, T, stack) phone of each frame, -1 where there is none."""
+    """(B, T, R) phone of each frame, -1 where there is none."""
 
 
 def hear(
     loaded: LoadedRun, split: Any, frames: int, number: np.ndarray, count: np.ndarray
 ) -> Iterator[Batched]:
     """Batches of a split whose utterances have these numbers (n,) among all, of `count` (U,)."""
-    config, devices = loaded.config, loaded.devices
-    stack, features = config.model.stack, config.features
-    featurize = by_device(functools.partial(frontend.featurize, features=features), devices)
+    devices, module, grid = loaded.devices, loaded.module, loaded.spec.grid
 
-    @jax.jit
-    def listen(audio: jax.Array, lengths: jax.Array) -> tuple[jax.Array, ...]:
-        inputs, targets, count = featurize(audio, lengths)
-        return *stack_frames(inputs, count, stack), stack_frames(targets, count, stack)[0]
+    def prepare(audio: jax.Array, lengths: jax.Array) -> tuple[jax.Array, ...]:
+        inputs, valid = module.prepare(audio, lengths)
+        targets = module.targets(audio, lengths) if loaded.spec.target_width else valid[..., None]
+        return inputs, valid, targets
+
+    featurize = jax.jit(by_device(prepare, devices))
 
     order = dealt(count[number], loaded.size // devices.size)
     split, number = dataset.take(split, order), number[order]
-    once = batches.eval_batches(split, (frames,), loaded.size, features, stack, say=lambda _: None)
+    once = batches.eval_batches(split, (frames,), loaded.size, grid, say=lambda _: None)
     for batch in once:
-        inputs, valid, targets = listen(*place_batch((batch.audio, batch.lengths), devices))
+        inputs, valid, targets = featurize(*place_batch((batch.audio, batch.lengths), devices))
         utterance = np.where(batch.index >= 0, number[batch.index], -1)
         labels = batch.labels
         if labels is None:
             labels = np.full((loaded.size, frames), -1, np.int32)
-        labels = labels[:, : frames // stack * stack].reshape(loaded.size, -1, stack)
+        labels = labels[:, :frames].reshape(loaded.size, -1, grid.frames)
         yield Batched(inputs, targets, valid, utterance, labels)
 
 

@@ -77,7 +77,7 @@ def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, n
     The representations lie in the buffer of the context, until the next settings are run.
     """
     loaded, speech = context.loaded, context.speech
-    asked, model = loaded.analysis.ablate, loaded.config.model
+    asked, model = loaded.analysis.ablate, loaded.spec
     depth = model.layers if asked.layer is None else asked.layer
     tested = np.flatnonzero(speech.part == TEST)
     errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
@@ -115,7 +115,7 @@ def swept(
     piece = batch_ops(
         context.ops,
         params,
-        loaded.config.model.heads,
+        loaded.spec.heads,
         encoded.inputs,
         encoded.valid,
         encoded.packing,

@@ -13,7 +13,6 @@ from sat_jax.figures import ablation_captions as captions
 from sat_jax.figures import ablation_maps, ablation_ranks, style
 from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
 from sat_jax.study.ablate.scores import (
@@ -119,7 +118,7 @@ def table_of(result: AblationResult, probes: str, kind: str) -> Ablation:
     """All curves with one kind of probes and of ablation; reconstruction has no probes."""
     context, names = result.context, list(result.orders)
     seven = [task_of(a, result.plan.rows, names, kind) for a in wanted(result.scores, probes)]
-    model = context.loaded.config.model
+    model = context.loaded.spec
     return Ablation(
         name=context.checkpoint.name,
         probes=PROBE_NAMES[probes],
@@ -212,7 +211,7 @@ def ranking_views(result: AblationResult) -> list[View]:
 def other_views(result: AblationResult) -> list[View]:
     """Leave one out, spans, and spans times heads pruned, where they were measured."""
     loaded, name = result.context.loaded, result.context.checkpoint.name
-    model, plan = loaded.config.model, result.plan.rows
+    model, plan = loaded.spec, result.plan.rows
     scores = wanted(result.scores, "anew")
     shape = model.layers, model.heads
     singles = [s for a in scores if (s := single_of(a, plan, shape)) is not None]
@@ -225,7 +224,7 @@ def other_views(result: AblationResult) -> list[View]:
         views.append(View("leave_one_out", figure, told, captions.LEAVE_ONE_OUT, alt))
     if spans:
         utterances = int((result.context.speech.part == 2).sum())
-        seconds = model.stack * loaded.config.features.hop / SAMPLE_RATE
+        seconds = loaded.spec.grid.seconds
         known = name, PROBE_NAMES["anew"], utterances, seconds
         figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"

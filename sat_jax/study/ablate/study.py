@@ -46,7 +46,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         loaded.say(obstacle)
         return []
     check(loaded)
-    asked, model = loaded.analysis.ablate, loaded.config.model
+    asked, model = loaded.analysis.ablate, loaded.spec
     checkpoint, shape = loaded.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
     began, held = time.perf_counter(), most_memory()
@@ -86,10 +86,10 @@ def study(loaded: LoadedRun) -> list[Section]:
 
 def obstacle_of(loaded: LoadedRun) -> str:
     """Why this study cannot be made of a run, and the cure; empty where it can."""
-    if loaded.config.model.refined:
+    if loaded.spec.edited:
         return (
-            f"ablate: {loaded.run} was cut by export.py and this study needs a whole model; give "
-            "the run that it was made from"
+            f"ablate: {loaded.run} was pruned by export.py, and this study needs a whole model; "
+            "give the run that it was made from"
         )
     if jax.process_count() > 1:
         return (
@@ -101,14 +101,14 @@ def obstacle_of(loaded: LoadedRun) -> str:
 
 def check(loaded: LoadedRun) -> None:
     """Raise `InputError` for settings that cannot work."""
-    asked, model = loaded.analysis.ablate, loaded.config.model
+    asked, model = loaded.analysis.ablate, loaded.spec
     if asked.layer is not None and not 1 <= asked.layer <= model.layers:
         raise InputError(
             f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
         )
     least = {"train_utterances": 1, "valid_utterances": 1, "test_utterances": 1, "probe_seeds": 1}
     least |= {"probe_steps": 1, "probe_batch": 1, "hidden": 1, "memory_mib": 1, "draws": 0}
-    least |= {"max_frames": model.stack}
+    least |= {"max_frames": loaded.spec.grid.frames}
     for name, value in least.items():
         if getattr(asked, name) < value:
             dashed = name.replace("_", "-")
@@ -147,7 +147,7 @@ def with_left_out(
 ) -> tuple[Plan, Arrays, Orders]:
     """The plan with one more ordering: what is missed least when it is left out goes first."""
     loaded = context.loaded
-    model, kind = loaded.config.model, loaded.analysis.ablate.kind
+    model, kind = loaded.spec, loaded.analysis.ablate.kind
     shape = model.layers, model.heads
     found = task_scores(arrays, context.tasks, 1, 0)[0]
     single = [i for i, row in enumerate(plan.rows) if row.study == "single"]

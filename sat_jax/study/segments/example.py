@@ -13,7 +13,6 @@ from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.figures.segment_records import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
-from sat_jax.study.head_mask import head_mask
 from sat_jax.study.loaded_run import LoadedRun, passed
 from sat_jax.study.segments.entries import model_entries, spectral_entries
 from sat_jax.study.segments.search import SPECTRAL, Chosen, Source, first_time, plain_source
@@ -30,7 +29,7 @@ def draw_example(loaded: LoadedRun, test: Any, spectral: Any, model: Any) -> Seg
     split = loaded.split if wanted else test
     place = pick_utterance(split, wanted)
     one = dataset.take(split, np.array([place]))
-    state, head = model_entries(model.tuned, head_mask(loaded.config.model))
+    state, head = model_entries(model.tuned, loaded.spec.head_mask)
     mfcc = spectral_entries(spectral.tuned)[0]
     plain = plain_source(loaded)
     attention = rows_of(loaded, plain, model.params, one, head.place)
@@ -70,14 +69,14 @@ def rows_of(loaded: LoadedRun, source: Source, params: Any, one: Any, chosen: Ch
 
 def raw_panel(loaded: LoadedRun, title: str, rows: np.ndarray, source: Source) -> Panel:
     """Attention itself."""
-    hop = loaded.config.features.hop
+    hop = source.grid.hop
     none = np.zeros(0)
     return Panel(
         title=title,
         matrix=rows,
         attention=True,
-        start=(first_time(loaded, source) - hop / 2) / SAMPLE_RATE,
-        step=source.stack * hop / SAMPLE_RATE,
+        start=(first_time(source) - hop / 2) / SAMPLE_RATE,
+        step=source.grid.seconds,
         predicted=none,
         overlap=none,
         overlap_times=none,
@@ -86,11 +85,12 @@ def raw_panel(loaded: LoadedRun, title: str, rows: np.ndarray, source: Source) -
 
 def panel(loaded: LoadedRun, title: str, rows: np.ndarray, candidates: Any, index: int) -> Panel:
     """The similarity of rows at the tuned alpha, and the boundaries at the tuned beta."""
-    hop, source = loaded.config.features.hop, candidates.segment.source
+    source = candidates.segment.source
+    hop = source.grid.hop
     alpha, beta = (float(candidates.tuned[field][index]) for field in (0, 1))
-    similarity, overlap, found, twice = segment(rows, alpha, beta, source.stack)
+    similarity, overlap, found, twice = segment(rows, alpha, beta, source.grid.frames)
     half = np.asarray(twice)[np.asarray(found)]
-    start = first_time(loaded, source)
+    start = first_time(source)
     return raw_panel(loaded, title, np.asarray(similarity), source)._replace(
         attention=False,
         predicted=(start + half * hop / 2) / SAMPLE_RATE,

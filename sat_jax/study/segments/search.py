@@ -6,7 +6,6 @@ then once more around the best; the best R-value on the tuning utterances wins.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,9 +23,8 @@ from sat_jax.analysis.segment_score import (
 )
 from sat_jax.features import frontend
 from sat_jax.mesh import by_device
-from sat_jax.shapes import frame_count, position_count, sample_count
-from sat_jax.study.head_mask import head_mask, unpruned_maps
-from sat_jax.study.loaded_run import LoadedRun, longest_frames, passed
+from sat_jax.shapes import Grid
+from sat_jax.study.loaded_run import LoadedRun, passed
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
 
@@ -53,10 +51,10 @@ class Source(NamedTuple):
     trace_fn: reduce.TraceFn
     rows: Callable[[Any], tuple[Sequence[jax.Array], jax.Array]]
     """What is seen to rows, a list of (B, C, T, F), and valid (B, T)."""
-    stack: int
-    """Frames per row."""
-    width: int = 1
-    """Frames that a row stands for, where rows overlap: its centre is so much later."""
+    grid: Grid
+    """Where rows lie in audio."""
+    frames: Callable[[int], int]
+    """How many frames its rows stand for in so many samples."""
 
 
 class Chosen(NamedTuple):
@@ -77,23 +75,23 @@ class Tuned(NamedTuple):
 
 def plain_source(loaded: LoadedRun) -> Source:
     """Attention rows of all heads that are left, layer by layer, then the hidden states 0 to L."""
-    left = head_mask(loaded.config.model)
-    rows = functools.partial(rows_of_trace, left=left)
-    return Source(loaded.trace_fn, rows, loaded.config.model.stack)
+    grid = loaded.spec.grid
+    return Source(loaded.trace_fn, rows_of_trace, grid, grid.whole_frames)
 
 
-def rows_of_trace(trace: Trace, left: np.ndarray) -> tuple[list[jax.Array], jax.Array]:
-    """Maps (B, C, T, T) of every layer's C heads in `left` (L, H), then states (B, 1, T, D).
+def rows_of_trace(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
+    """Maps (B, C, T, T) of every layer's C heads, 0 of them where all were pruned; then states.
 
-    And valid (B, T). A layer may have no head.
+    States are (B, 1, T, D); beside both valid (B, T).
     """
-    maps = unpruned_maps(trace.probs, left)
+    b, t = trace.valid.shape
+    maps = [jnp.zeros((b, 0, t, t)) if each is None else each for each in trace.probs]
     return [*maps, *(states[:, None] for states in trace.hidden)], trace.valid
 
 
 def model_source(loaded: LoadedRun) -> Source:
     """The candidates of `plain_source` as the analysis wants their rows."""
-    stack, layers = loaded.config.model.stack, loaded.config.model.layers
+    grid, layers = loaded.spec.grid, loaded.spec.layers
     plain = plain_source(loaded)
 
     def rows(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
@@ -102,14 +100,19 @@ def model_source(loaded: LoadedRun) -> Source:
             groups = [*(jnp.sqrt(maps) for maps in groups[:layers]), *groups[layers:]]
         return groups, valid
 
-    if not loaded.analysis.segment_shifts or stack == 1:
-        return Source(loaded.trace_fn, rows, stack)
-    return Source(shifted(loaded), lambda traces: interleaved([rows(t) for t in traces]), 1, stack)
+    if not loaded.analysis.segment_shifts or grid.frames == 1:
+        return Source(loaded.trace_fn, rows, grid, grid.whole_frames)
+    return Source(
+        shifted(loaded),
+        lambda traces: interleaved([rows(t) for t in traces]),
+        Grid(grid.hop, grid.window),
+        grid.whole_frames,
+    )
 
 
 def shifted(loaded: LoadedRun) -> reduce.TraceFn:
     """Traces of the same audio, each one frame later than the one before, as many as a position."""
-    hop, stack = loaded.config.features.hop, loaded.config.model.stack
+    hop, stack = loaded.spec.grid.hop, loaded.spec.grid.frames
 
     def trace_fn(params: Any, audio: jax.Array, lengths: jax.Array) -> list[Trace]:
         later = [
@@ -148,19 +151,22 @@ def only(source: Source, chosen: Sequence[Chosen]) -> Source:
 
 
 def spectral_source(loaded: LoadedRun) -> Source:
-    """The features of `SPECTRAL`, frame by frame, on the frames that the model has as well."""
-    features, stack = loaded.config.features, loaded.config.model.stack
+    """The features of `SPECTRAL`, frame by frame, on what the model's positions cover as well."""
+    features, covered = loaded.config.features, loaded.spec.grid.covered
+    grid = Grid(features.hop, features.window)
     kinds = [dataclasses.replace(features, deltas=0, **change) for change in SPECTRAL.values()]
 
     def hear(audio: jax.Array, lengths: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         heard = [frontend.featurize(audio, lengths, kind) for kind in kinds]
-        total = position_count(heard[0][0].shape[1], stack) * stack
-        frames = position_count(heard[0][2], stack) * stack
-        return [rows[:, None, :total] for rows, *_ in heard], jnp.arange(total) < frames[:, None]
+        total = grid.positions(covered(audio.shape[1]))
+        valid = grid.valid(covered(lengths), total)
+        return [rows[:, None, :total] for rows, *_ in heard], valid
 
     local = by_device(hear, loaded.devices)
     trace_fn = jax.jit(lambda _, audio, lengths: local(audio, lengths))
-    return Source(trace_fn, lambda seen: seen, 1)
+    return Source(
+        trace_fn, lambda seen: seen, grid, lambda samples: grid.positions(covered(samples))
+    )
 
 
 class Segmenter(NamedTuple):
@@ -199,7 +205,7 @@ def segmenter(source: Source, loaded: LoadedRun) -> Segmenter:
         def candidate(of: tuple[jax.Array, ...]) -> jax.Array:
             apart, alpha, beta = of
             return lax.map(
-                lambda row: segmentation.boundary_counts(*row, alpha, beta, source.stack),
+                lambda row: segmentation.boundary_counts(*row, alpha, beta, source.grid.frames),
                 (apart, valid, target),
             )
 
@@ -221,35 +227,28 @@ def segmenter(source: Source, loaded: LoadedRun) -> Segmenter:
 
 def references(loaded: LoadedRun, split: Any) -> list[np.ndarray]:
     """Reference boundaries of every utterance within the frames that are analysed, in samples."""
-    features, stack = loaded.config.features, loaded.config.model.stack
+    spec = loaded.spec
     known = []
     for i, samples in enumerate(split.lengths.tolist()):
-        frames = min(
-            frame_count(samples, features.window, features.hop), longest_frames(loaded.config)
-        )
-        frames = position_count(frames, stack) * stack
-        end = sample_count(frames, features.window, features.hop) if frames else 0
+        end = min(spec.grid.covered(samples), spec.grid.samples(spec.longest))
         boundaries = reference_boundaries(split[i].phones, samples, split.ids[i])
         known.append(boundaries[boundaries < end])
     return known
 
 
-def first_time(loaded: LoadedRun, source: Source) -> float:
+def first_time(source: Source) -> float:
     """Samples from the start of an utterance to the centre of the first frame of a source."""
-    features = loaded.config.features
-    return features.window / 2 + (source.width - 1) / 2 * features.hop
+    return source.grid.frame_window / 2
 
 
 def target_rows(
-    loaded: LoadedRun, source: Source, known: Sequence[np.ndarray]
+    source: Source, known: Sequence[np.ndarray]
 ) -> Callable[[Any], tuple[np.ndarray, ...]]:
     """For every row of a batch, the reference that a boundary at each half frame would hit."""
-    features, stack = loaded.config.features, loaded.config.model.stack
 
     def rows(batch: Any) -> tuple[np.ndarray, ...]:
-        frames = frame_count(batch.audio.shape[1], features.window, features.hop)
-        frames = position_count(frames, stack) * stack
-        times = half_frame_times(frames, first_time(loaded, source), features.hop)
+        frames = source.frames(batch.audio.shape[1])
+        times = half_frame_times(frames, first_time(source), source.grid.hop)
         none = np.zeros(0, np.int32)
         return (np.stack([targets(known[i] if i >= 0 else none, times) for i in batch.index]),)
 
@@ -261,7 +260,7 @@ def tune(
 ) -> Tuned:
     """Alpha and beta of the best R-value of every candidate on a split, by two searches."""
     total = sum(len(boundaries) for boundaries in known)
-    rows = target_rows(loaded, segment.source, known)
+    rows = target_rows(segment.source, known)
     parts = passed(loaded, f"{title}: distances", segment.distances, params, split)
     scale = reduce.collect(parts)[1]["distance"].mean(0)
     alpha = np.maximum(scale, np.finfo(np.float32).tiny)[:, None] * ALPHAS
@@ -301,6 +300,6 @@ def count_boundaries(
         params,
         split,
         (tuned.alpha[:, None].astype(np.float32), beta.astype(np.float32)),
-        target_rows(loaded, segment.source, known),
+        target_rows(segment.source, known),
     )
     return reduce.collect(parts)[1]["counts"][:, :, 0]

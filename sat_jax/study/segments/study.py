@@ -27,7 +27,6 @@ from sat_jax.figures import segments as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.figures.segment_records import Score, SegmentTable
-from sat_jax.study.head_mask import head_mask
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_run import Checkpoint, LoadedRun, long_enough
 from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
@@ -107,7 +106,7 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         origin = "every other utterance of what is analysed"
     else:
         origin = f"the {tuning.name} split of {tuning.directory.name}"
-    tuning, test = (long_enough(loaded.config, each) for each in (tuning, test))
+    tuning, test = (long_enough(loaded.spec.grid, each) for each in (tuning, test))
     if not len(tuning) or not len(test):
         loaded.say("segments: too few utterances to tune on some and test on others; give more")
         return None
@@ -150,7 +149,7 @@ def table_of(
     speech: Speech,
 ) -> SegmentTable:
     """Everything that the figures say about one checkpoint."""
-    left = head_mask(loaded.config.model)
+    left = loaded.spec.head_mask
     n = int(left.sum())
     known = known_counts(speech)
     found = model.found.sum(0)
@@ -217,7 +216,7 @@ def difference(
 ) -> tuple[float, float, float]:
     """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
     known = known_counts(speech)
-    left = head_mask(loaded.config.model)
+    left = loaded.spec.head_mask
     head, mfcc = model_entries(model.tuned, left)[-1], spectral_entries(spectral.tuned)[0]
     pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
     head_r, base = score(*pair.sum(0).T, known.sum())["r"]

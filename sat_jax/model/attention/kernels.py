@@ -1,20 +1,45 @@
-"""Queries, keys and values in, attention within a span out, in time and memory linear in length.
+"""Queries, keys and values in, mixtures out without maps in memory: fused, and within a span.
 
-Queries are cut into blocks. A block meets its own keys and as many of its neighbours' as the span
-reaches into them, so that no array has a query for every key.
+Within a span, time and memory are linear in length: queries are cut into blocks. A block meets its
+own keys and as many of its neighbours' as the span reaches into them, so that no array has a query
+for every key.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.model.attention.softmax import MASKED
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import mixture, scores
 
-# Finite, as in `attention.heads`: a row without any valid key stays finite.
-MASKED = -1e30
 BLOCK = 16
 """Fewest queries in a block: shorter matrices would not keep a core busy."""
+
+
+def fused_context(
+    query: jax.Array, key: jax.Array, value: jax.Array, valid: jax.Array
+) -> jax.Array:
+    """Dot-product attention (B, H, T, K) without maps in memory: cuDNN where it can, else XLA.
+
+    `valid` (B, S) has to be a prefix of each row. An utterance without any valid key attends to its
+    first one, as cuDNN gives NaN for none.
+    """
+    lengths = jnp.maximum(valid.sum(-1, dtype=jnp.int32), 1)
+    cudnn = (
+        jax.default_backend() == "gpu"
+        and query.dtype == jnp.bfloat16
+        and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= 128
+    )
+    context = jax.nn.dot_product_attention(
+        query.transpose(0, 2, 1, 3),
+        key.transpose(0, 2, 1, 3),
+        value.transpose(0, 2, 1, 3),
+        key_value_seq_lengths=lengths,
+        implementation="cudnn" if cudnn else "xla",
+    )
+    return context.transpose(0, 2, 1, 3)
 
 
 def block_shape(length: int, span: int) -> tuple[int, int]:
