@@ -123,7 +123,9 @@ def main() -> None:
     )
 
     # --- Write: a run directory as train.py makes them ------------------------------------------
-    losses = exporting.masked_losses(small, (start, kept), prepared, devices)
+    losses: list[dict[str, float]] = [{}, {}]
+    if spec.trained_for:
+        losses = exporting.masked_losses(small, (start, kept), prepared, devices)
     records = {
         0: losses[0],
         found: losses[1]

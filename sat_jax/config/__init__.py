@@ -16,6 +16,7 @@ from sat_jax.config.train import (
     Loop,
     MaskedReconstruction,
     Mesh,
+    NoObjective,
     Objective,
     Optim,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "MaskedReconstruction",
     "Mesh",
     "Model",
+    "NoObjective",
     "Objective",
     "Optim",
     "QueryKey",

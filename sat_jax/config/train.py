@@ -42,6 +42,14 @@ class MaskedReconstruction(Objective):
 
 
 @dataclass(frozen=True)
+class NoObjective(Objective):
+    """Nothing that this program trains: the model comes from elsewhere."""
+
+    kind: str = "none"
+    """One of the keys of OBJECTIVES."""
+
+
+@dataclass(frozen=True)
 class Optim:
     """AdamW with linear warm-up and linear decay."""
 
@@ -149,4 +157,7 @@ class Config:
         return self.run_dir if self.run_dir is not None else Path("runs") / self.name
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"masked_reconstruction": MaskedReconstruction}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "masked_reconstruction": MaskedReconstruction,
+    "none": NoObjective,
+}

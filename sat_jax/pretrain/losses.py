@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sat_jax.config import Config, MaskedReconstruction, Objective
+from sat_jax.errors import InputError
 from sat_jax.model.mockingjay import unstack_frames
 from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
 
@@ -96,7 +97,12 @@ def masked_reconstruction(
 
 
 def loss_of(objective: Objective) -> Loss:
-    """The loss that the fields of a config are for."""
+    """The loss that the fields of a config are for; raises `InputError` where it has none."""
+    if type(objective) not in LOSSES:
+        raise InputError(
+            "objective is none, so there is nothing to train for: give --objective "
+            "masked_reconstruction, or another that the model can learn"
+        )
     return LOSSES[type(objective)]
 
 

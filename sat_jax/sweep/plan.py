@@ -144,14 +144,16 @@ def preset_orders(
     seed: int,
     shape: tuple[int, int],
 ) -> Orders:
-    """The orderings of a preset; `gradient` is the importance (L, H), needed for full."""
+    """The orderings of a preset; `gradient` is the importance (L, H), None where the
+    model predicts nothing that it could follow from."""
     heads = shape[0] * shape[1]
     orders = dict(metrics)
     if preset != "coarse":
         orders |= reversed_orders(metrics)
     if preset == "full":
-        assert gradient is not None
-        more = {"layer": np.arange(heads), "gradient": order_by(gradient, False)}
+        more = {"layer": np.arange(heads)}
+        if gradient is not None:
+            more["gradient"] = order_by(gradient, False)
         orders |= more | reversed_orders(more)
     if user is not None:
         orders["user"] = user

@@ -1,5 +1,6 @@
 """What a model loses with its heads: every ordering at every depth, spans, replaced attention."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -17,7 +18,7 @@ from sat_jax.study.ablate.context import (
     open_context,
 )
 from sat_jax.study.ablate.corpus import open_speech
-from sat_jax.study.ablate.measure import measure
+from sat_jax.study.ablate.measure import RECONSTRUCTION, measure
 from sat_jax.study.ablate.page import AblationResult, write
 from sat_jax.study.ablate.scores import task_scores
 from sat_jax.study.ablate.tasks import probe_tasks
@@ -46,6 +47,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         loaded.say(obstacle)
         return []
     check(loaded)
+    loaded = with_possible_tasks(loaded)
     asked, model = loaded.analysis.ablate, loaded.spec
     checkpoint, shape = loaded.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
@@ -61,7 +63,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     opened = most_memory()
     kept = kept_heads(loaded, checkpoint.end)
     gradient = None
-    if asked.preset == "full":
+    if asked.preset == "full" and loaded.spec.target_width:
         gradient = gradient_importance(loaded, checkpoint, speech)
     orders = plans.preset_orders(
         asked.preset,
@@ -82,6 +84,17 @@ def study(loaded: LoadedRun) -> list[Section]:
     control = untrained(context)
     tell_cost(context, time.perf_counter() - began, held, opened)
     return write(result_of(context, plan, arrays, orders, kept), control)
+
+
+def with_possible_tasks(loaded: LoadedRun) -> LoadedRun:
+    """The same without reconstruction where the model predicts no spectra, and a word about it."""
+    asked = loaded.analysis.ablate
+    if loaded.spec.target_width or RECONSTRUCTION not in asked.tasks:
+        return loaded
+    loaded.say("ablate: reconstruction is left out, as the model predicts no spectra")
+    tasks = tuple(task for task in asked.tasks if task != RECONSTRUCTION)
+    ablate = dataclasses.replace(asked, tasks=tasks)
+    return loaded._replace(analysis=dataclasses.replace(loaded.analysis, ablate=ablate))
 
 
 def obstacle_of(loaded: LoadedRun) -> str:
