@@ -7,7 +7,9 @@ opens on a laptop.
 
 import contextlib
 import errno
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from sat_jax.errors import WRITE_ERRORS, InputError, unwritable
 
 NOTHING, FAILED = -1, -2
 
+# Errors of Orbax's threads are raised again where they are waited for; there they end in one line.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
 
 def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
     """The checkpoints of a run: step 0 is kept for ever, and the latest `keep`."""
@@ -35,8 +40,15 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
         cleanup_tmp_directories=True,
         create=True,
     )
+    sys.unraisablehook = _after_failure
     with _readable_errors(directory):
         return _manager(directory, options)
+
+
+def _after_failure(ignored: Any) -> None:
+    """Say nothing of writes that tensorstore finishes when the first failure has been reported."""
+    if str(ignored.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(ignored)
 
 
 def _seal(directory: Path) -> None:

@@ -31,7 +31,9 @@ LEASH = "SAT_JAX_WATCHED"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 # Where jax's runtime begins to speak of a lost process, and how errors of collectives name one.
-_RUNTIME = re.compile(r"[EF]\d{4} [\d:.]+ +\d+ (coordination_service|client\.h)")
+_RUNTIME = re.compile(
+    r"[EFW]\d{4} [\d:.]+ +\d+ (coordination_service|client\.h|preemption_sync_manager)"
+)
 _LOST = re.compile(r"detected fatal errors|tasks are unhealthy")
 _TASKS = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:.*\b\d+\n)+)")
 _COLLECTIVE = re.compile(
