@@ -134,7 +134,7 @@ def train(config: Config, screen: Any) -> None:
             manager, start, abstract.params, abstract._replace(params=None)
         )
         state = rest._replace(params=params)
-        fresh = " with a fresh optimiser and learning rate" if start == loop.first else ""
+        fresh = " with a fresh optimiser and learning rate" if start == loop.first > 0 else ""
         say(f"going on from step {start} of {loop.steps}{fresh}")
         if before and (change := watch.longer(config.optim, loop, before.loop.steps, start)):
             say(change)

@@ -29,6 +29,15 @@ NOTHING, FAILED = -1, -2
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
+def _after_failure(ignored: Any) -> None:
+    """Say nothing of writes that tensorstore finishes when the first failure has been reported."""
+    if str(ignored.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(ignored)
+
+
+sys.unraisablehook = _after_failure
+
+
 def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
     """The checkpoints of a run: step 0 is kept for ever, and the latest `keep`."""
     policies = checkpoint_managers.preservation_policy
@@ -40,15 +49,8 @@ def open_checkpoints(directory: Path, keep: int) -> ocp.CheckpointManager:
         cleanup_tmp_directories=True,
         create=True,
     )
-    sys.unraisablehook = _after_failure
     with _readable_errors(directory):
         return _manager(directory, options)
-
-
-def _after_failure(ignored: Any) -> None:
-    """Say nothing of writes that tensorstore finishes when the first failure has been reported."""
-    if str(ignored.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(ignored)
 
 
 def _seal(directory: Path) -> None:
