@@ -4,8 +4,9 @@ python train.py toy
 python train.py mockingjay_base --corpus.kind librispeech --corpus.path LibriSpeech
 python train.py runs/toy_pruned --loop.steps 3000
 
-The same command again goes on from the last checkpoint, to the same numbers. A run directory in the
-place of an experiment is a run that goes on; one that export.py made starts with a fresh optimiser.
+The same command again goes on from the newest checkpoint that is whole, to the same numbers; with
+more --loop.steps it makes a run longer. A run directory in the place of an experiment is a run that
+goes on; one that export.py made starts with a fresh optimiser.
 """
 
 import collections
@@ -13,11 +14,14 @@ import functools
 import os
 import signal
 import time
+from typing import Any
 
 from configs import experiments
-from sat_jax.command_line import experiment_or_run, guarded, stop
+from sat_jax import peers
+from sat_jax.command_line import experiment_or_run, guarded
 from sat_jax.config import Config
 from sat_jax.config.check import check
+from sat_jax.errors import Interrupted
 from sat_jax.launch import relaunch
 
 
@@ -29,22 +33,31 @@ def parse_config() -> Config:
 
 
 def main() -> None:
-    """Train, from the first part to the last."""
+    """Settle what has to be settled before jax is imported, and train."""
     config = parse_config()
+    peers.watch(config.distributed, config.directory / "ckpt")
     if config.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
+    from sat_jax.pretrain import terminal
+
+    with terminal.open_terminal() as screen:
+        train(config, screen)
+
+
+def train(config: Config, screen: Any) -> None:
+    """Train, from the first part to the last, and say on `screen` what happens."""
     import jax
     import numpy as np
     from jax.experimental import multihost_utils
 
-    from sat_jax import checkpoint, mesh
+    from sat_jax import checkpoint, checkpoint_files, mesh, run_directory
     from sat_jax.audio import dataset
     from sat_jax.config import json as config_json
     from sat_jax.features import batches
     from sat_jax.model.build import build_model
-    from sat_jax.pretrain import log, optim, step, watch
+    from sat_jax.pretrain import log, optim, step, terminal, watch
     from sat_jax.shapes import SAMPLE_RATE
 
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
@@ -53,17 +66,24 @@ def main() -> None:
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
     run_dir, loop = config.directory, config.loop
-    bar = None
 
     def say(message: str) -> None:
         if leader:
-            log.say(bar, message)
+            terminal.say(screen, message)
 
-    # --- Run directory: a new one, or that of the same experiment -------------------------------
-    stored = run_dir / "config.json"
-    config_json.require_same(stored, config)
+    # --- Run directory: a new one, or that of the same experiment; nobody else trains in it -----
+    stored, saved = run_dir / "config.json", run_dir / "ckpt"
+    before = config_json.require_same(stored, config)
+    unwritable = run_directory.take(run_dir, say) if leader else None
+    found = checkpoint.look(saved, loop.first)
+    start = found.whole
+    if start is not None and start >= loop.steps:
+        say(f"{run_dir} has all of its {loop.steps} steps: nothing to do")
+        return
     if leader:
-        log.make_directory(run_dir)
+        if unwritable:
+            raise unwritable
+        checkpoint_files.set_aside(saved, found.broken, say)
         config_json.write_config(stored, config)
 
     # --- Data: prepared once; after that one integer says where a run is in it ------------------
@@ -97,27 +117,27 @@ def main() -> None:
     tx = optim.optimizer(config.optim, loop.steps - loop.first)
     abstract, make_state = step.sharded_state(step.init_state(config, model, tx), devices)
 
-    # --- Restore: the latest checkpoint, or step 0, which is kept for the untrained model -------
-    manager = checkpoint.open_checkpoints(run_dir / "ckpt", loop.keep)
-    start = manager.latest_step()
+    # --- Restore: the newest whole checkpoint, or step 0, kept for the untrained model ----------
+    manager = checkpoint.open_checkpoints(saved, loop.keep)
     if start is None:
+        if before:
+            say(f"{saved} holds no whole checkpoint: training starts anew from step 0")
         state, start = make_state(), 0
         checkpoint.save(manager, 0, state.params, state._replace(params=None))
-    elif start >= loop.steps:
-        say(f"{run_dir} has all of its {loop.steps} steps: nothing to do")
-        return
     else:
         params, rest = checkpoint.restore(
             manager, start, abstract.params, abstract._replace(params=None)
         )
         state = rest._replace(params=params)
-        fresh = " with a fresh optimiser and learning rate" if start == loop.first else ""
+        fresh = " with a fresh optimiser and learning rate" if start == loop.first > 0 else ""
         say(f"going on from step {start} of {loop.steps}{fresh}")
+        if before and (change := watch.longer(config.optim, loop, before.loop.steps, start)):
+            say(change)
     sinks = None
     if leader:
-        sinks = log.open_sinks(run_dir, start)
+        sinks = log.open_sinks(run_dir, start, say)
         data = {"directory": str(prepared), "fingerprint": train_split.fingerprint}
-        log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat])
+        log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat], say)
 
     # --- Step: compiled for every bucket before the first one -----------------------------------
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
@@ -170,7 +190,7 @@ def main() -> None:
     pending, window = collections.deque(), log.Window(time.perf_counter(), start)
     waited_in_all, began = 0.0, time.perf_counter()
     if leader:
-        bar = log.open_bar(loop.steps, start)
+        terminal.open_bar(screen, loop.steps, start)
     for done in range(start + 1, loop.steps + 1):
         asked = time.perf_counter()
         batch = next(stream)
@@ -190,14 +210,15 @@ def main() -> None:
         if done % loop.log_every == 0 or last:
             metrics = watch.settle(pending, 0, train_split.ids)
             numbers = window.numbers(done, metrics, float(rate(done - 1 - loop.first)))
-            before, window = window.first, log.Window(time.perf_counter(), done)
+            shown, window = window.first, log.Window(time.perf_counter(), done)
+            checkpoint.report(manager)
             if not alarm:
                 alarm = watch.no_better_than_mean(done, warmup, numbers)
                 if alarm:
                     say(alarm)
             if leader:
                 log.write_metrics(sinks, done, numbers)
-                log.show(bar, before, done, numbers)
+                terminal.show(screen, shown, done, numbers)
         if done % loop.valid_every == 0 or last:
             found = evaluate(state.params)
             say(f"step {done}: valid loss {found['valid_loss']:.4f}")
@@ -205,16 +226,18 @@ def main() -> None:
                 log.write_metrics(sinks, done, found)
         if done % loop.checkpoint_every == 0 or last or leaving:
             watch.settle(pending, 0, train_split.ids)
+            if leader:
+                log.settle_on_disk(sinks)
             checkpoint.save(manager, done, state.params, state._replace(params=None))
         if leaving and not last:
             checkpoint.finish(manager)
-            stop(f"SIGTERM: saved step {done} in {run_dir}; the same command goes on", 143)
+            raise Interrupted(f"SIGTERM: saved step {done} in {run_dir}; the same command goes on")
 
     # --- Save -----------------------------------------------------------------------------------
     stream.close()
     checkpoint.finish(manager)
     if leader:
-        log.close(sinks, bar)
+        log.close_sinks(sinks)
     share = waited_in_all / max(time.perf_counter() - began, 1e-9)
     say(f"done: {loop.steps} steps; waited for data {share:.1%} of the time")
     say(f"next: python analyze.py {run_dir}")

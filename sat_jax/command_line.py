@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import NoReturn, TypeVar
 from sat_jax.config import Config
 from sat_jax.config.json import read_run
 from sat_jax.config.kinds import choose_kinds
-from sat_jax.errors import InputError
+from sat_jax.errors import FULL, InputError, unwritable
+from sat_jax.peers import wait_for_verdict
 
 T = TypeVar("T")
 
@@ -78,11 +80,18 @@ def one_line(boxed: str) -> str:
 def stop(message: str, status: int = 2) -> NoReturn:
     """Print one line on stderr and leave at once.
 
-    Waits for no thread and no other process: after a failure in a multi-process run, a normal exit
-    would sit in a barrier that the others never reach.
+    Waits for no thread, no other process and no terminal that is paused: after a failure in a
+    multi-process run, a normal exit would sit in a barrier that the others never reach.
     """
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
+
+    def say() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+
+    speaker = threading.Thread(target=say, daemon=True)
+    speaker.start()
+    speaker.join(5)
     os._exit(status)
 
 
@@ -94,9 +103,16 @@ def guarded(main: Callable[[], None]) -> None:
     try:
         main()
     except InputError as error:
-        stop(str(error))
+        stop(str(error), error.status)
     except KeyboardInterrupt:
         stop("interrupted; the same command starts again where the last finished part ended", 130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            stop(str(unwritable(error.filename or "a file that was being written", error)))
+        wait_for_verdict(error)
         traceback.print_exc()
-        stop(f"{type(error).__name__}; what was finished is intact, the same command goes on", 1)
+        stop(
+            f"{type(error).__name__}: not foreseen, so it may be a fault of this program; what was "
+            "finished before is kept",
+            1,
+        )

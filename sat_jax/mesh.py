@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from sat_jax.config import Distributed, Mesh
 from sat_jax.errors import InputError
+from sat_jax.peers import SILENCE
 
 BATCH = P(("data", "fsdp"))
 
@@ -33,9 +34,9 @@ RULES: tuple[tuple[str, P], ...] = (
 def join_cluster(cluster: Distributed) -> None:
     """Start JAX's distributed runtime if the config asks for it; call before any device is used.
 
-    A process that stays silent for 20 s is given up, and the others end with an error.
+    A process that stays silent for so long is given up, and the others end; see `peers`.
     """
-    timeouts = {"initialization_timeout": 120, "heartbeat_timeout_seconds": 20}
+    timeouts = {"initialization_timeout": 120, "heartbeat_timeout_seconds": SILENCE}
     try:
         if cluster.auto:
             jax.distributed.initialize(**timeouts)

@@ -16,6 +16,9 @@ GROUND = {
     "launch",
     "mesh",
     "checkpoint",
+    "checkpoint_files",
+    "peers",
+    "run_directory",
 }
 # What each room may import besides itself; the ground floor imports only its own.
 ARROWS = {

@@ -6,20 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sat_jax.errors import InputError
-
-WRITE_ERRORS = {
-    errno.ENOSPC: ("the disk is full", "free some space"),
-    errno.EDQUOT: ("the quota is used up", "free some space"),
-    errno.EFBIG: ("a file may not grow any more", "raise the limit on file sizes"),
-    errno.EACCES: ("permission denied", "make it writable"),
-    errno.EPERM: ("permission denied", "make it writable"),
-    errno.EROFS: ("the file system is read-only", "make it writable"),
-    errno.ENOTDIR: ("a part of this path is a file", "name a directory"),
-    errno.EEXIST: ("this path is a file", "name a directory"),
-    errno.ENOENT: ("it cannot be made", "name a directory"),
-}
-"""Errors of the operating system that are about where we write: what happened, and the cure."""
+from sat_jax.errors import WRITE_ERRORS, InputError
 
 
 def unwritable(data_dir: Path, error: OSError) -> InputError:

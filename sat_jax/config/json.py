@@ -12,6 +12,7 @@ from sat_jax.config import Config
 from sat_jax.config.kinds import KINDS, kind_named
 from sat_jax.config.older import updated
 from sat_jax.errors import InputError
+from sat_jax.run_directory import write_whole
 
 C = TypeVar("C")
 
@@ -101,9 +102,7 @@ def _decode_field(hint: Any, value: Any, where: str) -> Any:
 
 def write_config(path: Path, config: Config) -> None:
     """Write `config.json`, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(encode(config), indent=2) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(encode(config), indent=2) + "\n")
 
 
 def read_config(path: Path) -> Config:
@@ -114,7 +113,7 @@ def read_config(path: Path) -> Config:
         raise InputError(
             f"{path}: not found; give a run directory that train.py made, such as runs/toy"
         ) from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); restore it or start a new run") from None
     try:
         return decode(Config, updated(values))
@@ -127,8 +126,11 @@ def read_run(directory: Path) -> Config:
     return dataclasses.replace(read_config(directory / "config.json"), run_dir=directory)
 
 
-def require_same(stored: Path, config: Config) -> None:
-    """Raise `InputError` unless `config` is new, or goes on with the run whose `stored` it is."""
+def require_same(stored: Path, config: Config) -> Config | None:
+    """The config of the run that lies there, whose path is `stored`; None where there is no run.
+
+    Raises `InputError` unless `config` is new, goes on with that run, or makes it longer.
+    """
     first, steps = config.loop.first, config.loop.steps
     if not stored.exists():
         if first:
@@ -136,8 +138,12 @@ def require_same(stored: Path, config: Config) -> None:
                 f"loop.first is {first}, but {stored.parent} was not made by export.py: leave it "
                 "away, or train in the directory that was"
             )
-        return
-    changed = differences(read_config(stored), config)
+        return None
+    old = read_config(stored)
+    longer = dataclasses.replace(
+        old, loop=dataclasses.replace(old.loop, steps=max(steps, old.loop.steps))
+    )
+    changed = differences(old if old.loop.first == old.loop.steps else longer, config)
     if changed:
         raise InputError(
             f"{stored.parent} holds another experiment ({'; '.join(changed[:3])}): give another "
@@ -148,6 +154,7 @@ def require_same(stored: Path, config: Config) -> None:
             f"loop.steps is {steps}, the step at which {stored.parent} was exported: give a later "
             "one to train it on"
         )
+    return old
 
 
 def differences(old: Config, new: Config) -> list[str]:

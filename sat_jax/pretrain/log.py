@@ -1,80 +1,170 @@
-"""Numbers of a run in, `metrics.jsonl`, event files, manifest and progress bar out."""
+"""Numbers of a run in, `metrics.jsonl`, event files and manifest out.
+
+`metrics.jsonl` and the manifest belong to the run: where they cannot be written, training ends in
+one line. Event files are a copy of it, and training never waits for them.
+"""
 
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import jax
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
-from sat_jax.errors import InputError
+from sat_jax.errors import writing
+from sat_jax.pretrain.side_output import PATIENCE, SideOutput, close, open_side_output, put
+from sat_jax.run_directory import write_whole
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy")
+
+_RECORD = re.compile(rb'(?=\{"step": )')
 
 
 class Sinks(NamedTuple):
     """Where numbers go; only process 0 has any."""
 
+    path: Path
     jsonl: TextIO
-    events: SummaryWriter
+    events: SideOutput
+    writer: list[EventsWriter]
+    """The event file, once the thread behind `events` has opened it."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; a last line that a crash cut short is left out."""
+    """The records of a `metrics.jsonl`, as far as they can be read."""
+    return parse_metrics(path)[0]
+
+
+def parse_metrics(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The records of a `metrics.jsonl`, and the numbers of lines that cannot be read in full.
+
+    A crash may leave half a line, zeros in the place of lines, or two records in one line: what is
+    whole in them is read. Of equal steps with the same values' names the last one counts. A last
+    line that is cut short is no damage: the run writes it again.
+    """
     if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+        return [], []
+    records: dict[tuple[Any, ...], dict[str, Any]] = {}
+    damaged = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        parts = [part for part in _RECORD.split(line.strip(b"\0 \r\t")) if part]
+        found = [record for part in parts if (record := _record(part))]
+        if line and (len(found) != 1 or b"\0" in line):
+            damaged.append(number)
+        for record in found:
+            key = (record["step"], *sorted(record))
+            records.pop(key, None)
+            records[key] = record
+    if damaged and damaged[-1] == len(lines) and b"\0" not in lines[-1]:
+        damaged.pop()
+    return sorted(records.values(), key=lambda record: record["step"]), damaged
 
 
-def open_sinks(directory: Path, step: int) -> Sinks:
-    """Open the logs of a run that goes on from `step`: what it wrote beyond that is taken back."""
+def _record(text: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+
+
+def open_sinks(directory: Path, step: int, say: Callable[[str], None] = print) -> Sinks:
+    """Open the logs of a run that goes on from `step`: what it wrote beyond that is taken back.
+
+    Step 0 is evaluated again, so that nothing of it is kept. Lines of `metrics.jsonl` that cannot
+    be read are said and left out.
+    """
     path = directory / "metrics.jsonl"
-    kept = [record for record in read_metrics(path) if record["step"] <= step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    temporary.replace(path)
-    events = SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
-    return Sinks(path.open("a"), events)
+    records, damaged = parse_metrics(path)
+    if damaged:
+        named = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        say(f"{path}: damaged in line {named}: what can be read of the file is kept")
+    kept = [record for record in records if record["step"] <= step] if step else []
+    if step and not kept:
+        say(f"{path}: the records of the {step} steps that are done are missing")
+    write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
+    with writing(path):
+        jsonl = path.open("a")
+    folder = directory / "tensorboard"
+    writer: list[EventsWriter] = []
+
+    def failed(error: OSError) -> None:
+        say(
+            f"{folder}: {error.strerror or error}: no more event files in this session; "
+            f"{path.name} has the same numbers"
+        )
+
+    def begin() -> None:
+        folder.mkdir(exist_ok=True)
+        writer.append(EventsWriter(str(folder / "events")))
+        # TensorBoard forgets what an earlier session wrote from this step on.
+        start = SessionLog(status=SessionLog.START)
+        writer[0].write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+
+    events = open_side_output(failed)
+    put(events, begin)
+    return Sinks(path, jsonl, events, writer)
 
 
 def write_metrics(sinks: Sinks, step: int, values: dict[str, float]) -> None:
-    """Append one record, at once on disk, and the same scalars to the event file."""
-    sinks.jsonl.write(json.dumps({"step": step, **values}) + "\n")
-    sinks.jsonl.flush()
-    for name, value in values.items():
-        sinks.events.add_scalar(name, value, step)
+    """Append one record, at once out of this process, and the same scalars to the event file."""
+    with writing(sinks.path):
+        sinks.jsonl.write(json.dumps({"step": step, **values}) + "\n")
+        sinks.jsonl.flush()
+    now = time.time()
+
+    def write() -> None:
+        for name, value in values.items():
+            summary = scalar(name, value)
+            sinks.writer[0].write_event(Event(wall_time=now, step=step, summary=summary))
+        if sinks.events.waiting.empty():
+            sinks.writer[0].flush()
+
+    put(sinks.events, write)
 
 
-def make_directory(directory: Path) -> None:
-    """Make a run directory; raises `InputError` where that is impossible."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{directory}: {error.strerror}; give another --run-dir") from None
+def settle_on_disk(sinks: Sinks) -> None:
+    """Wait until the disk has every record, so that none is missing before a checkpoint's step."""
+    with writing(sinks.path):
+        os.fsync(sinks.jsonl.fileno())
 
 
-def write_manifest(directory: Path, data: dict[str, Any], devices: list[str]) -> None:
-    """Add this session to `manifest.json`: command, versions, devices and the hash of the data."""
+def close_sinks(sinks: Sinks) -> None:
+    """Close the logs; the event file, which may hang, gets a few seconds."""
+    with writing(sinks.path):
+        sinks.jsonl.close()
+    put(sinks.events, lambda: sinks.writer[0].close())
+    close(sinks.events, PATIENCE)
+
+
+def write_manifest(
+    directory: Path, data: dict[str, Any], devices: list[str], say: Callable[[str], None] = print
+) -> None:
+    """Add this session to `manifest.json`: command, versions, devices and the hash of the data.
+
+    A manifest that cannot be read is kept under another name, which is said.
+    """
     path = directory / "manifest.json"
-    sessions = json.loads(path.read_text())["sessions"] if path.exists() else []
+    sessions: list[Any] = []
+    if path.exists():
+        try:
+            sessions = [*json.loads(path.read_bytes())["sessions"]]
+        except (ValueError, KeyError, TypeError):
+            aside = path.with_name("manifest.broken.json")
+            with writing(aside):
+                path.replace(aside)
+            say(f"{path}: cannot be read; kept as {aside.name}, and a new one begins")
     session = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join(sys.argv),
@@ -85,10 +175,8 @@ def write_manifest(directory: Path, data: dict[str, Any], devices: list[str]) ->
         "devices": devices,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-    temporary = path.with_suffix(".tmp")
     text = json.dumps({"data": data, "sessions": [*sessions, session]}, indent=2)
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
+    write_whole(path, text + "\n")
 
 
 class Window(NamedTuple):
@@ -119,59 +207,3 @@ class Window(NamedTuple):
             "hours_per_hour": self.speech / seconds,
             "wait_share": self.waited / seconds,
         }
-
-
-class Bar(NamedTuple):
-    """A progress bar on a terminal; on anything else, now and then a line."""
-
-    progress: Progress
-    task: Any
-    total: int
-    first: int
-    began: float
-
-
-def open_bar(total: int, done: int) -> Bar:
-    """Start the bar of a run of `total` steps of which `done` are behind it."""
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("[bold]pretrain"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    progress.start()
-    task = progress.add_task("pretrain", total=total, completed=done, status="")
-    return Bar(progress, task, total, done, time.perf_counter())
-
-
-def show(bar: Bar, before: int, step: int, numbers: dict[str, float]) -> None:
-    """Move the bar from `before` to `step`; without a terminal, print about twenty lines in all."""
-    status = (
-        f"{numbers['steps_per_second']:.1f} steps/s  {numbers['hours_per_hour']:.0f} h/h  "
-        f"loss {numbers['smooth_loss']:.4f}"
-    )
-    bar.progress.update(bar.task, completed=step, status=status)
-    if bar.progress.disable and 20 * step // bar.total > 20 * before // bar.total:
-        pace = (time.perf_counter() - bar.began) / max(step - bar.first, 1)
-        left = time.strftime("%H:%M:%S", time.gmtime(pace * (bar.total - step)))
-        print(f"step {step}/{bar.total}  {status}  ETA {left}", flush=True)
-
-
-def say(bar: Bar | None, message: str) -> None:
-    """Print a line above the bar."""
-    if bar is not None and not bar.progress.disable:
-        bar.progress.console.print(message, highlight=False, markup=False)
-    else:
-        print(message, flush=True)
-
-
-def close(sinks: Sinks, bar: Bar) -> None:
-    """Flush and close the logs, and stop the bar."""
-    bar.progress.stop()
-    sinks.jsonl.close()
-    sinks.events.close()

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sat_jax.config import Loop, Optim
 from sat_jax.errors import InputError
+from sat_jax.pretrain.optim import learning_rate
 from sat_jax.pretrain.step import SMOOTHING, StepMetrics
 
 # Steps that the host may be ahead of the devices: enough to hide its work, few enough to notice a
@@ -50,4 +52,21 @@ def no_better_than_mean(done: int, warmup: int, numbers: dict[str, float]) -> st
         f"ALARM at step {done}: after the warm-up the loss, {loss:.3f}, is no better than "
         f"predicting the mean frame, {baseline:.3f}; try another optim.peak-lr, "
         "model.position-base or model.tied-query-key"
+    )
+
+
+def longer(optim: Optim, loop: Loop, before: int, start: int) -> str:
+    """What it means for the learning rate that a run of `before` steps has more now, or nothing.
+
+    The run has done `start` steps. Warm-up and decay are laid over all steps of `loop` anew.
+    """
+    if loop.steps == before or start == loop.first:
+        return ""
+    old, new = (learning_rate(optim, steps - loop.first) for steps in (before, loop.steps))
+    was, now = float(old(start - 1 - loop.first)), float(new(start - loop.first))
+    return (
+        f"loop.steps was {before} and is {loop.steps}: warm-up and decay of the learning rate are "
+        f"laid over all {loop.steps} steps anew, so that it goes from {was:.3g} at step {start} to "
+        f"{now:.3g} at step {start + 1}; a run that begins with {loop.steps} steps gives other "
+        "numbers"
     )

@@ -21,7 +21,7 @@ from sat_jax import checkpoint, mesh
 from sat_jax.audio import dataset
 from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
-from sat_jax.errors import InputError
+from sat_jax.errors import InputError, writing
 from sat_jax.features import batches
 from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
 from sat_jax.model.build import Spec, build_model, input_shapes, spec_of
@@ -274,7 +274,8 @@ def write_run(
     temporary = out.with_name(f".{out.name}.tmp")
     if temporary.exists():
         shutil.rmtree(temporary)
-    log.make_directory(temporary)
+    with writing(out):
+        temporary.mkdir(parents=True)
     write_config(temporary / "config.json", config)
     tx = optim.optimizer(config.optim, config.loop.steps)
     manager = checkpoint.open_checkpoints(temporary / "ckpt", config.loop.keep)
@@ -286,8 +287,7 @@ def write_run(
     sinks = log.open_sinks(temporary, max(params))
     for number, values in sorted(records.items()):
         log.write_metrics(sinks, number, dict(values))
-    sinks.jsonl.close()
-    sinks.events.close()
+    log.close_sinks(sinks)
     log.write_manifest(temporary, data, [str(device) for device in devices.devices.flat])
     temporary.replace(out)
 

@@ -1,0 +1,140 @@
+"""A run of several processes: when one is lost, the others say so in one sentence. Imports no jax.
+
+Where a process of the cluster dies or falls silent, jax's runtime ends the others from inside, with
+pages of C++, and nothing in the process can keep it from that. So each process is started by a
+watching one, which passes on what it says, keeps back that text and says in its place who was lost
+and where to go on. A process that answers but waits for ever (a reader that hangs, say) is not
+found by this: all others wait with it.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from sat_jax.checkpoint_files import saved_steps
+from sat_jax.config import Distributed
+
+# Seconds after which a process that sends no sign of life is given up.
+SILENCE = 20
+
+# The reading end of a pipe that closes when the watching process ends.
+LEASH = "SAT_JAX_WATCHED"
+
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+# Where jax's runtime begins to speak of a lost process, and how errors of collectives name one.
+_RUNTIME = re.compile(
+    r"[EFW]\d{4} [\d:.]+ +\d+ (coordination_service|client\.h|preemption_sync_manager)"
+)
+_LOST = re.compile(r"detected fatal errors|tasks are unhealthy")
+_TASKS = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:.*\b\d+\n)+)")
+_COLLECTIVE = re.compile(
+    r"gloo|nccl|connection (reset|closed|refused)|socket closed|unavailable|deadline.exceeded|"
+    r"coordination|heartbeat|barrier",
+    re.IGNORECASE,
+)
+
+
+def watch(cluster: Distributed, directory: Path | None = None) -> None:
+    """In a run of several processes, start this command once more and watch it.
+
+    Returns at once in a run of one process, and in the process that is watched; the watching one
+    ends with the status of the other. `directory` holds the checkpoints to go on from.
+    """
+    if LEASH in os.environ:
+        _end_with(int(os.environ.pop(LEASH)))
+    elif cluster.auto or cluster.coordinator:
+        sys.exit(_watch(directory))
+
+
+def _watch(directory: Path | None) -> int:
+    ours, theirs = os.pipe()
+    watched = subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]],
+        env={**os.environ, LEASH: str(ours)},
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        pass_fds=(ours,),
+        # Signals of a terminal reach it through this process only, and so once.
+        start_new_session=True,
+    )
+    for number in PASSED_ON:
+        signal.signal(number, lambda number, _: watched.send_signal(number))
+    os.close(ours)
+    kept = relay(watched.stderr, sys.stderr)
+    status = watched.wait()
+    if status and _LOST.search(kept):
+        print(f"error: {sentence(kept, directory)}", file=sys.stderr, flush=True)
+        return 1
+    sys.stderr.write(kept)
+    if status < 0:
+        name = signal.Signals(-status).name
+        print(f"error: this process was ended by {name}", file=sys.stderr, flush=True)
+        return 128 - status
+    return status
+
+
+def relay(lines: Iterable[str], out: TextIO) -> str:
+    """Pass lines on until jax's runtime speaks of a lost process; the rest is returned."""
+    kept: list[str] = []
+    for line in lines:
+        if kept or _RUNTIME.match(line):
+            kept.append(line)
+        else:
+            # Who reads our errors may be gone; the run does not depend on it.
+            with contextlib.suppress(OSError):
+                out.write(line)
+                out.flush()
+    return "".join(kept)
+
+
+def sentence(runtime: str, directory: Path | None) -> str:
+    """Who was lost, from the words of jax's runtime, and where the run goes on.
+
+    The runtime lists processes that fell silent. Where it has no list, the one that keeps it,
+    process 0, is lost itself.
+    """
+    listed = _TASKS.search(runtime)
+    numbers = re.findall(r"(\d+)\n", listed.group(1)) if listed else ["0"]
+    who = f"process {', '.join(dict.fromkeys(numbers))} of this run"
+    cure = "start the same command again for every process"
+    if directory is None:
+        return f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}"
+    step = max(saved_steps(directory), default=0)
+    return (
+        f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}, and the "
+        f"run goes on from step {step}"
+    )
+
+
+def wait_for_verdict(error: Exception) -> None:
+    """Where another process may be the reason of `error`, give jax's runtime time to end this one.
+
+    It knows who was lost, which the error of a collective does not say.
+    """
+    if _watched and _COLLECTIVE.search(str(error)):
+        time.sleep(2 * SILENCE)
+
+
+_watched: list[int] = []
+
+
+def _end_with(leash: int) -> None:
+    """End this process as soon as the watching one does, in whatever way."""
+    os.set_inheritable(leash, False)
+    _watched.append(leash)
+
+    def wait() -> None:
+        os.read(leash, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
