@@ -1,4 +1,4 @@
-"""HeadEdit heads out of a run, and limit how far the others look: load, cut, compare, time, write.
+"""Prune heads of a run, and limit how far the others look: load, prune, compare, time, write.
 
 python export.py runs/toy --heads 24 --by globalness --out runs/toy_g24
 python export.py runs/toy --heads 24 --by "diagonality reversed" --span 15 --out runs/toy_d24
@@ -35,25 +35,25 @@ def parse_arguments() -> tuple[Path, Export]:
         export: Annotated[Export, tyro.conf.arg(name="")]
 
     arguments = parse(lambda: tyro.cli(Arguments, description=__doc__))
-    asked = arguments.export
-    if asked.heads < 0:
-        raise InputError(f"heads is {asked.heads}: give the number of heads to remove")
-    if asked.span is not None and asked.span < 0:
-        raise InputError(f"span is {asked.span}: give positions from 0, or leave --span away")
-    if asked.heads == 0 and asked.span is None:
-        raise InputError("nothing to remove: give --heads, --span or both")
-    if asked.softmax == "band" and asked.span is None:
+    options = arguments.export
+    if options.heads < 0:
+        raise InputError(f"heads is {options.heads}: give the number of heads to prune")
+    if options.span is not None and options.span < 0:
+        raise InputError(f"span is {options.span}: give positions from 0, or leave --span away")
+    if options.heads == 0 and options.span is None:
+        raise InputError("nothing to prune: give --heads, --span or both")
+    if options.softmax == "band" and options.span is None:
         raise InputError("softmax band needs a span: give --span, or leave --softmax away")
-    if asked.utterances < 0:
-        raise InputError(f"utterances is {asked.utterances}: give a number, 0 for all")
-    if asked.out.exists():
-        raise InputError(f"{asked.out} exists: give another --out, or remove it")
-    return arguments.run, asked
+    if options.utterances < 0:
+        raise InputError(f"utterances is {options.utterances}: give a number, 0 for all")
+    if options.out.exists():
+        raise InputError(f"{options.out} exists: give another --out, or remove it")
+    return arguments.run, options
 
 
 def main() -> None:
     """Export, from the first part to the last."""
-    run, asked = parse_arguments()
+    run, options = parse_arguments()
     config = read_run(run)
     check(config)
 
@@ -71,7 +71,7 @@ def main() -> None:
     size = -(-SIZE // jax.device_count()) * jax.device_count()
     devices = mesh.build_mesh(Mesh(), size)
     module, spec = build_model(config), spec_of(config)
-    found, _, trained = load_model(run / "ckpt", asked.step, module, devices)
+    found, _, trained = load_model(run / "ckpt", options.step, module, devices)
     _, _, untrained = load_model(run / "ckpt", 0, module, devices)
     if not found:
         raise InputError(f"{run}: step 0 is the untrained model; train it, or give another --step")
@@ -79,15 +79,15 @@ def main() -> None:
     prepared = dataset.directory_of(config.corpus)
 
     # --- Prune: the heads that go first, then the spans of those that stay ------------------------
-    pruned = exporting.heads_to_prune(run, spec, asked)
-    model = exporting.pruned_model(config.model, pruned, asked)
-    small = exported(config, model, asked.out, found)
+    pruned = exporting.heads_to_prune(run, spec, options)
+    model = exporting.pruned_model(config.model, pruned, options)
+    small = exported(config, model, options.out, found)
     check(small)
     kept, start = (prune_params(each, config.model, model) for each in (trained, untrained))
     print(f"{run}, step {found}: {exporting.description(config.model, small.model)}")
 
     # --- Compare: outputs, and reconstruction of the validation split ---------------------------
-    split = exporting.utterances_of(prepared, asked.utterances)
+    split = exporting.utterances_of(prepared, options.utterances)
     compared = exporting.compare(config, small, trained, kept, split, size, devices)
     exporting.require_equal(compared)
     print(
@@ -141,10 +141,10 @@ def main() -> None:
     }
     exporting.write_run(small, {0: start, found: kept}, records, data, devices)
     optim = config.optim
-    print(f"wrote {asked.out}, with step {found} and, pruned the same way, the untrained step 0")
-    print(f"next: python analyze.py {asked.out}")
+    print(f"wrote {options.out}, with step {found} and, pruned the same way, the untrained step 0")
+    print(f"next: python analyze.py {options.out}")
     print(
-        f"or: python train.py {asked.out} --loop.steps N, with N over {found}: a fresh optimiser, "
+        f"or: python train.py {options.out} --loop.steps N, with N over {found}: a fresh optimiser, "
         f"and the learning rate anew over N - {found} steps (--optim.peak-lr {optim.peak_lr:g})"
     )
 

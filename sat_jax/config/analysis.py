@@ -97,12 +97,12 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Export:
-    """Which heads of a run are removed, and how far the others may look."""
+    """Which heads of a run are pruned, and how far the others may look."""
 
     out: Path
     """The new run directory."""
     heads: int = 0
-    """Heads to remove, the first ones of an ordering."""
+    """Heads to prune, the first ones of an ordering."""
     by: Literal[
         "globalness",
         "globalness reversed",
@@ -118,7 +118,7 @@ class Export:
     order: Path | None = None
     """Another ordering: CSV with the columns layer,head (from 1), the first to go on top."""
     span: int | None = None
-    """Positions that every head that is left may look away; no limit by default."""
+    """Positions that every head that is not pruned may look away; no limit by default."""
     softmax: Literal["row", "band"] = "row"
     """row: the softmax runs over all keys and what is beyond the span becomes 0, as in the ablation
     study, so that a span changes the model little but saves no work. band: the softmax runs over

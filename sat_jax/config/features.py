@@ -6,7 +6,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Features:
-    """What the model hears and what it has to predict."""
+    """Spectral frames: the input and the target of a model of stacked frames, and what every figure
+    and every spectral baseline shows."""
 
     input: Literal["log_mel", "linear", "mfcc"] = "log_mel"
     """What goes into the model."""

@@ -1,4 +1,4 @@
-"""A run and what to cut from it in; the smaller model, how it compares and its run directory out.
+"""A run and what to prune of it in; the smaller model, how it compares and its run directory out.
 
 The masked model is the whole one with gates and spans: what the smaller one has to agree with.
 """
@@ -37,40 +37,40 @@ ROUNDS = 25
 """Batches that every model is timed on, in turns."""
 
 
-def heads_to_prune(run: Path, spec: Spec, asked: Export) -> np.ndarray:
+def heads_to_prune(run: Path, spec: Spec, options: Export) -> np.ndarray:
     """The heads, flat, that go first of those that are not pruned yet.
 
     Raises `InputError` where the ordering cannot be read, or names too few heads.
     """
-    if not asked.heads:
+    if not options.heads:
         return np.arange(0)
     shape = spec.layers, spec.heads
-    if asked.order is not None:
-        order = plans.read_order(asked.order, shape, "order")
+    if options.order is not None:
+        order = plans.read_order(options.order, shape, "order")
     else:
         metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", spec)._asdict())
-        order = (metrics | plans.reversed_orders(metrics))[asked.by]
+        order = (metrics | plans.reversed_orders(metrics))[options.by]
     present = np.flatnonzero(spec.head_mask)
     order = order[np.isin(order, present)]
-    if asked.heads > len(order):
+    if options.heads > len(order):
         raise InputError(
-            f"heads is {asked.heads}, and the ordering has {len(order)} of the {len(present)} "
+            f"heads is {options.heads}, and the ordering has {len(order)} of the {len(present)} "
             "heads that are not pruned: give fewer"
         )
-    return order[: asked.heads]
+    return order[: options.heads]
 
 
-def pruned_model(model: Model, pruned: np.ndarray, asked: Export) -> Model:
+def pruned_model(model: Model, pruned: np.ndarray, options: Export) -> Model:
     """The model without the heads `pruned` (flat), and with the span that is asked for.
 
     Raises `InputError` where spans that it has already act in another way.
     """
-    if asked.span is not None and model.spans and model.span_softmax != asked.softmax:
+    if options.span is not None and model.spans and model.span_softmax != options.softmax:
         raise InputError(
-            f"softmax is {asked.softmax}, and the run has spans of its own with "
+            f"softmax is {options.softmax}, and the run has spans of its own with "
             f"{model.span_softmax}: give --softmax {model.span_softmax}"
         )
-    span = -1 if asked.span is None else asked.span
+    span = -1 if options.span is None else options.span
     more = set(pruned.tolist())
     rows = [
         [
@@ -91,7 +91,7 @@ def pruned_model(model: Model, pruned: np.ndarray, asked: Export) -> Model:
         if any(len(row) < model.heads for row in rows)
         else (),
         spans=tuple(tuple(own for _, own in row) for row in rows) if limited else (),
-        span_softmax=asked.softmax if asked.span is not None else model.span_softmax,
+        span_softmax=options.softmax if options.span is not None else model.span_softmax,
         scan_layers=False,
         share_layers=False,
     )

@@ -49,7 +49,7 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
     def layer_of(heads: int) -> EncoderLayer:
         return EncoderLayer(config, heads, model.encoder_length)
 
-    def kept(layer: Any, head: jax.Array) -> Any:
+    def unpruned(layer: Any, head: jax.Array) -> Any:
         return keep_heads(layer, config, head, config.heads)
 
     def embed(params: Any, inputs: jax.Array, valid: jax.Array, packing: Packing) -> Any:
@@ -69,7 +69,7 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
             edit = edit._replace(maps=edit.maps[head])
         nodes = states.shape[1]
         contexts = layer_of(len(head)).apply(
-            {"params": kept(layer, head)},
+            {"params": unpruned(layer, head)},
             joined(states),
             jnp.repeat(valid, nodes, axis=0),
             edit,
@@ -89,7 +89,7 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
     ) -> jax.Array:
         states, contexts = children(states, parent), children(contexts, parent)
         return layer_of(len(head)).apply(
-            {"params": kept(layer, head)}, states, contexts, gate, method="merge"
+            {"params": unpruned(layer, head)}, states, contexts, gate, method="merge"
         )
 
     def step(
@@ -107,7 +107,7 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
         return merge(layer, head, parent, gate, states, contexts)
 
     def skip(layer: Any, parent: jax.Array, states: jax.Array) -> jax.Array:
-        bare = {"params": kept(layer, np.arange(0))}
+        bare = {"params": unpruned(layer, np.arange(0))}
         return layer_of(0).apply(bare, children(states, parent), None, method="merge")
 
     def close(params: Any, states: jax.Array) -> jax.Array:

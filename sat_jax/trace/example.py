@@ -56,11 +56,11 @@ def trace_utterance(
         Sample(
             id=utterance.id,
             maps=in_place(probs, model.config),
-            spectrogram=np.asarray(seen),
+            spectrogram=np.asarray(spectrum),
             audio=audio,
             phones=utterance.phones,
         )
-        for probs, seen in (step(params, *placed) for params in checkpoints)
+        for probs, spectrum in (step(params, *placed) for params in checkpoints)
     ]
 
 

@@ -85,15 +85,16 @@ def stream(
 
 
 def require_finite(
-    name: str, values: Mapping[str, np.ndarray], ids: Sequence[str], left: np.ndarray
+    name: str, values: Mapping[str, np.ndarray], ids: Sequence[str], head_mask: np.ndarray
 ) -> None:
     """Raise `InputError` naming model, measure, utterance and head where a value is not finite.
 
-    Values are (U, L, H, ...). Only heads that are not in `left` (L, H), because the model has
-    them no more, are left out.
+    Values are (U, L, H, ...). Heads that are pruned, False in `head_mask` (L, H), are not looked
+    at.
     """
     for measure, array in values.items():
-        wrong = ~np.isfinite(array) & left.reshape(*left.shape, *(1,) * (array.ndim - 3))
+        there = head_mask.reshape(*head_mask.shape, *(1,) * (array.ndim - 3))
+        wrong = ~np.isfinite(array) & there
         if wrong.any():
             utterance, layer, head = np.argwhere(wrong)[0][:3]
             raise InputError(

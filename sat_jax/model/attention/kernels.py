@@ -107,10 +107,10 @@ def _one_span(
 
     query = folded(_blocks(query, queries))
     key, value = (folded(_with_neighbours(_blocks(part, queries), beside)) for part in (key, value))
-    heard = _with_neighbours(_blocks(valid[:, None, :, None], queries), beside)[..., 0]
+    reached = _with_neighbours(_blocks(valid[:, None, :, None], queries), beside)[..., 0]
     offset = np.arange(keys)[None, :] - beside - np.arange(queries)[:, None]
     near = np.abs(offset) <= span if span >= 0 else np.ones_like(offset, bool)
-    mask = jnp.where(heard[:, :, :, None, :] & near, 0.0, MASKED)
+    mask = jnp.where(reached[:, :, :, None, :] & near, 0.0, MASKED)
     logits = scores(query * k**-0.5, key).reshape(b, h, blocks, queries, keys)
     probs = dropout(drop_key, jax.nn.softmax(logits + mask, axis=-1), rate)
     probs = probs.reshape(b, h * blocks, queries, keys).astype(value.dtype)
