@@ -83,11 +83,11 @@ def analyse(run: Path, analysis: Analysis) -> Path:
     # --- Trace, analyse, draw: one study after the other ----------------------------------------
     for name in wanted(loaded.out, analysis.only):
         sections = importlib.import_module(STUDIES[name]).study(loaded)
-        if loaded.leads:
+        if loaded.is_leader:
             keep_sections(loaded.out, name, sections)
 
     # --- Report: these studies, and those that earlier calls have left there --------------------
-    if loaded.leads:
+    if loaded.is_leader:
         manifest = json.loads((run / "manifest.json").read_text())
         page = write_page(loaded.out, f"Heads of {loaded.config.name}", tuple(STUDIES), manifest)
         loaded.say(f"report: {page}")

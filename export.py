@@ -144,8 +144,9 @@ def main() -> None:
     print(f"wrote {options.out}, with step {found} and, pruned the same way, the untrained step 0")
     print(f"next: python analyze.py {options.out}")
     print(
-        f"or: python train.py {options.out} --loop.steps N, with N over {found}: a fresh optimiser, "
-        f"and the learning rate anew over N - {found} steps (--optim.peak-lr {optim.peak_lr:g})"
+        f"or: python train.py {options.out} --loop.steps N, with N over {found}: a fresh "
+        f"optimiser, and the learning rate anew over N - {found} steps "
+        f"(--optim.peak-lr {optim.peak_lr:g})"
     )
 
 

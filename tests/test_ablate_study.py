@@ -334,8 +334,8 @@ def encoded(loaded):
 
 def mean_error(loaded, **arguments):
     """Mean L1 of the test utterances by a plain call of the model."""
-    params = jax.device_get(loaded.checkpoints[0].params)
-    apply = jax.jit(lambda x, v: loaded.module.apply({"params": params}, x, v, **arguments))
+    params = jax.device_get(loaded.model.checkpoints[0].params)
+    apply = jax.jit(lambda x, v: loaded.model.module.apply({"params": params}, x, v, **arguments))
     errors = []
     for inputs, targets, valid, part in encoded(loaded):
         wrong = np.abs(np.asarray(apply(inputs, valid)) - targets)
@@ -355,10 +355,14 @@ def test_reconstruction_is_that_of_the_model(coarse):
 
 def test_representations_are_those_of_each_utterance_by_itself(coarse):
     loaded = coarse.loaded
-    params = jax.device_get(loaded.checkpoints[0].params)
-    encode = jax.jit(lambda x, v: loaded.module.apply({"params": params}, x, v, method="encode"))
+    params = jax.device_get(loaded.model.checkpoints[0].params)
+    encode = jax.jit(
+        lambda x, v: loaded.model.module.apply({"params": params}, x, v, method="encode")
+    )
     speech = open_speech(loaded)
-    context = open_context(loaded, loaded.checkpoints[0], speech, probe_tasks(*asked_of(loaded)))
+    context = open_context(
+        loaded, loaded.model.checkpoints[0], speech, probe_tasks(*asked_of(loaded))
+    )
     features, errors = run_settings(context, make_settings(np.ones((2, L, H))))
     assert features.shape == (2, len(speech.utterance), loaded.config.model.width)
     assert errors.shape == (2, SMALL["test_utterances"])
@@ -380,7 +384,7 @@ def asked_of(loaded):
 @pytest.mark.parametrize("size", [1, 4])
 def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
     whole, parts = (
-        open_speech(coarse.loaded._replace(size=each)) for each in (coarse.loaded.size, size)
+        open_speech(coarse.loaded._replace(size=each)) for each in (coarse.loaded.passes.size, size)
     )
     assert len(parts.encoded) > len(whole.encoded)
     for name in ("utterance", "part", "phone", "speaker", "ids"):
@@ -389,7 +393,7 @@ def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
     np.testing.assert_array_equal(placed, np.arange(len(parts.utterance)))
     # A position's phones are those of its time: the frames of each utterance as it is on disk.
     labels = dict(zip(parts.ids, range(len(parts.ids)), strict=True))
-    split = coarse.loaded.split
+    split = coarse.loaded.corpus.split
     for record in (split[i] for i in range(len(split)) if split.ids[i] in labels):
         phone = parts.phone[parts.utterance == labels[record.id]]
         window, hop = (getattr(coarse.loaded.config.features, k) for k in ("window", "hop"))
@@ -402,7 +406,7 @@ def test_the_untrained_model_stands_beside(coarse):
     rows = table(coarse.path.with_name("ablation_untrained.csv"))
     assert {row["ordering"] for row in rows} == {"globalness"}
     found = curve(rows, "globalness")
-    untrained = (loaded.checkpoints[1],)
+    untrained = (loaded.model.checkpoints[1],)
     whole = mean_error(loaded._replace(checkpoints=untrained))
     assert found[0] == pytest.approx(whole, rel=1e-5)
     assert abs(whole / curve(coarse.rows, "globalness")[0] - 1) > 0.01
@@ -457,7 +461,10 @@ def test_pruned_heads_may_get_their_mean_attention(studied, coarse, tmp_path):
     assert {row["kind"] for row in mean.rows} == {"mean"}
     assert found[0] == pytest.approx(curve(coarse.rows, "globalness")[0], rel=1e-6)
     total, pairs = 0.0, 0.0
-    params, module = jax.device_get(mean.loaded.checkpoints[0].params), mean.loaded.module
+    params, module = (
+        jax.device_get(mean.loaded.model.checkpoints[0].params),
+        mean.loaded.model.module,
+    )
     look = jax.jit(lambda x, v: capture(module, params, x, v).probs)
     for inputs, _, valid, part in encoded(mean.loaded):
         for i in np.flatnonzero(part == TRAIN):

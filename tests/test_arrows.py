@@ -22,10 +22,10 @@ GROUND = {
 }
 # What each room may import besides itself; the ground floor imports only its own.
 ARROWS = {
-    "config": {"errors", "shapes"},
+    "config": {"errors", "shapes", "run_directory"},
     "audio": {"errors", "shapes", "config"},
     "features": {"errors", "shapes", "config", "audio"},
-    "model": GROUND | {"config"},
+    "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "model"},
     "trace": GROUND | {"config", "model"},
     "analysis": {"errors", "shapes"},

@@ -33,7 +33,9 @@ from sat_jax.model.mockingjay import build_model, init_params
 from sat_jax.study import heads as heads_study
 from sat_jax.study import phones as phones_study
 from sat_jax.study.head_mask import head_mask, removed
-from sat_jax.study.loaded_run import Checkpoint, LoadedRun, edges_of
+from sat_jax.study.loaded_model import Checkpoint
+from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.passes import edges_of
 from sat_jax.study.segments import study as segments_study
 from sat_jax.study.segments.entries import model_entries
 from sat_jax.study.segments.search import Chosen
@@ -140,9 +142,9 @@ def save(figure, directory, stem):
 @pytest.fixture(scope="module")
 def intact(loaded):
     """What the trained model is found to do with all of its heads, without tables and figures."""
-    loaded = loaded._replace(checkpoints=loaded.checkpoints[:1])
-    (((summary, curves),), _), trained = heads_study.measure(loaded), loaded.checkpoints[0]
-    attention, names = phones_study.measure(loaded, trained), loaded.split.phone_names
+    loaded = loaded._replace(checkpoints=loaded.model.checkpoints[:1])
+    (((summary, curves),), _), trained = heads_study.measure(loaded), loaded.model.checkpoints[0]
+    attention, names = phones_study.measure(loaded, trained), loaded.corpus.split.phone_names
     segment = segments_study.segmenter(segments_study.model_source(loaded), loaded)
     speech = segments_study.open_speech(loaded)
     return SimpleNamespace(

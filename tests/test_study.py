@@ -11,8 +11,8 @@ import pytest
 from analyze import wanted
 from sat_jax.config import Features
 from sat_jax.study.compared import mean_of_heads
+from sat_jax.study.corpus import spread
 from sat_jax.study.heads import uniform_within
-from sat_jax.study.loaded_run import spread
 from sat_jax.study.phones import extreme_rows, most_extreme
 from sat_jax.study.segments.entries import model_entries, spectral_entries
 from sat_jax.study.segments.search import (

@@ -26,8 +26,9 @@ from sat_jax.features import batches
 from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
 from sat_jax.model.build import Spec, build_model, input_shapes, spec_of
 from sat_jax.pretrain import log, optim, step
+from sat_jax.study.corpus import spread
 from sat_jax.study.heads import read_heads
-from sat_jax.study.loaded_run import edges_of, spread
+from sat_jax.study.passes import edges_of
 from sat_jax.sweep import plan as plans
 from sat_jax.trace.importance import reconstruction_error
 

@@ -24,7 +24,8 @@ from sat_jax.model.build import Spec
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.study.head_mask import joined_unpruned_maps, removed
 from sat_jax.study.head_sections import sections, training_summary
-from sat_jax.study.loaded_run import LoadedRun, describe, passed
+from sat_jax.study.loaded_run import LoadedRun, describe
+from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce, store
 from sat_jax.trace.capture import Trace
 from sat_jax.trace.example import pick_utterance, trace_utterance
@@ -34,19 +35,21 @@ from sat_jax.trace.store import Sample
 def study(loaded: LoadedRun) -> list[Section]:
     """Measure and draw all heads of a run, trained and untrained; writes CSV, figures, maps."""
     measured, utterances = measure(loaded)
-    shown = pick_utterance(loaded.split, loaded.analysis.utterance)
-    samples = trace_shown(loaded, loaded.split[shown])
-    if not loaded.leads:
+    shown = pick_utterance(loaded.corpus.split, loaded.analysis.utterance)
+    samples = trace_shown(loaded, loaded.corpus.split[shown])
+    if not loaded.is_leader:
         return []
     out = loaded.out
     figures = out / "figures"
     summaries = [summary for summary, _ in measured]
     head_tables = []
-    for checkpoint, sample, summary in zip(loaded.checkpoints, samples, summaries, strict=True):
+    for checkpoint, sample, summary in zip(
+        loaded.model.checkpoints, samples, summaries, strict=True
+    ):
         end = checkpoint.end
         table = table_of(checkpoint.name, utterances, summary)
         head_tables.append(table)
-        names, grid = loaded.split.phone_names, loaded.spec.grid
+        names, grid = loaded.corpus.split.phone_names, loaded.model.spec.grid
         drawn = example_of(*sample, names, grid.hop, grid.frames)
         name = sample.id.replace("/", "_")
         store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
@@ -64,28 +67,28 @@ def study(loaded: LoadedRun) -> list[Section]:
     style.save(heads.head_scatter(head_tables), figures, "head_scatter")
     files.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
     draw_cumulative(loaded, [curves for _, curves in measured])
-    trained = training_summary(read_metrics(loaded.run / "metrics.jsonl"))
-    known = " ".join(filter(None, (describe(loaded), removed(loaded.spec.head_mask))))
+    trained = training_summary(read_metrics(loaded.directory / "metrics.jsonl"))
+    known = " ".join(filter(None, (describe(loaded), removed(loaded.model.spec.head_mask))))
     return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 
 
 def measure(loaded: LoadedRun) -> tuple[list[tuple[HeadSummary, dict[str, np.ndarray]]], int]:
     """Every metric with its interval, and the curves CAD, for each checkpoint; on how many."""
-    analysis, left = loaded.analysis, loaded.spec.head_mask
+    analysis, left = loaded.analysis, loaded.model.spec.head_mask
 
     def measure_trace(trace: Trace, _: Any) -> dict[str, jax.Array]:
         return measure_heads(joined_unpruned_maps(trace.probs), trace.valid)
 
-    step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
+    step = reduce.reducer(loaded.passes.trace_fn, measure_trace, loaded.passes.devices)
     measured = []
-    for checkpoint in loaded.checkpoints:
+    for checkpoint in loaded.model.checkpoints:
         name = checkpoint.name
         say = loaded.say if not checkpoint.end else lambda _: None
-        parts = passed(loaded, name, step, checkpoint.params, loaded.split, say=say)
+        parts = run_pass(loaded.passes, name, step, checkpoint.params, loaded.corpus.split, say=say)
         index, collected = reduce.collect(parts)
         values = {measure: in_place(array, left, axis=1) for measure, array in collected.items()}
         loaded.say(f"{name}: heads measured on {len(index)} utterances")
-        reduce.require_finite(name, values, [loaded.split.ids[i] for i in index], left)
+        reduce.require_finite(name, values, [loaded.corpus.split.ids[i] for i in index], left)
         # A jitted function returns its dict sorted by name; tables follow the order of MEASURES.
         ordered = {measure: values[measure] for measure in MEASURES}
         summary = summarise(ordered, analysis.draws, analysis.seed, left)
@@ -122,11 +125,11 @@ def cumulative(
 
 def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) -> None:
     """The curves CAD of both checkpoints beside that of uniform attention."""
-    spec, split = loaded.spec, loaded.split
+    spec, split = loaded.model.spec, loaded.corpus.split
     lengths = np.minimum(spec.grid.positions(split.lengths.astype(np.int64)), spec.longest)
     radii = np.arange(min(REACH, int(lengths.max()) - 1) + 1)
     uniform = np.mean([uniform_within(t, radii) for t in lengths[lengths > 0].tolist()], axis=0)
-    names = [checkpoint.name for checkpoint in loaded.checkpoints]
+    names = [checkpoint.name for checkpoint in loaded.model.checkpoints]
     curves, low, high = (
         np.stack([each[key] for each in measured])[..., : len(radii)]
         for key in ("mean", "low", "high")
@@ -186,7 +189,7 @@ class KeptHeads(NamedTuple):
 
 def kept_heads(loaded: LoadedRun, end: str) -> KeptHeads:
     """Read from heads.csv of a checkpoint; raises `InputError` where it is not of this model."""
-    return read_heads(loaded.out / "analysis" / f"heads{end}.csv", loaded.spec)
+    return read_heads(loaded.out / "analysis" / f"heads{end}.csv", loaded.model.spec)
 
 
 def read_heads(path: Path, spec: Spec) -> KeptHeads:
@@ -216,7 +219,7 @@ def read_heads(path: Path, spec: Spec) -> KeptHeads:
 
 def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
     """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
-    spec = loaded.spec
+    spec = loaded.model.spec
     positions = min(spec.grid.positions(len(utterance.audio)), spec.longest)
     # What a reader sees has the frames of the model's own labels.
     strip = dataclasses.replace(
@@ -229,10 +232,10 @@ def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
         n_fft=max(loaded.config.features.n_fft, spec.grid.frame_window),
     )
     return trace_utterance(
-        loaded.module,
-        [checkpoint.params for checkpoint in loaded.checkpoints],
+        loaded.model.module,
+        [checkpoint.params for checkpoint in loaded.model.checkpoints],
         utterance,
         spec.grid.samples(positions),
         lambda audio, lengths: frontend.featurize(audio, lengths, strip)[0],
-        loaded.devices,
+        loaded.passes.devices,
     )

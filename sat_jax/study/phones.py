@@ -20,7 +20,9 @@ from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device
 from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
-from sat_jax.study.loaded_run import Checkpoint, LoadedRun, passed
+from sat_jax.study.loaded_model import Checkpoint
+from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
 
@@ -36,23 +38,23 @@ OF_ALL_HEADS = ("all_phone_maps", "focus_chart", "segment_shares")
 
 def study(loaded: LoadedRun) -> list[Section]:
     """Relate phones by every head, trained and untrained; writes tables, maps and figures."""
-    names = tuple(loaded.split.phone_names)
+    names = tuple(loaded.corpus.split.phone_names)
     if not names:
         loaded.say("phones: the corpus has no phone labels, so no phone can be related to another")
         return []
     tables, found = [], []
-    for checkpoint in loaded.checkpoints:
+    for checkpoint in loaded.model.checkpoints:
         attention = measure(loaded, checkpoint)
         silence = names.index(SILENCE) if SILENCE in names else -1
         analysis = loaded.analysis
-        left = loaded.spec.head_mask
+        left = loaded.model.spec.head_mask
         summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, left)
         operations = named_operations(summary, names)
         tables.append(table_of(loaded, checkpoint, summary, operations, int(attention.n.sum())))
         found.append(operations)
-    if not loaded.leads:
+    if not loaded.is_leader:
         return []
-    for checkpoint, table, operations in zip(loaded.checkpoints, tables, found, strict=True):
+    for checkpoint, table, operations in zip(loaded.model.checkpoints, tables, found, strict=True):
         write_tables(loaded, checkpoint.end, table, operations)
     shown = most_extreme(tables[0], SHOWN)
     draw(loaded, tables, shown)
@@ -64,7 +66,7 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
 
     NaN for heads that are gone.
     """
-    spec, phone_count = loaded.spec, len(loaded.split.phone_names)
+    spec, phone_count = loaded.model.spec, len(loaded.corpus.split.phone_names)
     left = spec.head_mask
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
@@ -80,20 +82,20 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
 
     def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
         maps = joined_unpruned_maps(trace.probs)
-        return by_device(relate, loaded.devices)(maps, trace.valid, labels)
+        return by_device(relate, loaded.passes.devices)(maps, trace.valid, labels)
 
-    step = reduce.reducer(loaded.trace_fn, measure_trace, loaded.devices)
-    parts = passed(
-        loaded,
+    step = reduce.reducer(loaded.passes.trace_fn, measure_trace, loaded.passes.devices)
+    parts = run_pass(
+        loaded.passes,
         f"{checkpoint.name}: phones",
         step,
         checkpoint.params,
-        loaded.split,
+        loaded.corpus.split,
         rows_of=lambda batch: (batch.labels,),
     )
     size = 8 * spec.layers * spec.heads * phone_count * (phone_count + 1)
     groups = max(min(GROUPS, BUDGET // size), 2)
-    n, sums = reduce.collect_groups(parts, len(loaded.split), groups)
+    n, sums = reduce.collect_groups(parts, len(loaded.corpus.split), groups)
     loaded.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
     sums |= {name: in_place(sums[name], left, axis=1) for name in ("joint", "own")}
     return Attention(n=n, **sums)
@@ -107,7 +109,7 @@ def table_of(
     utterances: int,
 ) -> PhoneTable:
     """A summary as the figures want it."""
-    names = tuple(loaded.split.phone_names)
+    names = tuple(loaded.corpus.split.phone_names)
     kept = kept_heads(loaded, checkpoint.end)
     layers, heads = kept.category.shape
     texts = tuple(
@@ -291,7 +293,7 @@ def draw(loaded: LoadedRun, tables: list[PhoneTable], shown: list[tuple[int, int
     files.write_table(out / "phone_maps.csv", map_rows(trained, shown))
     style.save(phones.phone_maps(trained, shown, elsewhere=True), out, "phone_maps_elsewhere")
     files.write_table(out / "phone_maps_elsewhere.csv", map_rows(trained, shown))
-    for checkpoint, table in zip(loaded.checkpoints, tables, strict=True):
+    for checkpoint, table in zip(loaded.model.checkpoints, tables, strict=True):
         end = checkpoint.end
         style.save(phones.all_phone_maps(table), out, f"all_phone_maps{end}")
         files.write_table(out / f"all_phone_maps{end}.csv", map_rows(table, every))
@@ -316,7 +318,7 @@ def sections(
     summary = (
         f"On {trained.utterances} utterances, {counts[0]} of {heads} heads of {trained.name} do "
         f"something with phones that can be named, {counts[1]} of {heads} of {untrained.name}. "
-        f"Labels: {loaded.split.phone_source}."
+        f"Labels: {loaded.corpus.split.phone_source}."
     )
 
     def picture(stem: str, caption: str, what: str, name: str = trained.name) -> Picture:

@@ -18,7 +18,8 @@ from sat_jax.mesh import by_device
 from sat_jax.model.packing import Packing, unpack
 from sat_jax.study.ablate.corpus import TRAIN, EncodedBatch, Speech
 from sat_jax.study.ablate.tasks import ProbeRun, ProbeTask, score_frozen, train_and_score
-from sat_jax.study.loaded_run import Checkpoint, LoadedRun
+from sat_jax.study.loaded_model import Checkpoint
+from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.sweep.batch_ops import Counts
 from sat_jax.sweep.ops import EncoderOps, encoder_ops
 from sat_jax.trace.importance import (
@@ -66,12 +67,12 @@ def open_context(
     loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech, tasks: tuple[ProbeTask, ...]
 ) -> SweepContext:
     """Compile what can be compiled before, and average the maps of the training utterances."""
-    devices = loaded.devices
-    ops = encoder_ops(loaded.module, devices)
+    devices = loaded.passes.devices
+    ops = encoder_ops(loaded.model.module, devices)
     maps = mean_maps(loaded, checkpoint, speech)
     width = 1 if jax.default_backend() == "cpu" else nodes_within(loaded, speech)
     counts = Counts(set(), {})
-    errors = jax.jit(by_device(functools.partial(errors_of, loaded.module), devices, 1))
+    errors = jax.jit(by_device(functools.partial(errors_of, loaded.model.module), devices, 1))
     asked = loaded.analysis
     keys = jax.random.split(jax.random.key(asked.seed), asked.ablate.probe_seeds)
     batched = jax.default_backend() != "cpu"
@@ -80,9 +81,9 @@ def open_context(
     if tasks:
         probe_run = compile_probes(how, loaded)
         given = asked.ablate.memory_mib * 2**20 - PROGRAMS
-        one = 4 * len(speech.utterance) * loaded.spec.width
+        one = 4 * len(speech.utterance) * loaded.model.spec.width
         chunk = chunk_within(given, one, len(speech.encoded), working_memory(probe_run, devices))
-        shape = chunk, len(speech.utterance), loaded.spec.width
+        shape = chunk, len(speech.utterance), loaded.model.spec.width
     fixed = loaded, checkpoint, speech, tasks, ops, maps
     return SweepContext(
         *fixed, errors, *probe_run, counts, width, chunk, np.empty(shape, np.float32)
@@ -91,8 +92,8 @@ def open_context(
 
 def compile_probes(how: ProbeRun, loaded: LoadedRun) -> tuple[Any, Any]:
     """`train_and_score` and `score_frozen`, compiled for a group of settings."""
-    devices = loaded.devices
-    shape = group_size(devices), len(how.utterance), loaded.spec.width
+    devices = loaded.passes.devices
+    shape = group_size(devices), len(how.utterance), loaded.model.spec.width
     rows = jax.ShapeDtypeStruct(shape, np.float32, sharding=NamedSharding(devices, mesh.BATCH))
     anew = jax.jit(by_device(functools.partial(train_and_score, how), devices))
     probes, _ = jax.eval_shape(anew, rows)
@@ -145,7 +146,7 @@ def errors_of(
 
 def nodes_within(loaded: LoadedRun, speech: Speech) -> int:
     """Nodes at once so that their states and one layer's maps fit the memory: a power of two."""
-    model = loaded.spec
+    model = loaded.model.spec
     rows, positions = speech.encoded[0].valid.shape
     state = 4 * rows * positions * model.width
     node = 2 * (model.layers + 1) * state + 4 * rows * positions * (
@@ -157,7 +158,7 @@ def nodes_within(loaded: LoadedRun, speech: Speech) -> int:
 
 def mean_maps(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> jax.Array:
     """Mean maps (L, H, T, S) over the training utterances, where both positions are valid."""
-    add = jax.jit(functools.partial(summed_maps, loaded.module))
+    add = jax.jit(functools.partial(summed_maps, loaded.model.module))
     total: Any = None
     for encoded in speech.encoded:
         learning = learns(speech, encoded)
@@ -166,12 +167,14 @@ def mean_maps(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> jax.
             sums = add(checkpoint.params, encoded.inputs, valid)
             total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     maps, pairs = total
-    return jax.device_put(maps / jnp.maximum(pairs, 1), mesh.replicated(loaded.devices))
+    return jax.device_put(maps / jnp.maximum(pairs, 1), mesh.replicated(loaded.passes.devices))
 
 
 def gradient_importance(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> np.ndarray:
     """Importance (L, H) of heads by gradient on the training utterances, normalised by layer."""
-    step = jax.jit(by_device(functools.partial(gate_gradients, loaded.module), loaded.devices, 1))
+    step = jax.jit(
+        by_device(functools.partial(gate_gradients, loaded.model.module), loaded.passes.devices, 1)
+    )
     total = 0.0
     for encoded in speech.encoded:
         learning = learns(speech, encoded)
@@ -192,7 +195,12 @@ def identity_of(context: SweepContext) -> str:
     asked = loaded.analysis.ablate
     unlike = ("preset", "order", "kind", "draws", "memory_mib", "engine")
     settings = {k: v for k, v in dataclasses.asdict(asked).items() if k not in unlike}
-    more = [loaded.analysis.draws, loaded.analysis.seed, loaded.split.fingerprint, speech.ids]
+    more = [
+        loaded.analysis.draws,
+        loaded.analysis.seed,
+        loaded.corpus.split.fingerprint,
+        speech.ids,
+    ]
     tasks = [(task.name, *task.budget) for task in context.tasks]
     text = json.dumps([settings, tasks, more])
     digest = hashlib.sha256(text.encode())

@@ -18,7 +18,8 @@ from sat_jax.features import batches
 from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
 from sat_jax.shapes import SAMPLE_RATE, Grid
-from sat_jax.study.loaded_run import LoadedRun, long_enough, spread
+from sat_jax.study.corpus import long_enough, spread
+from sat_jax.study.loaded_run import LoadedRun
 
 TRAIN, VALID, TEST = range(3)
 PATTERN = np.array([TRAIN, TEST, VALID, TRAIN, TRAIN])
@@ -81,15 +82,17 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         )
         return None
     frames = static_frames(loaded, splits)
-    count = np.concatenate([positions_of(loaded.spec.grid, split, frames) for split in splits])
+    count = np.concatenate(
+        [positions_of(loaded.model.spec.grid, split, frames) for split in splits]
+    )
     part = np.repeat(np.arange(3), [len(split) for split in splits])
     batched = [
         batch
         for number, split in enumerate(splits)
         for batch in hear(loaded, split, frames, np.flatnonzero(part == number), count)
     ]
-    encoded = pack_all(batched, count, loaded.devices)
-    phone = np.full((count.sum(), loaded.spec.grid.frames), -1, np.int32)
+    encoded = pack_all(batched, count, loaded.passes.devices)
+    phone = np.full((count.sum(), loaded.model.spec.grid.frames), -1, np.int32)
     for each, batch in zip(encoded, batched, strict=True):
         phone[each.place] = batch.labels[np.asarray(batch.valid)]
     names = np.concatenate([np.array(split.speaker_names)[split.speakers] for split in splits])
@@ -105,20 +108,20 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
         phone_names=tuple(splits[0].phone_names),
         ids=tuple(name for split in splits for name in split.ids),
         origin=origin,
-        seconds=frames * loaded.spec.grid.hop / SAMPLE_RATE,
+        seconds=frames * loaded.model.spec.grid.hop / SAMPLE_RATE,
     )
 
 
 def choose(loaded: LoadedRun) -> tuple[list[Any], str]:
     """Utterances to learn from, to stop by and to test on, and a word on where they are from."""
-    ablate, split = loaded.analysis.ablate, loaded.split
+    ablate, split = loaded.analysis.ablate, loaded.corpus.split
     most = ablate.train_utterances, ablate.valid_utterances, ablate.test_utterances
     if split.name == "test":
         opened = [dataset.open_split(split.directory, name) for name in ("train", "valid")]
-        splits = [long_enough(loaded.spec.grid, each) for each in (*opened, split)]
+        splits = [long_enough(loaded.model.spec.grid, each) for each in (*opened, split)]
         origin = f"the train, valid and test splits of {split.directory.name}"
     else:
-        split = long_enough(loaded.spec.grid, split)
+        split = long_enough(loaded.model.spec.grid, split)
         parts = PATTERN[np.arange(len(split)) % len(PATTERN)]
         splits = [dataset.take(split, np.flatnonzero(parts == part)) for part in range(3)]
         origin = f"three parts of the {split.name} split, utterance by utterance"
@@ -150,9 +153,9 @@ def speaker_parts(speakers: np.ndarray, part: np.ndarray) -> np.ndarray | None:
 
 def static_frames(loaded: LoadedRun, splits: list[Any]) -> int:
     """One length for all, in frames: the longest utterance's, at most what the study allows."""
-    grid = loaded.spec.grid
+    grid = loaded.model.spec.grid
     longest = max(int(grid.frame_count(split.lengths.astype(np.int64)).max()) for split in splits)
-    frames = min(longest, loaded.analysis.ablate.max_frames, loaded.spec.frames)
+    frames = min(longest, loaded.analysis.ablate.max_frames, loaded.model.spec.frames)
     return max(frames // grid.frames, 1) * grid.frames
 
 
@@ -176,25 +179,27 @@ def hear(
     loaded: LoadedRun, split: Any, frames: int, number: np.ndarray, count: np.ndarray
 ) -> Iterator[Batched]:
     """Batches of a split whose utterances have these numbers (n,) among all, of `count` (U,)."""
-    devices, module, grid = loaded.devices, loaded.module, loaded.spec.grid
+    devices, module, grid = loaded.passes.devices, loaded.model.module, loaded.model.spec.grid
 
     def prepare(audio: jax.Array, lengths: jax.Array) -> tuple[jax.Array, ...]:
         inputs, valid = module.prepare(audio, lengths)
-        targets = module.targets(audio, lengths) if loaded.spec.target_width else valid[..., None]
+        targets = (
+            module.targets(audio, lengths) if loaded.model.spec.target_width else valid[..., None]
+        )
         return inputs, valid, targets
 
     featurize = jax.jit(by_device(prepare, devices))
 
-    order = dealt(count[number], loaded.size // devices.size)
+    order = dealt(count[number], loaded.passes.size // devices.size)
     split, number = dataset.take(split, order), number[order]
-    once = batches.eval_batches(split, (frames,), loaded.size, grid, say=lambda _: None)
+    once = batches.eval_batches(split, (frames,), loaded.passes.size, grid, say=lambda _: None)
     for batch in once:
         inputs, valid, targets = featurize(*place_batch((batch.audio, batch.lengths), devices))
         utterance = np.where(batch.index >= 0, number[batch.index], -1)
         labels = batch.labels
         if labels is None:
-            labels = np.full((loaded.size, frames), -1, np.int32)
-        labels = labels[:, :frames].reshape(loaded.size, -1, grid.frames)
+            labels = np.full((loaded.passes.size, frames), -1, np.int32)
+        labels = labels[:, :frames].reshape(loaded.passes.size, -1, grid.frames)
         yield Batched(inputs, targets, valid, utterance, labels)
 
 

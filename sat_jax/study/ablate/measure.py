@@ -77,7 +77,7 @@ def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, n
     The representations lie in the buffer of the context, until the next settings are run.
     """
     loaded, speech = context.loaded, context.speech
-    asked, model = loaded.analysis.ablate, loaded.spec
+    asked, model = loaded.analysis.ablate, loaded.model.spec
     depth = model.layers if asked.layer is None else asked.layer
     tested = np.flatnonzero(speech.part == TEST)
     errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
@@ -115,7 +115,7 @@ def swept(
     piece = batch_ops(
         context.ops,
         params,
-        loaded.spec.heads,
+        loaded.model.spec.heads,
         encoded.inputs,
         encoded.valid,
         encoded.packing,
@@ -135,15 +135,15 @@ def train_intact_probes(context: SweepContext, whole: Settings) -> tuple[Probe, 
 
 def placed_group(context: SweepContext, features: np.ndarray) -> jax.Array:
     """Representations (M, N, D) on the devices, the last one repeated up to a whole group."""
-    buffer = group_size(context.loaded.devices)
+    buffer = group_size(context.loaded.passes.devices)
     if len(features) < buffer:
         features = features[np.minimum(np.arange(buffer), len(features) - 1)]
-    return mesh.place_batch(features, context.loaded.devices)
+    return mesh.place_batch(features, context.loaded.passes.devices)
 
 
 def probe_scores(context: SweepContext, features: np.ndarray, intact: tuple[Probe, ...]) -> Arrays:
     """The scores of all tasks under G settings with representations (G, N, D)."""
-    group = group_size(context.loaded.devices)
+    group = group_size(context.loaded.passes.devices)
     found: list[Arrays] = []
     for first in range(0, len(features), group):
         rows = features[first : first + group]

@@ -118,7 +118,7 @@ def table_of(result: AblationResult, probes: str, kind: str) -> Ablation:
     """All curves with one kind of probes and of ablation; reconstruction has no probes."""
     context, names = result.context, list(result.orders)
     seven = [task_of(a, result.plan.rows, names, kind) for a in wanted(result.scores, probes)]
-    model = context.loaded.spec
+    model = context.loaded.model.spec
     return Ablation(
         name=context.checkpoint.name,
         probes=PROBE_NAMES[probes],
@@ -211,7 +211,7 @@ def ranking_views(result: AblationResult) -> list[View]:
 def other_views(result: AblationResult) -> list[View]:
     """Leave one out, spans, and spans times heads pruned, where they were measured."""
     loaded, name = result.context.loaded, result.context.checkpoint.name
-    model, plan = loaded.spec, result.plan.rows
+    model, plan = loaded.model.spec, result.plan.rows
     scores = wanted(result.scores, "anew")
     shape = model.layers, model.heads
     singles = [s for a in scores if (s := single_of(a, plan, shape)) is not None]
@@ -224,7 +224,7 @@ def other_views(result: AblationResult) -> list[View]:
         views.append(View("leave_one_out", figure, told, captions.LEAVE_ONE_OUT, alt))
     if spans:
         utterances = int((result.context.speech.part == 2).sum())
-        seconds = loaded.spec.grid.seconds
+        seconds = loaded.model.spec.grid.seconds
         known = name, PROBE_NAMES["anew"], utterances, seconds
         figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"

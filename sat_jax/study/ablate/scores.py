@@ -211,7 +211,7 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: KeptHeads) -> Ranking:
     maps, phones = kept_maps(loaded)
     texts = kept_operations(loaded)
     return Ranking(
-        name=loaded.checkpoints[0].name,
+        name=loaded.model.checkpoints[0].name,
         orderings=tuple(names),
         correlation=rank_correlations(np.stack([orders[name] for name in names])),
         globalness=first,

@@ -48,8 +48,8 @@ def study(loaded: LoadedRun) -> list[Section]:
         return []
     check(loaded)
     loaded = with_possible_tasks(loaded)
-    asked, model = loaded.analysis.ablate, loaded.spec
-    checkpoint, shape = loaded.checkpoints[0], (model.layers, model.heads)
+    asked, model = loaded.analysis.ablate, loaded.model.spec
+    checkpoint, shape = loaded.model.checkpoints[0], (model.layers, model.heads)
     user = plans.read_order(asked.order, shape) if asked.order else None
     began, held = time.perf_counter(), most_memory()
     speech = open_speech(loaded)
@@ -63,7 +63,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     opened = most_memory()
     kept = kept_heads(loaded, checkpoint.end)
     gradient = None
-    if asked.preset == "full" and loaded.spec.target_width:
+    if asked.preset == "full" and loaded.model.spec.target_width:
         gradient = gradient_importance(loaded, checkpoint, speech)
     orders = plans.preset_orders(
         asked.preset,
@@ -89,7 +89,7 @@ def study(loaded: LoadedRun) -> list[Section]:
 def with_possible_tasks(loaded: LoadedRun) -> LoadedRun:
     """The same without reconstruction where the model predicts no spectra, and a word about it."""
     asked = loaded.analysis.ablate
-    if loaded.spec.target_width or RECONSTRUCTION not in asked.tasks:
+    if loaded.model.spec.target_width or RECONSTRUCTION not in asked.tasks:
         return loaded
     loaded.say("ablate: reconstruction is left out, as the model predicts no spectra")
     tasks = tuple(task for task in asked.tasks if task != RECONSTRUCTION)
@@ -99,10 +99,10 @@ def with_possible_tasks(loaded: LoadedRun) -> LoadedRun:
 
 def obstacle_of(loaded: LoadedRun) -> str:
     """Why this study cannot be made of a run, and the cure; empty where it can."""
-    if loaded.spec.edited:
+    if loaded.model.spec.edited:
         return (
-            f"ablate: {loaded.run} was pruned by export.py, and this study needs a whole model; "
-            "give the run that it was made from"
+            f"ablate: {loaded.directory} was pruned by export.py, and this study needs a whole "
+            "model; give the run that it was made from"
         )
     if jax.process_count() > 1:
         return (
@@ -114,14 +114,14 @@ def obstacle_of(loaded: LoadedRun) -> str:
 
 def check(loaded: LoadedRun) -> None:
     """Raise `InputError` for settings that cannot work."""
-    asked, model = loaded.analysis.ablate, loaded.spec
+    asked, model = loaded.analysis.ablate, loaded.model.spec
     if asked.layer is not None and not 1 <= asked.layer <= model.layers:
         raise InputError(
             f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
         )
     least = {"train_utterances": 1, "valid_utterances": 1, "test_utterances": 1, "probe_seeds": 1}
     least |= {"probe_steps": 1, "probe_batch": 1, "hidden": 1, "memory_mib": 1, "draws": 0}
-    least |= {"max_frames": loaded.spec.grid.frames}
+    least |= {"max_frames": loaded.model.spec.grid.frames}
     for name, value in least.items():
         if getattr(asked, name) < value:
             dashed = name.replace("_", "-")
@@ -144,7 +144,7 @@ def result_of(
 def untrained(context: SweepContext) -> AblationResult:
     """The untrained model, pruned by its own globalness at the paper's numbers of heads."""
     loaded = context.loaded
-    checkpoint = loaded.checkpoints[1]
+    checkpoint = loaded.model.checkpoints[1]
     context = of_checkpoint(context, checkpoint)
     kept = kept_heads(loaded, checkpoint.end)
     orders = {"globalness": plans.metric_orders(kept._asdict())["globalness"]}
@@ -160,7 +160,7 @@ def with_left_out(
 ) -> tuple[Plan, Arrays, Orders]:
     """The plan with one more ordering: what is missed least when it is left out goes first."""
     loaded = context.loaded
-    model, kind = loaded.spec, loaded.analysis.ablate.kind
+    model, kind = loaded.model.spec, loaded.analysis.ablate.kind
     shape = model.layers, model.heads
     found = task_scores(arrays, context.tasks, 1, 0)[0]
     single = [i for i, row in enumerate(plan.rows) if row.study == "single"]

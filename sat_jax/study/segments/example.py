@@ -13,7 +13,8 @@ from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.figures.segment_records import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
-from sat_jax.study.loaded_run import LoadedRun, passed
+from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.passes import run_pass
 from sat_jax.study.segments.entries import model_entries, spectral_entries
 from sat_jax.study.segments.search import SPECTRAL, Chosen, Source, first_time, plain_source
 from sat_jax.trace import reduce
@@ -26,10 +27,10 @@ def draw_example(loaded: LoadedRun, test: Any, spectral: Any, model: Any) -> Seg
     `spectral` and `model` are the study's candidates (`segments.Candidates`).
     """
     wanted = loaded.analysis.utterance
-    split = loaded.split if wanted else test
+    split = loaded.corpus.split if wanted else test
     place = pick_utterance(split, wanted)
     one = dataset.take(split, np.array([place]))
-    state, head = model_entries(model.tuned, loaded.spec.head_mask)
+    state, head = model_entries(model.tuned, loaded.model.spec.head_mask)
     mfcc = spectral_entries(spectral.tuned)[0]
     plain = plain_source(loaded)
     attention = rows_of(loaded, plain, model.params, one, head.place)
@@ -61,8 +62,8 @@ def rows_of(loaded: LoadedRun, source: Source, params: Any, one: Any, chosen: Ch
         groups, valid = source.rows(seen)
         return {"rows": groups[chosen.group][:, chosen.member], "valid": valid}
 
-    step = reduce.reducer(source.trace_fn, measure, loaded.devices)
-    parts = passed(loaded, "example", step, params, one)
+    step = reduce.reducer(source.trace_fn, measure, loaded.passes.devices)
+    parts = run_pass(loaded.passes, "example", step, params, one)
     _, values = reduce.collect(parts)
     return values["rows"][0][values["valid"][0]]
 
@@ -121,7 +122,7 @@ def framed(
     audio = utterance.audio[: sample_count(frames, features.window, features.hop)]
     strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
     seen, _, _ = frontend.featurize(audio[None], np.array([len(audio)]), strip)
-    names = loaded.split.phone_names
+    names = loaded.corpus.split.phone_names
     phones = [
         (start / SAMPLE_RATE, min(end, len(audio)) / SAMPLE_RATE, names[label])
         for start, end, label in utterance.phones.tolist()

@@ -24,7 +24,8 @@ from sat_jax.analysis.segment_score import (
 from sat_jax.features import frontend
 from sat_jax.mesh import by_device
 from sat_jax.shapes import Grid
-from sat_jax.study.loaded_run import LoadedRun, passed
+from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
 
@@ -75,8 +76,8 @@ class Tuned(NamedTuple):
 
 def plain_source(loaded: LoadedRun) -> Source:
     """Attention rows of all heads that are left, layer by layer, then the hidden states 0 to L."""
-    grid = loaded.spec.grid
-    return Source(loaded.trace_fn, rows_of_trace, grid, grid.whole_frames)
+    grid = loaded.model.spec.grid
+    return Source(loaded.passes.trace_fn, rows_of_trace, grid, grid.whole_frames)
 
 
 def rows_of_trace(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
@@ -91,7 +92,7 @@ def rows_of_trace(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
 
 def model_source(loaded: LoadedRun) -> Source:
     """The candidates of `plain_source` as the analysis wants their rows."""
-    grid, layers = loaded.spec.grid, loaded.spec.layers
+    grid, layers = loaded.model.spec.grid, loaded.model.spec.layers
     plain = plain_source(loaded)
 
     def rows(trace: Trace) -> tuple[list[jax.Array], jax.Array]:
@@ -101,7 +102,7 @@ def model_source(loaded: LoadedRun) -> Source:
         return groups, valid
 
     if not loaded.analysis.segment_shifts or grid.frames == 1:
-        return Source(loaded.trace_fn, rows, grid, grid.whole_frames)
+        return Source(loaded.passes.trace_fn, rows, grid, grid.whole_frames)
     return Source(
         shifted(loaded),
         lambda traces: interleaved([rows(t) for t in traces]),
@@ -112,7 +113,7 @@ def model_source(loaded: LoadedRun) -> Source:
 
 def shifted(loaded: LoadedRun) -> reduce.TraceFn:
     """Traces of the same audio, each one frame later than the one before, as many as a position."""
-    hop, stack = loaded.spec.grid.hop, loaded.spec.grid.frames
+    hop, stack = loaded.model.spec.grid.hop, loaded.model.spec.grid.frames
 
     def trace_fn(params: Any, audio: jax.Array, lengths: jax.Array) -> list[Trace]:
         later = [
@@ -152,7 +153,7 @@ def only(source: Source, chosen: Sequence[Chosen]) -> Source:
 
 def spectral_source(loaded: LoadedRun) -> Source:
     """The features of `SPECTRAL`, frame by frame, on what the model's positions cover as well."""
-    features, covered = loaded.config.features, loaded.spec.grid.covered
+    features, covered = loaded.config.features, loaded.model.spec.grid.covered
     grid = Grid(features.hop, features.window)
     kinds = [dataclasses.replace(features, deltas=0, **change) for change in SPECTRAL.values()]
 
@@ -162,7 +163,7 @@ def spectral_source(loaded: LoadedRun) -> Source:
         valid = grid.valid(covered(lengths), total)
         return [rows[:, None, :total] for rows, *_ in heard], valid
 
-    local = by_device(hear, loaded.devices)
+    local = by_device(hear, loaded.passes.devices)
     trace_fn = jax.jit(lambda _, audio, lengths: local(audio, lengths))
     return Source(
         trace_fn, lambda seen: seen, grid, lambda samples: grid.positions(covered(samples))
@@ -182,7 +183,7 @@ def segmenter(source: Source, loaded: LoadedRun) -> Segmenter:
 
     The settings of the second are alpha (C, A) and beta (C, A, G), its further row the targets.
     """
-    devices = loaded.devices
+    devices = loaded.passes.devices
 
     def distances(rows: Sequence[jax.Array], valid: jax.Array) -> jax.Array:
         """(C, B, T, T), one map after the other, which on a CPU keeps it in cache."""
@@ -227,7 +228,7 @@ def segmenter(source: Source, loaded: LoadedRun) -> Segmenter:
 
 def references(loaded: LoadedRun, split: Any) -> list[np.ndarray]:
     """Reference boundaries of every utterance within the frames that are analysed, in samples."""
-    spec = loaded.spec
+    spec = loaded.model.spec
     known = []
     for i, samples in enumerate(split.lengths.tolist()):
         end = min(spec.grid.covered(samples), spec.grid.samples(spec.longest))
@@ -261,13 +262,15 @@ def tune(
     """Alpha and beta of the best R-value of every candidate on a split, by two searches."""
     total = sum(len(boundaries) for boundaries in known)
     rows = target_rows(segment.source, known)
-    parts = passed(loaded, f"{title}: distances", segment.distances, params, split)
+    parts = run_pass(loaded.passes, f"{title}: distances", segment.distances, params, split)
     scale = reduce.collect(parts)[1]["distance"].mean(0)
     alpha = np.maximum(scale, np.finfo(np.float32).tiny)[:, None] * ALPHAS
     beta = np.broadcast_to(BETAS, (*alpha.shape, len(BETAS)))
     for name in ("first search", "second search"):
         settings = alpha.astype(np.float32), beta.astype(np.float32)
-        parts = passed(loaded, f"{title}: {name}", segment.counts, params, split, settings, rows)
+        parts = run_pass(
+            loaded.passes, f"{title}: {name}", segment.counts, params, split, settings, rows
+        )
         counts = sum(values["counts"].sum(0, dtype=np.int64) for _, values in parts)
         r = score(counts[..., 0], counts[..., 1], total)["r"]
         flat = r.reshape(len(r), -1)
@@ -293,8 +296,8 @@ def count_boundaries(
 ) -> np.ndarray:
     """Hits and predictions (U, C, G, 2) with the tuned beta multiplied by each of `curve` (G,)."""
     beta = tuned.beta[:, None, None] * np.asarray(curve)
-    parts = passed(
-        loaded,
+    parts = run_pass(
+        loaded.passes,
         title,
         segment.counts,
         params,

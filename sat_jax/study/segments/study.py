@@ -27,8 +27,10 @@ from sat_jax.figures import segments as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.figures.segment_records import Score, SegmentTable
+from sat_jax.study.corpus import long_enough
 from sat_jax.study.heads import kept_heads
-from sat_jax.study.loaded_run import Checkpoint, LoadedRun, long_enough
+from sat_jax.study.loaded_model import Checkpoint
+from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
 from sat_jax.study.segments.example import draw_example
 from sat_jax.study.segments.search import (
@@ -70,7 +72,7 @@ class Candidates(NamedTuple):
 
 def study(loaded: LoadedRun) -> list[Section]:
     """Tune and score everything, trained and untrained; writes tables and figures."""
-    if not loaded.split.phone_names:
+    if not loaded.corpus.split.phone_names:
         loaded.say("segments: the corpus has no phone labels, so there are no boundaries to find")
         return []
     speech = open_speech(loaded)
@@ -80,15 +82,15 @@ def study(loaded: LoadedRun) -> list[Section]:
     segment = segmenter(model_source(loaded), loaded)
     models = [
         find(loaded, checkpoint.name, segment, checkpoint.params, speech)
-        for checkpoint in loaded.checkpoints
+        for checkpoint in loaded.model.checkpoints
     ]
     baselines = scored(loaded, speech, spectral, spectral_entries(spectral.tuned))
     tables = [
         table_of(loaded, checkpoint, baselines, model, speech)
-        for checkpoint, model in zip(loaded.checkpoints, models, strict=True)
+        for checkpoint, model in zip(loaded.model.checkpoints, models, strict=True)
     ]
     example = draw_example(loaded, speech.test, spectral, models[0])
-    if not loaded.leads:
+    if not loaded.is_leader:
         return []
     write(loaded, tables, example)
     return sections(loaded, tables, speech, difference(loaded, spectral, models[0], speech))
@@ -99,14 +101,14 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
 
     Where nothing is apart from what is analysed, every other utterance of it tunes.
     """
-    test, tuning = loaded.split, loaded.tuning
+    test, tuning = loaded.corpus.split, loaded.corpus.tuning
     if tuning is None:
         order = np.arange(len(test))
         tuning, test = dataset.take(test, order[::2]), dataset.take(test, order[1::2])
         origin = "every other utterance of what is analysed"
     else:
         origin = f"the {tuning.name} split of {tuning.directory.name}"
-    tuning, test = (long_enough(loaded.spec.grid, each) for each in (tuning, test))
+    tuning, test = (long_enough(loaded.model.spec.grid, each) for each in (tuning, test))
     if not len(tuning) or not len(test):
         loaded.say("segments: too few utterances to tune on some and test on others; give more")
         return None
@@ -149,7 +151,7 @@ def table_of(
     speech: Speech,
 ) -> SegmentTable:
     """Everything that the figures say about one checkpoint."""
-    left = loaded.spec.head_mask
+    left = loaded.model.spec.head_mask
     n = int(left.sum())
     known = known_counts(speech)
     found = model.found.sum(0)
@@ -216,7 +218,7 @@ def difference(
 ) -> tuple[float, float, float]:
     """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
     known = known_counts(speech)
-    left = loaded.spec.head_mask
+    left = loaded.model.spec.head_mask
     head, mfcc = model_entries(model.tuned, left)[-1], spectral_entries(spectral.tuned)[0]
     pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
     head_r, base = score(*pair.sum(0).T, known.sum())["r"]

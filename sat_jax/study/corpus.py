@@ -1,0 +1,81 @@
+"""A run's config and what to analyse in, the utterances to analyse out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from sat_jax.audio import dataset
+from sat_jax.config import Analysis, Config, Corpus
+from sat_jax.errors import InputError
+from sat_jax.shapes import Grid
+
+
+class AnalysedCorpus(NamedTuple):
+    """Utterances of one corpus."""
+
+    split: Any
+    """Those that are analysed."""
+    tuning: Any
+    """Labelled ones, apart from these, on which parameters may be tuned; None if none."""
+
+
+def open_corpus(
+    run: Path, config: Config, analysis: Analysis, say: Callable[[str], None]
+) -> tuple[AnalysedCorpus, Path]:
+    """What is analysed, prepared where it was not yet, and the directory for the results."""
+    corpus, out = chosen_corpus(run, config, analysis)
+    if jax.process_index() == 0:
+        dataset.prepare(corpus, say)
+    multihost_utils.sync_global_devices("data")
+    split = spread(
+        dataset.open_split(dataset.directory_of(corpus), analysis.split), analysis.max_utterances
+    )
+    say(f"{run}: the {split.name} split, {len(split)} utterances")
+    return AnalysedCorpus(split, open_tuning(config, split, analysis.tune_utterances)), out
+
+
+def chosen_corpus(run: Path, config: Config, analysis: Analysis) -> tuple[Corpus, Path]:
+    """The corpus that is asked for, or the run's own, and the directory for the results."""
+    corpus, out = analysis.corpus, analysis.out
+    if not corpus.kind:
+        if corpus.path is not None:
+            raise InputError(
+                f"corpus.path is {corpus.path}: say how to read it with --corpus.kind, one of "
+                "librispeech, timit, folder"
+            )
+        return config.corpus, out or run
+    name = corpus.path.resolve().name if corpus.path else corpus.kind
+    return corpus, out or run / f"on-{name}"
+
+
+def spread(split: Any, most: int) -> Any:
+    """At most so many utterances of a split, evenly spread over it; 0 is all."""
+    if not 0 < most < len(split):
+        return split
+    return dataset.take(split, np.linspace(0, len(split) - 1, most).round().astype(int))
+
+
+def long_enough(grid: Grid, split: Any) -> Any:
+    """The utterances of a split that fill at least one position."""
+    return dataset.take(split, np.flatnonzero(grid.positions(split.lengths.astype(np.int64)) > 0))
+
+
+def open_tuning(config: Config, split: Any, most: int) -> Any:
+    """Utterances with phones to tune parameters on before they are tested on `split`.
+
+    The validation split of the corpus that is analysed, where its test split is; else that of the
+    corpus that the model was trained on. None where there is neither.
+    """
+    own = dataset.directory_of(config.corpus)
+    if not split.phone_names:
+        return None
+    if split.name == "test":
+        return spread(dataset.open_split(split.directory, "valid"), most)
+    if split.directory == own or not (own / "corpus.json").exists():
+        return None
+    tuning = dataset.open_split(own, "valid")
+    return spread(tuning, most) if tuning.phone_names else None
