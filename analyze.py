@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+from sat_jax import peers
 from sat_jax.command_line import guarded, parse
 from sat_jax.config import Analysis
 from sat_jax.errors import InputError
@@ -61,6 +62,7 @@ def with_preset(analysis: Analysis) -> Analysis:
 def main() -> None:
     """Analyse every run that was asked for; draw several side by side."""
     runs, analysis = parse_arguments()
+    peers.watch(analysis.distributed)
 
     from sat_jax import mesh
 

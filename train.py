@@ -95,6 +95,7 @@ def train(config: Config, screen: Any) -> None:
     train_split, valid_split = (dataset.open_split(prepared, name) for name in ("train", "valid"))
     hours = train_split.lengths.sum() / SAMPLE_RATE / 3600
     say(f"data: {prepared}: {len(train_split)} training utterances, {hours:.2f} h")
+    skip = config.corpus.skip_bad
     stream_of = functools.partial(
         batches.train_batches,
         batches=config.batches,
@@ -102,16 +103,9 @@ def train(config: Config, screen: Any) -> None:
         seed=config.seed,
         process=process,
         processes=processes,
-        skip_short=config.corpus.skip_bad,
+        skip_short=skip,
     )
-    plan = batches.train_plan(
-        train_split,
-        config.batches,
-        model.grid,
-        config.seed,
-        config.corpus.skip_bad,
-        say,
-    )
+    plan = batches.train_plan(train_split, config.batches, model.grid, config.seed, skip, say)
 
     # --- State: shapes first, then arrays that no single device ever holds whole ----------------
     tx = optim.optimizer(config.optim, loop.steps - loop.first)

@@ -60,8 +60,10 @@ def _seal(directory: Path) -> None:
         seal(unnamed)
 
 
-def _manager(directory: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
-    handlers = {name: ocp.StandardCheckpointHandler() for name in ITEMS}
+def _manager(
+    directory: Path, options: ocp.CheckpointManagerOptions, items: Sequence[str] = ITEMS
+) -> ocp.CheckpointManager:
+    handlers = {name: ocp.StandardCheckpointHandler() for name in items}
     return ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
 
 
@@ -207,7 +209,8 @@ def restore_params(
     for is missing or broken, or where none is whole.
     """
     step = _from_process_0(lambda: _whole_step(directory, step, say))
-    with _manager(directory, ocp.CheckpointManagerOptions(create=False)) as manager:
+    options = ocp.CheckpointManagerOptions(create=False)
+    with _manager(directory, options, ITEMS[:1]) as manager:
         _compare_shapes(manager, step, params)
         with _readable_errors(directory):
             args = ocp.args.Composite(params=ocp.args.StandardRestore(params))

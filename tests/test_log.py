@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from sat_jax.config import Loop, Optim
 from sat_jax.errors import InputError
 from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.tables import write_heads
-from sat_jax.pretrain import log, watch
+from sat_jax.pretrain import log, terminal, watch
 from sat_jax.pretrain.step import StepMetrics
 from sat_jax.study.head_sections import training_summary
 
@@ -26,8 +27,7 @@ def test_a_resumed_log_takes_back_what_lies_ahead(tmp_path):
     assert [r["step"] for r in log.read_metrics(path)] == [1, 2, 3, 4, 5]
     sinks = log.open_sinks(tmp_path, 3)
     log.write_metrics(sinks, 4, {"loss": 0.1 + 0.2})
-    bar = log.open_bar(10, 3)
-    log.close(sinks, bar)
+    log.close_sinks(sinks)
     assert [r["step"] for r in log.read_metrics(path)] == [1, 2, 3, 4]
     assert log.read_metrics(path)[-1]["loss"] == 0.1 + 0.2
 
@@ -43,11 +43,93 @@ def test_a_window_counts_speech_time_and_waiting():
     assert numbers["wait_share"] / numbers["steps_per_second"] == pytest.approx(0.25)
 
 
+def written(path, *lines):
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+LINES = [json.dumps({"step": step, "loss": step / 10}).encode() + b"\n" for step in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "steps", "damaged"),
+    [
+        ([*LINES], [0, 1, 2, 3, 4, 5], []),
+        ([], [], []),
+        # A crash cut the last line short, or only its end of line.
+        ([*LINES[:2], LINES[2][:9]], [0, 1], []),
+        ([*LINES[:2], LINES[2][:-1]], [0, 1, 2], []),
+        # Zeros, as a file system leaves them after a power failure: at the end, and gone on from.
+        ([*LINES[:2], bytes(50)], [0, 1], [3]),
+        ([LINES[0], bytes(50), LINES[1]], [0, 1], [2]),
+        # Broken lines inside: nonsense, half a line that was gone on from, another kind of value.
+        ([LINES[0], b"xx\n", LINES[1]], [0, 1], [2]),
+        ([LINES[0], LINES[3][:12], LINES[1]], [0, 1], [2]),
+        ([LINES[0], LINES[3][:12] + b"\n", LINES[1]], [0, 1], [2]),
+        ([LINES[0], b"\xff\xfe\n", b"[1]\n", b'{"loss": 1}\n', LINES[1]], [0, 1], [2, 3, 4]),
+        # What restarts of older versions left: step 0 more than once.
+        ([LINES[0], LINES[0], LINES[0], LINES[1]], [0, 1], []),
+    ],
+)
+def test_metrics_are_read_as_far_as_they_can_be(tmp_path, lines, steps, damaged):
+    path = written(tmp_path / "metrics.jsonl", *lines)
+    records, found = log.parse_metrics(path)
+    assert [record["step"] for record in records] == steps
+    assert all(record["loss"] == record["step"] / 10 for record in records)
+    assert found == damaged
+    said = []
+    log.close_sinks(log.open_sinks(tmp_path, 5, said.append))
+    kept = [line for line in LINES if json.loads(line)["step"] in steps]
+    assert path.read_bytes() == b"".join(kept)
+    assert bool(damaged) == any("damaged in line" in line for line in said)
+
+
+def test_a_run_that_begins_again_at_step_0_has_its_first_record_once(tmp_path):
+    for _ in range(3):
+        sinks = log.open_sinks(tmp_path, 0)
+        log.write_metrics(sinks, 0, {"valid_loss": 1.0})
+        log.write_metrics(sinks, 1, {"loss": 0.9})
+        log.close_sinks(sinks)
+    path = tmp_path / "metrics.jsonl"
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1]
+
+
+def test_records_that_are_gone_are_said(tmp_path):
+    said = []
+    log.close_sinks(log.open_sinks(tmp_path, 100, said.append))
+    assert "the records of the 100 steps that are done are missing" in said[0]
+
+
+@pytest.mark.parametrize("text", ["", '{"data": {}, "sess', "[]", '{"sessions": 3}', "\0\0", "é"])
+def test_a_manifest_that_cannot_be_read_is_kept_aside(tmp_path, text):
+    path, said = tmp_path / "manifest.json", []
+    path.write_text(text, encoding="latin-1")
+    for _ in range(2):
+        log.write_manifest(tmp_path, {"directory": "data"}, ["cpu:0"], said.append)
+    assert len(json.loads(path.read_text())["sessions"]) == 2
+    assert (tmp_path / "manifest.broken.json").read_text(encoding="latin-1") == text
+    assert said == [f"{path}: cannot be read; kept as manifest.broken.json, and a new one begins"]
+
+
+def test_a_longer_run_says_what_the_learning_rate_does():
+    optim = Optim(peak_lr=1.0, warmup_share=0.1)
+    said = watch.longer(optim, Loop(steps=200), before=100, start=100)
+    for part in ("loop.steps was 100 and is 200", "from 0.0111 at step 100 to 0.556 at step 101"):
+        assert part in said
+    for loop, before, start in ((Loop(steps=100), 100, 50), (Loop(steps=200), 100, 0)):
+        assert watch.longer(optim, loop, before, start) == ""
+    # An exported run begins its schedule at the step at which it was exported.
+    exported = Loop(steps=300, first=100)
+    assert "from 0.0111 at step 200" in watch.longer(optim, exported, 200, 200)
+    assert watch.longer(optim, exported, 100, 100) == ""
+
+
 def test_progress_without_a_terminal_is_twenty_lines(capsys):
-    bar = log.open_bar(1000, 0)
     numbers = log.Window(0.0, 0).add(0.0, 1.0).numbers(1, metrics(), 0.1)
-    for step in range(10, 1001, 10):
-        log.show(bar, step - 10, step, numbers)
+    with terminal.open_terminal() as screen:
+        terminal.open_bar(screen, 1000, 0)
+        for step in range(10, 1001, 10):
+            terminal.show(screen, step - 10, step, numbers)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 20
     assert said[-1].startswith("step 1000/1000")

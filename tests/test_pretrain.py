@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from pathlib import Path
+import resource
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sat_jax import checkpoint, mesh
+from sat_jax.checkpoint_files import CHECKSUMS, fault, is_sealed
 from sat_jax.config import Batches, Config, Features, Loop, Mesh, Model, Objective, Optim
 from sat_jax.errors import InputError
 from sat_jax.features.frontend import feature_width, featurize, target_width
@@ -171,15 +173,84 @@ def test_wrong_checkpoints_are_named(tmp_path):
         checkpoint.restore_params(tmp_path / "empty", None, run.abstract.params)
 
 
-def test_step_zero_is_kept_for_ever(tmp_path):
-    run = run_of(single=True)
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Checkpoints of steps 0, 5, 10 and 15, of which two and step 0 are kept."""
+    run, ckpt = run_of(single=True), tmp_path_factory.mktemp("saved") / "ckpt"
     state = run.make()
-    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=2)
+    manager = checkpoint.open_checkpoints(ckpt, keep=2)
     for step in (0, 5, 10, 15):
         checkpoint.save(manager, step, state.params, state._replace(params=None))
     checkpoint.finish(manager)
-    assert sorted(manager.all_steps()) == [0, 10, 15]
-    assert {p.name for p in Path(tmp_path / "ckpt").iterdir()} == {"0", "10", "15"}
+    manager.close()
+    return ckpt
+
+
+def test_step_zero_is_kept_for_ever(saved):
+    assert {p.name for p in saved.iterdir()} == {"0", "10", "15"}
+
+
+def test_every_checkpoint_gets_its_checksums_before_it_gets_its_name(saved):
+    for step in (0, 10, 15):
+        assert is_sealed(saved / str(step))
+        assert fault(saved / str(step)) == ""
+    assert checkpoint.look(saved, 0) == (15, {})
+
+
+def largest(step_directory, item):
+    files = [p for p in (step_directory / item).rglob("*") if p.is_file()]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def test_a_flipped_bit_is_never_restored(saved, tmp_path):
+    ckpt = shutil.copytree(saved, tmp_path / "ckpt")
+    path = largest(ckpt / "15", "params")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    params, said = run_of(single=True).abstract.params, []
+    step, restored = checkpoint.restore_params(ckpt, None, params, said.append)
+    assert step == 10
+    assert f"ckpt/15 is broken and passed over: params/{path.name}"[:40] in said[0]
+    expected = jax.device_get(checkpoint.restore_params(saved, 10, params)[1])
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(restored), expected)
+    with pytest.raises(InputError, match=r"15 is broken: .*differs.*; whole steps are \[0, 10\]"):
+        checkpoint.restore_params(ckpt, 15, params)
+    for each in ("0", "10"):
+        (ckpt / each / "commit_success.txt").unlink()
+    with pytest.raises(InputError, match=r"none of the steps \[0, 10, 15\] is whole"):
+        checkpoint.restore_params(ckpt, None, params)
+    with pytest.raises(InputError, match="no step from 5 on is whole: export the run again"):
+        checkpoint.look(ckpt, 5)
+
+
+def test_checkpoints_without_checksums_are_read_to_see_whether_they_are_whole(saved, tmp_path):
+    ckpt = shutil.copytree(saved, tmp_path / "ckpt")
+    for step in (0, 10, 15):
+        (ckpt / str(step) / CHECKSUMS).unlink()
+    assert checkpoint.look(ckpt, 0) == (15, {})
+    largest(ckpt / "15", "optimizer").write_bytes(b"")
+    found = checkpoint.look(ckpt, 0)
+    assert found.whole == 10
+    assert "it cannot be read" in found.broken[15]
+    # An analysis does without the optimiser.
+    params = run_of(single=True).abstract.params
+    assert checkpoint.restore_params(ckpt, None, params)[0] == 15
+
+
+def test_a_disk_that_is_full_is_one_line(saved, tmp_path):
+    run, ckpt = run_of(single=True), shutil.copytree(saved, tmp_path / "ckpt")
+    manager = checkpoint.open_checkpoints(ckpt, keep=2)
+    state = run.make()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        checkpoint.save(manager, 20, state.params, state._replace(params=None))
+        with pytest.raises(InputError, match="ckpt: a file may not grow any more: .*goes on"):
+            checkpoint.finish(manager)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoint.look(ckpt, 0).whole == 15
 
 
 def test_training_lowers_the_loss_and_evaluation_is_repeatable():

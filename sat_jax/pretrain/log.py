@@ -60,7 +60,7 @@ def parse_metrics(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     for number, line in enumerate(lines, 1):
         parts = [part for part in _RECORD.split(line.strip(b"\0 \r\t")) if part]
         found = [record for part in parts if (record := _record(part))]
-        if line and (len(found) != 1 or b"\0" in line):
+        if line and (len(parts) != 1 or not found or b"\0" in line):
             damaged.append(number)
         for record in found:
             key = (record["step"], *sorted(record))

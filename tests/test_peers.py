@@ -1,0 +1,121 @@
+"""What is said when a process of a run is lost: the runtime's own words, as recorded."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sat_jax.peers import relay, sentence, wait_for_verdict
+
+FATAL = (
+    "F1127 15:01:07.416429    6920 client.h:80] Terminating process because the JAX distributed "
+    "service detected fatal errors.\n\nRPC: /xla.coordination.CoordinationService/PollForError\n"
+    "*** Check failure stack trace: ***\n"
+    "    @     0x7fda95640634  absl::lts_20260107::log_internal::LogMessage::SendToLog()\n"
+)
+SILENT = (
+    "E1127 15:01:07.415738    6909 coordination_service.cc:1549] [2362] Use error polling to "
+    "propagate the following error to all tasks: UNAVAILABLE: The following tasks are unhealthy "
+    "(stopped sending heartbeats):\n1\n3\nThe tasks have crashed. Check the task logs.\n" + FATAL
+)
+LEADERLESS = (
+    "W1127 15:24:41.015253   24090 preemption_sync_manager.cc:147] Failed to retrieve preemption "
+    "notice from coordination service: UNAVAILABLE: Socket closed\n" + FATAL
+)
+
+
+@pytest.mark.parametrize(("words", "who"), [(SILENT, "process 1, 3"), (LEADERLESS, "process 0")])
+def test_a_lost_process_is_named_with_the_step_to_go_on_from(tmp_path, words, who):
+    for step in (0, 25, 50):
+        (tmp_path / str(step)).mkdir()
+    out = io.StringIO()
+    kept = relay([*"a warning\n".splitlines(True), *words.splitlines(True)], out)
+    assert out.getvalue() == "a warning\n"
+    assert kept == words
+    said = sentence(kept, tmp_path)
+    assert said.startswith(f"{who} of this run ended or did not answer")
+    assert said.endswith("the run goes on from step 50")
+    assert "\n" not in said
+
+
+def test_errors_that_no_other_process_caused_are_not_waited_for():
+    began = time.monotonic()
+    wait_for_verdict(RuntimeError("Gloo all-reduce failed: Connection reset by peer"))
+    assert time.monotonic() - began < 1  # nobody watches this process
+
+
+WATCHED = (
+    "import sys, os, time; from sat_jax import peers; from sat_jax.config import Distributed;"
+    "from pathlib import Path;"
+    "peers.watch(Distributed(coordinator='host:1'), Path(sys.argv[1]));"
+)
+
+
+def watched(code, *arguments, **more):
+    return subprocess.Popen(
+        [sys.executable, "-c", WATCHED + code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("print('out'); print('err', file=sys.stderr)", 0, "err\n"),
+        ("print('out'); sys.exit(7)", 7, ""),
+        ("print('out', flush=True); os.kill(os.getpid(), 9)", 137, "by SIGKILL"),
+        (
+            f"print('out', flush=True); sys.stderr.write({SILENT!r}); sys.stderr.flush();"
+            "os.abort()",
+            1,
+            "error: process 1, 3 of this run",
+        ),
+        (f"print('out'); sys.stderr.write({LEADERLESS!r})", 0, LEADERLESS),
+    ],
+)
+def test_a_watched_process_speaks_and_ends_as_it_would_alone(tmp_path, code, status, error):
+    process = watched(code, str(tmp_path))
+    out, err = process.communicate(timeout=30)
+    assert out == "out\n"
+    assert process.returncode == status
+    assert error in err
+    assert "Check failure" not in err or not status
+
+
+def test_signals_reach_the_watched_process_and_it_never_outlives_its_watcher(tmp_path):
+    process = watched("print(os.getpid(), flush=True); time.sleep(60)", str(tmp_path))
+    assert int(process.stdout.readline()) != process.pid
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    process = watched("print(os.getpid(), flush=True); time.sleep(60)", str(tmp_path))
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while _alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_one_process_is_not_watched(tmp_path):
+    code = (
+        "import os; from sat_jax import peers; from sat_jax.config import Distributed;"
+        "before = os.getpid(); peers.watch(Distributed()); print(os.getpid() == before)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "True\n"
