@@ -61,6 +61,13 @@ def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: st
     return parse(lambda: tyro.cli(Config, default=run, args=rest, description=description))
 
 
+def as_called(text: str) -> str:
+    """`text` with the commands named as this one was: `python train.py`, or `sat-train`."""
+    if not Path(sys.argv[0]).name.startswith("sat-"):
+        return text
+    return re.sub(r"python (train|analyze|export)\.py", r"sat-\1", text)
+
+
 def one_line(boxed: str) -> str:
     """The message of a tyro error box as one line, with its suggestions and without its help."""
     lines = [_FRAME.sub(" ", line).strip() for line in boxed.splitlines()[1:]]

@@ -31,6 +31,9 @@ ARROWS = {
     "analysis": {"errors", "shapes"},
     "figures": {"errors", "shapes", "files"},
     "sweep": GROUND | {"config", "model", "trace"},
+    "experiments": {"config", "errors"},
+    "commands": GROUND
+    | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},
     "study": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "analysis", "figures"},
 }
@@ -75,7 +78,7 @@ def test_imports_follow_the_arrows(path):
         parts = name.split(".")
         if parts[0] == "sat_jax" and len(parts) > 1:
             assert parts[1] in allowed, f"{path} imports {name}"
-        scripts = ("train", "analyze", "export", "configs", "tests")
+        scripts = ("train", "analyze", "export", "tests")
         assert parts[0] not in scripts, f"{path} imports {name}"
         for forbidden in FORBIDDEN.get(room, ()):
             assert name != forbidden and not name.startswith(forbidden + "."), f"{path}: {name}"

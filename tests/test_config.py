@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from configs import experiments
 from sat_jax import config as config_module
 from sat_jax.command_line import one_line
 from sat_jax.config import Batches, Config, Mesh, Model
 from sat_jax.config.check import check
 from sat_jax.config.json import decode, differences, encode, read_config, write_config
 from sat_jax.errors import InputError
+from sat_jax.experiments import experiments
 
 ROOT = Path(__file__).parent.parent
 
@@ -209,7 +209,7 @@ def test_the_command_line_ends_in_one_line(arguments, expected):
 )
 def test_help_needs_no_jax(script, option):
     code = (
-        f"import sys, {script}\nsys.argv = ['{script}.py', *sys.argv[1:]]\n"
+        f"import sys\nfrom sat_jax.commands import {script}\nsys.argv = ['{script}.py', *sys.argv[1:]]\n"
         f"try:\n    {script}.main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "assert not {'jax', 'flax', 'scipy', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analyze import wanted
+from sat_jax.commands.analyze import wanted
 from sat_jax.config import Features
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.corpus import spread

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-import analyze
-import export
 from sat_jax import mesh
 from sat_jax.audio import dataset
+from sat_jax.commands import analyze, export
 from sat_jax.config import Ablation, Analysis, Batches, Config, Corpus, Loop, Mesh, Model, Talker
 from sat_jax.config.json import read_run
 from sat_jax.config.kinds import KINDS

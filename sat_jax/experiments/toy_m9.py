@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from configs.toy import CONFIG as TOY
+from sat_jax.experiments.toy import CONFIG as TOY
 
 CONFIG = dataclasses.replace(
     TOY, name="toy_m9", objective=dataclasses.replace(TOY.objective, c_num=9)

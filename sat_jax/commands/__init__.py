@@ -1,0 +1,1 @@
+"""The three commands, each reads from top to bottom: train, analyze, export."""

@@ -1,0 +1,112 @@
+"""TraceFn and measure the heads of runs: load, trace, analyse, draw, report.
+
+python analyze.py runs/toy
+python analyze.py runs/toy --only segments
+python analyze.py runs/toy --split all --corpus.kind folder --corpus.path recordings
+python analyze.py runs/m3 runs/m6 runs/m9
+
+Writes tables into analysis/, figures with their CSV into figures/, maps into trace/, and
+report.html into the run. Several runs are also drawn side by side.
+"""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+from sat_jax import peers
+from sat_jax.command_line import as_called, guarded, parse
+from sat_jax.config import Analysis
+from sat_jax.errors import InputError
+from sat_jax.launch import relaunch
+
+# In the order of the report.
+STUDIES = {
+    "heads": "sat_jax.study.heads",
+    "phones": "sat_jax.study.phones",
+    "segments": "sat_jax.study.segments.study",
+    "ablate": "sat_jax.study.ablate.study",
+}
+
+
+def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
+    """The runs and what to do with them, as the command line says."""
+    import tyro
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+        """Run directories that train.py made."""
+        analysis: Annotated[Analysis, tyro.conf.arg(name="")] = dataclasses.field(
+            default_factory=Analysis
+        )
+
+    arguments = parse(lambda: tyro.cli(Arguments, description=as_called(__doc__)))
+    if not arguments.runs:
+        raise InputError(as_called("no run given: python analyze.py runs/toy"))
+    if len(arguments.runs) > 1 and arguments.analysis.out is not None:
+        raise InputError(
+            "out: several runs cannot write their results into one place; leave --out away"
+        )
+    return arguments.runs, with_preset(arguments.analysis)
+
+
+def with_preset(analysis: Analysis) -> Analysis:
+    """The same with the ablate study's preset chosen: a short one beside other studies."""
+    preset = analysis.ablate.preset or ("default" if "ablate" in analysis.only else "coarse")
+    ablate = dataclasses.replace(analysis.ablate, preset=preset)
+    return dataclasses.replace(analysis, ablate=ablate)
+
+
+def main() -> None:
+    """Analyse every run that was asked for; draw several side by side."""
+    runs, analysis = parse_arguments()
+    peers.watch(analysis.distributed)
+
+    from sat_jax import mesh
+
+    mesh.join_cluster(analysis.distributed)
+    places = [analyse(run, analysis) for run in runs]
+    if len(runs) > 1:
+        from sat_jax.study import compared
+
+        compared.study(runs, places)
+
+
+def analyse(run: Path, analysis: Analysis) -> Path:
+    """One run, from its checkpoints to its report; returns the directory of its results."""
+    from sat_jax.study.loaded_run import open_run
+    from sat_jax.study.page import keep_sections, write_page
+
+    # --- Load: the config, the trained and the untrained checkpoint, the corpus -----------------
+    loaded = open_run(run, analysis)
+
+    # --- Trace, analyse, draw: one study after the other ----------------------------------------
+    for name in wanted(loaded.out, analysis.only):
+        sections = importlib.import_module(STUDIES[name]).study(loaded)
+        if loaded.is_leader:
+            keep_sections(loaded.out, name, sections)
+
+    # --- Report: these studies, and those that earlier calls have left there --------------------
+    if loaded.is_leader:
+        manifest = json.loads((run / "manifest.json").read_text())
+        page = write_page(loaded.out, f"Heads of {loaded.config.name}", tuple(STUDIES), manifest)
+        loaded.say(f"report: {page}")
+    return loaded.out
+
+
+def wanted(out: Path, only: tuple[str, ...]) -> list[str]:
+    """The studies to make, in order; that of heads first where it was never made: others use it."""
+    missing = not (out / "analysis" / "heads.csv").exists()
+    return [name for name in STUDIES if not only or name in only or (name == "heads" and missing)]
+
+
+def run() -> None:
+    """The command, in the environment that it needs."""
+    relaunch()
+    guarded(main)
+
+
+if __name__ == "__main__":
+    run()
