@@ -113,6 +113,8 @@ def guarded(main: Callable[[], None]) -> None:
         stop(str(error), error.status)
     except KeyboardInterrupt:
         stop("interrupted; the same command starts again where the last finished part ended", 130)
+    except BrokenPipeError:
+        os._exit(141)  # what reads our output, such as head, has enough
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
             stop(str(unwritable(error.filename or "a file that was being written", error)))

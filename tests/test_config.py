@@ -209,7 +209,8 @@ def test_the_command_line_ends_in_one_line(arguments, expected):
 )
 def test_help_needs_no_jax(script, option):
     code = (
-        f"import sys\nfrom sat_jax.commands import {script}\nsys.argv = ['{script}.py', *sys.argv[1:]]\n"
+        f"import sys\nfrom sat_jax.commands import {script}\n"
+        f"sys.argv = ['{script}.py', *sys.argv[1:]]\n"
         f"try:\n    {script}.main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "assert not {'jax', 'flax', 'scipy', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )

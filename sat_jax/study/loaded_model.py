@@ -1,13 +1,19 @@
 """A run directory in, its model ready to be traced out: module, parameters, and its control."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax.config import Config
+from sat_jax import mesh
+from sat_jax.config import Config, Mesh
+from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
 from sat_jax.model.build import Spec, build_model, spec_of
+from sat_jax.trace.capture import Trace, capture
 from sat_jax.trace.load import load_model
 
 
@@ -53,3 +59,41 @@ def open_model(run: Path, config: Config, step: int | None, devices: DeviceMesh)
         Checkpoint(f"{config.name} untrained", "_untrained", untrained),
     )
     return LoadedModel(config.name, spec, unrolled, checkpoints)
+
+
+def load(run: str | Path, step: int | None = None) -> LoadedModel:
+    """The model of a run directory, at its latest checkpoint or at `step`, on all devices.
+
+    Raises `InputError` for what is not a run, or has no such checkpoint.
+    """
+    devices = mesh.build_mesh(Mesh(), jax.device_count())
+    return open_model(Path(run), read_run(Path(run)), step, devices)
+
+
+def trace_audio(
+    model: LoadedModel, audio: Sequence[np.ndarray], params: Any = None, everything: bool = False
+) -> Trace:
+    """What a model computes of recordings, each (N,) int16 at 16 kHz; zero-padded to the longest.
+
+    Gives maps, hidden states and output with `valid` (B, T) beside them; `params` are the trained
+    ones unless others are given (the control's, for instance); `everything` as in `capture`. Raises
+    `InputError` for audio of another type, or too short for one position.
+    """
+    grid = model.spec.grid
+    for number, each in enumerate(audio):
+        if each.ndim != 1 or each.dtype != np.int16:
+            raise InputError(
+                f"audio {number} is {each.dtype} of shape {each.shape}: give one channel of int16 "
+                "samples at 16 kHz"
+            )
+        if not grid.positions(len(each)):
+            raise InputError(
+                f"audio {number} has {len(each)} samples: one position takes {grid.window}"
+            )
+    lengths = np.array([len(each) for each in audio], np.int32)
+    padded = np.zeros((len(audio), max(lengths)), np.int16)
+    for row, each in zip(padded, audio, strict=True):
+        row[: len(each)] = each
+    inputs, valid = model.module.prepare(padded, lengths)
+    params = model.params if params is None else params
+    return capture(model.module, params, inputs, valid, everything=everything)
