@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sat_jax.config import Batches, Features
+from sat_jax.config import Batches
 from sat_jax.errors import InputError
 from sat_jax.features.batches import (
     eval_batches,
@@ -19,11 +19,10 @@ from sat_jax.features.batches import (
     train_plan,
 )
 from sat_jax.features.buckets import Step, bucket_edges, bucket_of
-from sat_jax.shapes import frame_count, sample_count
+from sat_jax.shapes import Grid, frame_count, sample_count, stacked_grid
 
-FEATURES = Features()
+GRID = stacked_grid(400, 160, 3)
 BATCHES = Batches(size=4, max_frames=60, buckets=3, threads=2)
-STACK = 3
 
 
 class Record(NamedTuple):
@@ -36,7 +35,7 @@ class Recordings:
 
     def __init__(self, frames: list[int], phones: bool = True):
         rng = np.random.default_rng(0)
-        spare = rng.integers(0, FEATURES.hop, len(frames))  # samples that give no further frame
+        spare = rng.integers(0, GRID.hop, len(frames))  # samples that give no further frame
         self.lengths = (sample_count(np.array(frames), 400, 160) + spare).astype(np.int32)
         self.ids = [f"utterance{i}" for i in range(len(frames))]
         self.phone_names = ["sil", "aa", "b"] if phones else []
@@ -60,7 +59,7 @@ SPLIT = Recordings(frames_between(10, 100, 41))
 
 
 def taken(split=SPLIT, count=20, seed=3, batches=BATCHES, **options) -> list:
-    with closing(train_batches(split, batches, FEATURES, STACK, seed, **options)) as stream:
+    with closing(train_batches(split, batches, GRID, seed, **options)) as stream:
         return list(islice(stream, count))
 
 
@@ -82,7 +81,7 @@ def padding(frames: np.ndarray, edges: tuple[int, ...]) -> int:
 def test_edges_pad_as_little_as_the_best_of_all_choices(buckets, multiple, seed):
     frames = np.array(frames_between(5, 40, 14, seed))
     lengths = sample_count(frames, 400, 160)
-    edges = bucket_edges(lengths, 1500, buckets, FEATURES, multiple)
+    edges = bucket_edges(lengths, 1500, buckets, stacked_grid(400, 160, multiple))
     assert len(edges) <= buckets
     assert list(edges) == sorted(set(edges))
     assert all(edge % multiple == 0 for edge in edges)
@@ -95,25 +94,22 @@ def test_edges_pad_as_little_as_the_best_of_all_choices(buckets, multiple, seed)
 
 def test_edges_never_pass_the_longest_allowed():
     lengths = sample_count(np.array([10, 50, 500]), 400, 160)
-    assert bucket_edges(lengths, 100, 3, FEATURES, 3) == (12, 51, 99)
-    assert bucket_edges(lengths, 100, 1, FEATURES, 3) == (99,)
-    assert bucket_edges(lengths, 500, 9, FEATURES, 1) == (10, 50, 500)
+    assert bucket_edges(lengths, 100, 3, GRID) == (12, 51, 99)
+    assert bucket_edges(lengths, 100, 1, GRID) == (99,)
+    assert bucket_edges(lengths, 500, 9, stacked_grid(400, 160, 1)) == (10, 50, 500)
 
 
 def test_more_buckets_never_pad_more():
     frames = np.array(frames_between(30, 1600, 500))
     lengths = sample_count(frames, 400, 160)
-    costs = [
-        padding(frames, bucket_edges(lengths, 2000, buckets, FEATURES, 3))
-        for buckets in range(1, 8)
-    ]
+    costs = [padding(frames, bucket_edges(lengths, 2000, buckets, GRID)) for buckets in range(1, 8)]
     assert costs == sorted(costs, reverse=True)
     assert costs[6] < costs[0] / 4
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 64])
 def test_every_utterance_is_in_every_epoch(size):
-    plan = train_plan(SPLIT, replace(BATCHES, size=size), FEATURES, STACK, seed=5)
+    plan = train_plan(SPLIT, replace(BATCHES, size=size), GRID, seed=5)
     buckets = bucket_of(plan.frames, plan.edges)
     orders = []
     for epoch in range(3):
@@ -136,7 +132,7 @@ def test_every_utterance_is_in_every_epoch(size):
 
 def test_batches_of_different_buckets_are_mixed():
     split = Recordings(frames_between(10, 60, 400))
-    plan = train_plan(split, BATCHES, FEATURES, STACK, seed=0)
+    plan = train_plan(split, BATCHES, GRID, seed=0)
     lengths = [plan[step].frames for step in range(plan.batches_per_epoch)]
     changes = sum(a != b for a, b in pairwise(lengths))
     assert changes > len(lengths) / 3
@@ -144,7 +140,7 @@ def test_batches_of_different_buckets_are_mixed():
 
 def test_crops_reach_every_start_and_differ_between_epochs():
     split = Recordings([70] * 40)
-    plan = train_plan(split, replace(BATCHES, size=8), FEATURES, STACK, seed=0)
+    plan = train_plan(split, replace(BATCHES, size=8), GRID, seed=0)
     assert plan.edges == (60,)
     starts = np.stack([plan[step].start for step in range(200)])
     assert np.unique(starts).tolist() == list(range(11))
@@ -160,7 +156,7 @@ def test_the_order_is_a_function_of_the_seed():
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_resuming_at_a_step_continues_the_same_stream(threads):
     whole = taken(count=60, batches=replace(BATCHES, threads=2))
-    per_epoch = train_plan(SPLIT, BATCHES, FEATURES, STACK, seed=3).batches_per_epoch
+    per_epoch = train_plan(SPLIT, BATCHES, GRID, seed=3).batches_per_epoch
     assert per_epoch < 30  # so that the streams below cross the end of an epoch
     for start in (0, 7, per_epoch, 31):
         batches = replace(BATCHES, threads=threads)
@@ -179,7 +175,7 @@ def test_processes_together_read_what_one_reads(processes):
 
 
 def test_rows_hold_whole_frames_of_their_utterance_from_a_multiple_of_the_hop():
-    plan = train_plan(SPLIT, BATCHES, FEATURES, STACK, seed=3)
+    plan = train_plan(SPLIT, BATCHES, GRID, seed=3)
     cropped = 0
     for step, batch in enumerate(taken(count=30)):
         assert batch.labels is None
@@ -198,17 +194,17 @@ def test_rows_hold_whole_frames_of_their_utterance_from_a_multiple_of_the_hop():
 
 def test_there_are_at_most_as_many_shapes_as_buckets():
     shapes = {batch.audio.shape for batch in taken(count=40)}
-    edges = train_plan(SPLIT, BATCHES, FEATURES, STACK, seed=3).edges
+    edges = train_plan(SPLIT, BATCHES, GRID, seed=3).edges
     assert shapes == {(4, sample_count(edge, 400, 160)) for edge in edges}
     assert len(shapes) == BATCHES.buckets
-    whole = eval_batches(SPLIT, edges, 4, FEATURES, STACK, say=lambda line: None)
+    whole = eval_batches(SPLIT, edges, 4, GRID, say=lambda line: None)
     with closing(whole):
         assert {batch.audio.shape for batch in whole} <= shapes
 
 
 def test_closing_ends_the_reader_threads():
     before = set(threading.enumerate())
-    stream = train_batches(SPLIT, replace(BATCHES, threads=4), FEATURES, STACK, seed=0)
+    stream = train_batches(SPLIT, replace(BATCHES, threads=4), GRID, seed=0)
     next(stream)
     readers = set(threading.enumerate()) - before
     assert readers
@@ -220,10 +216,10 @@ def test_closing_ends_the_reader_threads():
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_evaluation_reads_every_utterance_once_shortest_bucket_first(processes):
-    edges = bucket_edges(SPLIT.lengths, 1500, 3, FEATURES, STACK)
+    edges = bucket_edges(SPLIT.lengths, 1500, 3, GRID)
     seen, widths = [], []
     for process in range(processes):
-        stream = eval_batches(SPLIT, edges, 4, FEATURES, STACK, process, processes)
+        stream = eval_batches(SPLIT, edges, 4, GRID, process, processes)
         with closing(stream):
             batches = list(stream)
         widths.append([batch.audio.shape[1] for batch in batches])
@@ -240,8 +236,8 @@ def test_evaluation_reads_every_utterance_once_shortest_bucket_first(processes):
 
 
 def test_evaluation_carries_the_labels_of_its_frames():
-    edges = bucket_edges(SPLIT.lengths, 1500, 2, FEATURES, STACK)
-    with closing(eval_batches(SPLIT, edges, 4, FEATURES, STACK)) as stream:
+    edges = bucket_edges(SPLIT.lengths, 1500, 2, GRID)
+    with closing(eval_batches(SPLIT, edges, 4, GRID)) as stream:
         for batch in stream:
             assert batch.labels.dtype == np.int32
             assert batch.labels.shape[1] == frame_count(batch.audio.shape[1], 400, 160)
@@ -258,21 +254,21 @@ def test_evaluation_carries_the_labels_of_its_frames():
 def test_the_labels_of_a_crop_move_with_it():
     step = Step(20, np.array([3], np.int32), np.array([10], np.int32))
     split = Recordings([10, 10, 10, 40])
-    batch = load_batch(split, step, slice(0, 1), FEATURES, with_labels=True)
+    batch = load_batch(split, step, slice(0, 1), GRID, with_labels=True)
     centres = (np.arange(20) + 10) * 160 + 200
     np.testing.assert_array_equal(batch.labels[0], centres // 1000 % 3)
 
 
 def test_without_phones_there_are_no_labels():
     split = Recordings([20, 30], phones=False)
-    with closing(eval_batches(split, (30,), 2, FEATURES, STACK)) as stream:
+    with closing(eval_batches(split, (30,), 2, GRID)) as stream:
         assert [batch.labels for batch in stream] == [None]
 
 
 def test_long_utterances_are_cut_and_counted_once_in_evaluation():
     said = []
     split = Recordings([20, 50, 70])
-    stream = eval_batches(split, (21, 45), 2, FEATURES, STACK, say=said.append)
+    stream = eval_batches(split, (21, 45), 2, GRID, say=said.append)
     with closing(stream):
         batches = list(stream)
     assert said == ["2 of 3 utterances were longer than 45 frames and were cut"]
@@ -283,9 +279,9 @@ def test_long_utterances_are_cut_and_counted_once_in_evaluation():
 def test_frame_labels_read_the_phone_at_the_centre():
     # Centres of window 4, hop 2 are samples 2, 4, 6, 8, 10, 12; phones include their start.
     phones = np.array([[0, 4, 7], [4, 5, 8], [7, 12, 9]])
-    assert frame_labels(phones, 6, 4, 2).tolist() == [7, 8, -1, 9, 9, -1]
-    assert frame_labels(phones, 6, 4, 2).dtype == np.int32
-    assert frame_labels(np.zeros((0, 3), np.int32), 3, 4, 2).tolist() == [-1, -1, -1]
+    assert frame_labels(phones, 6, Grid(2, 4)).tolist() == [7, 8, -1, 9, 9, -1]
+    assert frame_labels(phones, 6, Grid(2, 4)).dtype == np.int32
+    assert frame_labels(np.zeros((0, 3), np.int32), 3, Grid(2, 4)).tolist() == [-1, -1, -1]
 
 
 def test_an_utterance_shorter_than_a_position_is_named_or_left_out():
@@ -293,13 +289,11 @@ def test_an_utterance_shorter_than_a_position_is_named_or_left_out():
     with pytest.raises(InputError, match=r"utterance1: .* 2 frames .* needs 3"):
         taken(split)
     with pytest.raises(InputError, match="utterance1"):
-        eval_batches(split, (30,), 2, FEATURES, STACK)
+        eval_batches(split, (30,), 2, GRID)
     said = []
     batches = taken(split, skip_short=True, say=said.append)
     assert {int(i) for batch in batches for i in batch.index} == {0, 2, 4}
-    with closing(
-        eval_batches(split, (30,), 2, FEATURES, STACK, skip_short=True, say=said.append)
-    ) as stream:
+    with closing(eval_batches(split, (30,), 2, GRID, skip_short=True, say=said.append)) as stream:
         assert [batch.index.tolist() for batch in stream] == [[0, 2], [4, -1]]
     assert said == ["2 of 5 utterances are too short for one position: left out"] * 2
 

@@ -22,12 +22,13 @@ ROOT = Path(__file__).parent.parent
 
 def changed(field, value):
     """The default config with one nested field changed."""
-    config = Config()
-    if "." not in field:
-        return dataclasses.replace(config, **{field: value})
-    part, name = field.split(".")
-    inner = dataclasses.replace(getattr(config, part), **{name: value})
-    return dataclasses.replace(config, **{part: inner})
+    return changed_in(Config(), field.split("."), value)
+
+
+def changed_in(config, path, value):
+    if path[1:]:
+        value = changed_in(getattr(config, path[0]), path[1:], value)
+    return dataclasses.replace(config, **{path[0]: value})
 
 
 IMPOSSIBLE = [
@@ -35,13 +36,13 @@ IMPOSSIBLE = [
     ("model.layers", 0, "at least 1"),
     ("model.width", 770, "heads"),
     ("model.dropout", 1.0, "0 <= p < 1"),
-    ("model.position_base", 1.0, "over 1"),
+    ("model.frontend.position_base", 1.0, "over 1"),
     ("model.init_std", -1.0, "positive"),
     ("model.residual_init_scale", 0.0, "positive"),
-    ("model.max_positions", 499, "raise model.max-positions from 499"),
+    ("model.frontend.max_positions", 499, "raise model.frontend.max-positions from 499"),
     ("objective.position_offset", 1600, "position table"),
     ("objective.c_num", 0, "at least 1"),
-    ("objective.c_num", 4, "multiple of model.stack = 3"),
+    ("objective.c_num", 4, "multiple of model.frontend.stack = 3"),
     ("objective.mask_share", 0.0, "strictly between 0 and 1"),
     ("objective.mask_share", 1.0, "strictly between 0 and 1"),
     ("objective.zero_share", 0.95, "over 1"),
@@ -53,7 +54,7 @@ IMPOSSIBLE = [
     ("optim.weight_decay", -1.0, "at least 0"),
     ("optim.clip_norm", 0.0, "positive"),
     ("batches.size", 0, "at least 1"),
-    ("batches.max_frames", 2, "model.stack = 3"),
+    ("batches.max_frames", 2, "model.frontend.stack = 3"),
     ("features.hop", 0, "at least 1"),
     ("features.n_fft", 256, "features.window = 400"),
     ("features.target_n_fft", 256, "features.window = 400"),

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import warnings
 from types import SimpleNamespace
 
@@ -27,15 +26,15 @@ from sat_jax.audio import dataset
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Analysis, Config, Features, Model
 from sat_jax.errors import InputError
-from sat_jax.features import frontend
 from sat_jax.figures import captions, heads, maps, phone_curves, phones, segments, style, tables
-from sat_jax.model.mockingjay import build_model, init_params
+from sat_jax.model.build import build_model, init_params, spec_of
 from sat_jax.study import heads as heads_study
 from sat_jax.study import phones as phones_study
-from sat_jax.study.head_mask import head_mask, removed
-from sat_jax.study.loaded_model import Checkpoint
+from sat_jax.study.corpus import AnalysedCorpus
+from sat_jax.study.head_mask import removed
+from sat_jax.study.loaded_model import Checkpoint, LoadedModel, open_model
 from sat_jax.study.loaded_run import LoadedRun
-from sat_jax.study.passes import edges_of
+from sat_jax.study.passes import Passes, edges_of
 from sat_jax.study.segments import study as segments_study
 from sat_jax.study.segments.entries import model_entries
 from sat_jax.study.segments.search import Chosen
@@ -46,7 +45,7 @@ LEFT = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
 ONE = ((), (), (2,))
 CONFIG = Config(
     features=Features(mels=20, mfccs=5),
-    model=Model(layers=3, heads=4, width=16, ffn=24, stack=3, dropout=0.0, init_std=None),
+    model=Model(layers=3, heads=4, width=16, ffn=24, dropout=0.0, init_std=None),
 )
 STUDIES = {"heads": heads_study, "phones": phones_study, "segments": segments_study}
 
@@ -71,12 +70,9 @@ def loaded(tmp_path_factory):
     trees.write_folder(root / "wav", [utterance(number) for number in range(8)])
     corpus = trees.folder(root)
     split = dataset.open_split(dataset.prepare(corpus, trees.quiet), "all")
-    features = CONFIG.features
-    width = frontend.feature_width(features)
-    module, width = build_model(CONFIG, width, frontend.target_width(features))
+    module, spec = build_model(CONFIG), spec_of(CONFIG)
     params = [
-        jax.jit(lambda key: init_params(key, module, width))(jax.random.key(seed))
-        for seed in range(2)
+        jax.jit(lambda key: init_params(key, module))(jax.random.key(seed)) for seed in range(2)
     ]
     devices = jax.make_mesh(
         (1, 1, 1),
@@ -84,47 +80,53 @@ def loaded(tmp_path_factory):
         axis_types=(AxisType.Auto,) * 3,
         devices=jax.devices()[:1],
     )
-    featurize = functools.partial(frontend.featurize, features=features)
+    checkpoints = (
+        Checkpoint("trained", "", params[0]),
+        Checkpoint("untrained", "_untrained", params[1]),
+    )
+    trace_fn = reduce.make_trace_fn(module, devices)
+    edges = edges_of(spec, split, None, 1)
     return LoadedRun(
-        run=root / "run",
+        directory=root / "run",
         out=root / "intact",
         config=CONFIG,
         analysis=Analysis(draws=20),
-        module=module,
-        checkpoints=(
-            Checkpoint("trained", "", params[0]),
-            Checkpoint("untrained", "_untrained", params[1]),
-        ),
-        split=split,
-        tuning=None,
-        edges=edges_of(CONFIG, split, None, 1),
-        size=8,
-        devices=devices,
-        trace_fn=reduce.make_trace_fn(module, featurize, devices),
+        model=LoadedModel("intact", spec, module, checkpoints),
+        corpus=AnalysedCorpus(split, None),
+        passes=Passes(spec.grid, edges, 8, devices, trace_fn),
         say=trees.quiet,
     )
 
 
 def without(loaded, kept, name):
-    """The same loaded, its maps NaN wherever a head is gone: what is left is bit for bit equal."""
-    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, kept=kept))
-    left = head_mask(config.model)
-    trace_fn = jax.jit(lambda *given: blind(loaded.trace_fn(*given), left))
-    return loaded._replace(config=config, trace_fn=trace_fn, out=loaded.out.parent / name)
+    """The same loaded, without the maps of pruned heads: all others are bit for bit equal."""
+    pruned = tuple(tuple(h for h in range(4) if h not in heads) for heads in kept)
+    config = dataclasses.replace(
+        CONFIG, model=dataclasses.replace(CONFIG.model, pruned_heads=pruned)
+    )
+    spec = spec_of(config)
+    trace_fn = jax.jit(lambda *given: blind(loaded.passes.trace_fn(*given), spec.head_mask))
+    return loaded._replace(
+        config=config,
+        model=loaded.model._replace(spec=spec),
+        passes=loaded.passes._replace(trace_fn=trace_fn),
+        out=loaded.out.parent / name,
+    )
 
 
 def blind(trace, left):
     maps = zip(trace.probs, left, strict=True)
     return trace._replace(
-        probs=tuple(jax.numpy.where(row[:, None, None], each, np.nan) for each, row in maps)
+        probs=tuple(each[:, np.flatnonzero(row)] if row.any() else None for each, row in maps)
     )
 
 
 def studied(loaded, patch):
     """Every study of a loaded, its figures made, not painted; sections of each, and warnings."""
-    left = head_mask(loaded.config.model)
+    left, whole = loaded.model.spec.head_mask, example.in_place
     capture = example.capture
     patch.setattr(example, "capture", lambda *given: blind(capture(*given), left))
+    patch.setattr(example, "in_place", lambda probs, _: whole(probs, loaded.config.model))
     patch.setattr(style, "save", save)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -142,7 +144,8 @@ def save(figure, directory, stem):
 @pytest.fixture(scope="module")
 def intact(loaded):
     """What the trained model is found to do with all of its heads, without tables and figures."""
-    loaded = loaded._replace(checkpoints=loaded.model.checkpoints[:1])
+    one = loaded.model._replace(checkpoints=loaded.model.checkpoints[:1])
+    loaded = loaded._replace(model=one)
     (((summary, curves),), _), trained = heads_study.measure(loaded), loaded.model.checkpoints[0]
     attention, names = phones_study.measure(loaded, trained), loaded.corpus.split.phone_names
     segment = segments_study.segmenter(segments_study.model_source(loaded), loaded)
@@ -189,7 +192,7 @@ def assert_empty(rows, named):
     assert rows
     for row in rows:
         assert {k for k, v in row.items() if v} <= named, row
-        assert row.get("category", "gone") == "gone"
+        assert row.get("category", "pruned") == "pruned"
 
 
 def test_heads_that_are_left_have_the_metrics_of_the_intact_model(intact, refined):
@@ -288,7 +291,7 @@ def test_nothing_is_said_of_numpy_and_blank_places_are_explained(refined):
     explained = {p.png.stem for p in pictures if captions.REMOVED in p.caption}
     wanted = {"all_heads", "head_distribution", "cumulative_diagonality", "all_phone_maps"}
     assert explained == wanted | {"focus_chart", "segment_shares", "segmentation_heads"}
-    assert "7 of 12 heads were removed" in refined.sections["heads"][0].text
+    assert "7 of 12 heads were pruned" in refined.sections["heads"][0].text
     whole = SimpleNamespace(category=np.array([["global", "vertical"]]))
     assert captions.of_heads("One.\n\nTwo.", [whole]) == "One.\n\nTwo."
     assert removed(nothing_pruned((3, 4))) == ""
@@ -298,7 +301,8 @@ def test_one_head_may_be_left():
     rng = np.random.default_rng(0)
     names = (*CATEGORY_OF, "weight")
     values = {name: rng.normal(size=(30, 3, 4)).astype(np.float32) for name in names}
-    left = head_mask(dataclasses.replace(CONFIG.model, kept=ONE))
+    left = np.zeros((3, 4), bool)
+    left[2, 2] = True
     summary = summarise(values, draws=50, left=left)
     for name in names:
         bounds = (summary.ranks[name], summary.rank_low[name], summary.rank_high[name])
@@ -315,16 +319,17 @@ def test_heads_csv_of_other_heads_is_refused(refined, loaded):
     with pytest.raises(InputError, match=r"heads\.csv: other heads are gone there"):
         heads_study.kept_heads(other, "")
     kept = heads_study.kept_heads(refined.loaded, "")
-    np.testing.assert_array_equal(kept.category != "gone", LEFT)
+    np.testing.assert_array_equal(kept.category != "pruned", LEFT)
     np.testing.assert_array_equal(np.isfinite(kept.weight), LEFT)
 
 
-def test_a_model_without_any_head_has_nothing_to_see():
-    model = dataclasses.replace(CONFIG.model, kept=((), (), ()))
-    with pytest.raises(InputError, match="model.kept: no head is left"):
-        head_mask(model)
-    np.testing.assert_array_equal(head_mask(CONFIG.model), np.ones((3, 4), bool))
-    assert removed(np.array([[True, False]])).startswith("1 of 2 head was removed")
+def test_a_model_without_any_head_has_nothing_to_see(tmp_path):
+    everything = ((0, 1, 2, 3),) * 3
+    model = dataclasses.replace(CONFIG.model, pruned_heads=everything)
+    with pytest.raises(InputError, match="all of its heads are pruned"):
+        open_model(tmp_path, dataclasses.replace(CONFIG, model=model), None, None)
+    np.testing.assert_array_equal(spec_of(CONFIG).head_mask, np.ones((3, 4), bool))
+    assert removed(np.array([[True, False]])).startswith("1 of 2 head was pruned")
 
 
 def test_a_diverged_head_is_found_among_those_that_are_gone():
@@ -343,9 +348,16 @@ def test_a_diverged_model_stops_the_study(loaded):
     gone = without(loaded, KEPT, "diverged")
     broken = LEFT.copy()
     broken[0, 2] = False
-    trace_fn = jax.jit(lambda *given: blind(loaded.trace_fn(*given), broken))
+
+    def diverged(*given):
+        trace = loaded.passes.trace_fn(*given)
+        maps = zip(trace.probs, broken, strict=True)
+        blank = (jax.numpy.where(row[:, None, None], each, np.nan) for each, row in maps)
+        return blind(trace._replace(probs=tuple(blank)), LEFT)
+
+    passes = gone.passes._replace(trace_fn=jax.jit(diverged))
     with pytest.raises(InputError, match="layer 1, head 3: the checkpoint has diverged"):
-        heads_study.measure(gone._replace(trace_fn=trace_fn))
+        heads_study.measure(gone._replace(passes=passes))
 
 
 def test_numbers_come_into_place_and_back():
@@ -375,7 +387,7 @@ def test_summary_of_some_heads_is_that_of_a_model_that_has_only_these():
             np.testing.assert_array_equal(ours[name][LEFT], theirs[name][0])
             assert np.isnan(ours[name][~LEFT]).all()
     np.testing.assert_array_equal(some.category[LEFT], alone.category[0])
-    assert (some.category[~LEFT] == "gone").all()
+    assert (some.category[~LEFT] == "pruned").all()
     assert some.shares == alone.shares
 
 
@@ -388,7 +400,7 @@ def without_heads(table, left):
         if not isinstance(values, np.ndarray) or values.shape[:2] != left.shape:
             return values
         if values.dtype.kind in "UO":
-            return np.where(left, values, "gone")
+            return np.where(left, values, "pruned")
         values = values.astype(float)
         values[~left] = np.nan
         return values
@@ -502,7 +514,7 @@ def test_records_may_lack_what_is_gone_and_nothing_else(drawn):
             "value at L1 H1, which is gone",
         ),
         (heads.check, gone._replace(category=table.category), "not finite at L1 H1; look for"),
-        (heads.check, gone._replace(category=np.full((6, 8), "gone")), "every head is gone"),
+        (heads.check, gone._replace(category=np.full((6, 8), "pruned")), "every head is gone"),
         (phones.check_phones, spoken._replace(category=blank.category), "is .* at L1 H1"),
         (phones.check_phones, blank._replace(category=spoken.category), "at L1 H1"),
         (segments.check_segments, found._replace(category=empty.category), "is not finite"),
@@ -524,7 +536,7 @@ def test_rows_of_a_head_that_is_gone_are_empty(drawn):
     means = [row["mean_globalness"] for row in tables.distribution_rows([table])]
     assert [mean == "" for mean in means] == [True] * 4 + [False, True]
     rows = tables.metric_rows([table])
-    assert rows[0]["category"] == "gone"
+    assert rows[0]["category"] == "pruned"
     assert rows[0]["globalness"] == rows[0]["category_share"] == ""
     assert rows[0]["utterances"] == 64
     assert rows[4 * 8 + 5]["globalness"] == table.metrics["globalness"][4, 5]

@@ -9,34 +9,36 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from sat_jax.config import Config, Model
+from sat_jax.config import Config, Features, Model, QueryKey, StackedFrames
 from sat_jax.errors import InputError
-from sat_jax.model.attention.self_attention import fused_context, limit_span, masked_softmax
+from sat_jax.model.attention.edit import limit_span, whole_edit
+from sat_jax.model.attention.kernels import fused_context
+from sat_jax.model.attention.softmax import masked_softmax
+from sat_jax.model.build import build_model, init_params
 from sat_jax.model.dropout import dropout
-from sat_jax.model.mockingjay import (
-    build_model,
-    init_params,
-    stack_frames,
-    stack_layers,
-    unstack_frames,
-    unstack_layers,
-)
+from sat_jax.model.encoder import stack_layers, unstack_layers
+from sat_jax.model.mockingjay import stack_frames, unstack_frames
 
 B, T, F, R = 3, 14, 5, 3
-MODEL = Model(layers=2, heads=4, width=16, ffn=24, stack=R, max_positions=32, init_std=None)
+FRONTEND = StackedFrames(stack=R, max_positions=32)
+MODEL = Model(layers=2, heads=4, width=16, ffn=24, frontend=FRONTEND, init_std=None)
+FEATURES = Features(mels=F, mfccs=1)
 LENGTHS = np.array([14, 9, 1])
 
 
-def start(model, width, seed=0):
-    return jax.jit(lambda key: init_params(key, model, width))(jax.random.key(seed))
+def start(model, seed=0):
+    return jax.jit(lambda key: init_params(key, model))(jax.random.key(seed))
+
+
+def built(model):
+    return build_model(Config(model=model, features=FEATURES))
 
 
 @functools.cache
 def make(**changes):
     """A model with random parameters, biases and normalisation included (compiles nothing)."""
-    config = Config(model=dataclasses.replace(MODEL, **changes))
-    model, width = build_model(config, F, F)
-    shapes = jax.eval_shape(lambda key: init_params(key, model, width), jax.random.key(0))
+    model = built(dataclasses.replace(MODEL, **changes))
+    shapes = jax.eval_shape(lambda key: init_params(key, model), jax.random.key(0))
     rng = np.random.default_rng(9)
 
     def draw(path, leaf):
@@ -47,12 +49,13 @@ def make(**changes):
     return model, jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def apply(model, params, x, valid, mutable=False, **arguments):
+def apply(model, params, x, valid, mutable=False, gate=None, span=None, **arguments):
     @jax.jit
-    def run(params, x, valid, arguments):
-        return model.apply({"params": params}, x, valid, mutable=mutable, **arguments)
+    def run(params, x, valid, gate, span, arguments):
+        edit = whole_edit(2, 4, gate, span)
+        return model.apply({"params": params}, x, valid, edit, mutable=mutable, **arguments)
 
-    return run(params, x, valid, arguments)
+    return run(params, x, valid, gate, span, arguments)
 
 
 def batch():
@@ -82,7 +85,7 @@ def numpy_forward(params, config, x, gate=None, span=None, offset=0):
     table = np.zeros((t, d))
     for position in range(t):
         for i in range(d):
-            angle = (position + offset) / config.position_base ** (2 * (i // 2) / d)
+            angle = (position + offset) / config.frontend.position_base ** (2 * (i // 2) / d)
             table[position, i] = np.sin(angle) if i % 2 == 0 else np.cos(angle)
     y = norm(dense(np.asarray(x, np.float64), p["input"]) + table, p["input_norm"])
     hidden, maps = [y], []
@@ -136,7 +139,7 @@ def test_forward_is_the_numpy_oracle(pre_ln, cut):
             assert (probs[:, :length, length:] == 0).all()
             state = layer["hidden"][0][row, :length]
             np.testing.assert_allclose(state, hidden[index + 1], atol=2e-5)
-        start = sown["trace"]["hidden"][0][row, :length]
+        start = sown["trace"]["encoder"]["hidden"][0][row, :length]
         np.testing.assert_allclose(start, hidden[0], atol=1e-5)
 
 
@@ -177,7 +180,7 @@ def test_gate_and_span_are_traced():
     @jax.jit
     def run(gate, span):
         traces.append(1)
-        return model.apply({"params": params}, x, valid, gate=gate, span=span)
+        return model.apply({"params": params}, x, valid, whole_edit(2, 4, gate, span))
 
     outputs = [run(jnp.full((2, 4), g), jnp.int32(s)) for g, s in ((1.0, 9), (0.0, 9), (1.0, 0))]
     assert len(traces) == 1
@@ -190,12 +193,12 @@ def test_scan_equals_unroll(pre_ln):
     model, params = make(dropout=0.2, pre_ln=pre_ln)
     scanned = model.clone(config=dataclasses.replace(model.config, scan_layers=True))
     x, valid = batch()
-    arguments = {"gate": jax.random.uniform(jax.random.key(3), (2, 4)), "span": 5}
+    edit = whole_edit(2, 4, jax.random.uniform(jax.random.key(3), (2, 4)), 5)
 
     def run(model, params):
         def loss(params):
             out, sown = model.apply(
-                {"params": params}, x, valid, key=jax.random.key(2), mutable=["trace"], **arguments
+                {"params": params}, x, valid, edit, key=jax.random.key(2), mutable=["trace"]
             )
             return (out**2).mean(), sown["trace"]
 
@@ -217,11 +220,9 @@ def test_scan_equals_unroll(pre_ln):
 
 
 def test_scanned_init_is_the_unrolled_one():
-    config = Config(model=MODEL)
-    model, width = build_model(config, F, F)
+    model = built(MODEL)
     scanned = model.clone(config=dataclasses.replace(MODEL, scan_layers=True))
-    flat = start(model, width, 4)
-    stacked = start(scanned, width, 4)
+    flat, stacked = start(model, 4), start(scanned, 4)
     jax.tree.map(np.testing.assert_array_equal, unstack_layers(stacked, 2), flat)
 
 
@@ -261,22 +262,17 @@ def test_bfloat16_keeps_the_softmax_in_float32():
 
 
 def test_init_follows_the_config():
-    config = Config(
-        model=dataclasses.replace(
-            MODEL, tied_query_key=True, query_key_init_scale=1.5, residual_init_scale=0.3, width=256
-        )
-    )
-    model, width = build_model(config, F, F)
-    layer = start(model, width)["encoder"]["layer_1"]
+    attention = QueryKey(tied=True, init_scale=1.5)
+    config = dataclasses.replace(MODEL, attention=attention, residual_init_scale=0.3, width=256)
+    layer = start(built(config))["encoder"]["layer_1"]
     streams = layer["attention"]["streams"]["kernel"].reshape(256, 4, 3, 64)
     np.testing.assert_array_equal(streams[:, :, 0], streams[:, :, 1])
     assert np.std(streams[:, :, 0]) == pytest.approx(1.5 / 16, rel=0.02)
     assert np.std(streams[:, :, 2]) == pytest.approx(1.0 / 16, rel=0.02)
     assert np.std(layer["attention"]["out"]["kernel"]) == pytest.approx(0.3 / 16, rel=0.02)
     assert np.std(layer["ffn_in"]["kernel"]) == pytest.approx(1.0 / 16, rel=0.04)
-    published = Config(model=dataclasses.replace(MODEL, init_std=0.02, width=256))
-    model, width = build_model(published, F, F)
-    layer = start(model, width)["encoder"]["layer_0"]
+    published = dataclasses.replace(MODEL, init_std=0.02, width=256)
+    layer = start(built(published))["encoder"]["layer_0"]
     assert np.std(layer["attention"]["streams"]["kernel"]) == pytest.approx(0.02, rel=0.02)
 
 
@@ -285,7 +281,7 @@ def test_fused_attention_is_the_explicit_one():
     query, key, value = (jax.random.normal(k, (B, 4, T, 8)) for k in keys)
     valid = batch()[1]
     logits = jnp.einsum("bhtk,bhsk->bhts", query, key) / 8**0.5
-    expected = jnp.einsum("bhts,bhsk->bhtk", masked_softmax(logits, valid[:, None]), value)
+    expected = jnp.einsum("bhts,bhsk->bhtk", masked_softmax(logits, valid), value)
     np.testing.assert_allclose(fused_context(query, key, value, valid), expected, atol=1e-5)
 
 
@@ -319,11 +315,9 @@ def test_stacking_drops_what_does_not_fill_a_position():
 
 
 def test_errors_name_the_cure():
-    model, params = make(max_positions=8)
+    model, params = make(frontend=dataclasses.replace(FRONTEND, max_positions=8))
     x, valid = batch()
-    with pytest.raises(InputError, match="raise model.max-positions from 8"):
+    with pytest.raises(InputError, match="raise model.frontend.max-positions from 8"):
         model.apply({"params": params}, x, valid)
-    with pytest.raises(InputError, match="model.attention is 'foo': give one of qk"):
-        build_model(Config(model=dataclasses.replace(MODEL, attention="foo")), F, F)
     with pytest.raises(InputError, match="model.kind is 'foo': give one of mockingjay"):
-        build_model(Config(model=dataclasses.replace(MODEL, kind="foo")), F, F)
+        built(dataclasses.replace(MODEL, kind="foo"))

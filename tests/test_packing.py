@@ -89,7 +89,7 @@ def test_utterances_are_dealt_into_even_shares(share):
 def test_a_layer_gives_rows_what_it_gives_positions(pre_ln):
     model, params = make(pre_ln=pre_ln)
     config = model.config
-    layer = EncoderLayer(config, config.heads)
+    layer = EncoderLayer(config, config.heads, 32)
     own = {"params": params["encoder"]["layer_0"]}
     x, valid = states(config.width), jnp.asarray(VALID)
     packing = packing_of(VALID, 13)

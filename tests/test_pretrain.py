@@ -12,10 +12,9 @@ import pytest
 
 from sat_jax import checkpoint, mesh
 from sat_jax.checkpoint_files import CHECKSUMS, fault, is_sealed
-from sat_jax.config import Batches, Config, Features, Loop, Mesh, Model, Objective, Optim
+from sat_jax.config import Batches, Config, Features, Loop, MaskedReconstruction, Mesh, Model, Optim
 from sat_jax.errors import InputError
-from sat_jax.features.frontend import feature_width, featurize, target_width
-from sat_jax.model.mockingjay import build_model
+from sat_jax.model.build import build_model
 from sat_jax.pretrain.optim import decayed, learning_rate, optimizer
 from sat_jax.pretrain.step import init_state, sharded_state, train_step, valid_step
 
@@ -23,7 +22,7 @@ FEATURES = Features(mels=8)
 CONFIG = Config(
     features=FEATURES,
     model=Model(layers=2, heads=4, width=16, ffn=32, dropout=0.1, init_std=None),
-    objective=Objective(position_offset=5),
+    objective=MaskedReconstruction(position_offset=5),
     optim=Optim(peak_lr=1e-2, warmup_share=0.2),
     batches=Batches(size=8, max_frames=36),
     loop=Loop(steps=20),
@@ -55,13 +54,12 @@ class Run:
     def __init__(self, config=CONFIG, layout=None):
         self.config = config
         self.mesh = layout or mesh.build_mesh(config.mesh, config.batches.size)
-        self.model, width = build_model(config, feature_width(FEATURES), target_width(FEATURES))
+        self.model = build_model(config)
         tx = optimizer(config.optim, config.loop.steps)
-        init = init_state(config, self.model, width, tx)
+        init = init_state(config, self.model, tx)
         self.abstract, self.make = sharded_state(init, self.mesh)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        self.featurize = functools.partial(featurize, features=FEATURES)
-        self.step = train_step(config, self.model, tx, self.featurize, self.mesh, shardings)
+        self.step = train_step(config, self.model, tx, self.mesh, shardings)
 
     def go(self, state, first, last):
         losses = []
@@ -255,7 +253,7 @@ def test_a_disk_that_is_full_is_one_line(saved, tmp_path):
 
 def test_training_lowers_the_loss_and_evaluation_is_repeatable():
     run = run_of()
-    evaluate = valid_step(CONFIG, run.model, run.featurize, run.mesh)
+    evaluate = valid_step(CONFIG, run.model, run.mesh)
     batch = mesh.place_batch(audio_of(0), run.mesh)
     state = run.make()
     before = evaluate(state.params, *batch, np.int32(0))

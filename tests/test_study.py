@@ -1,7 +1,5 @@
 """Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
 
-from functools import partial
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 
 from sat_jax.commands.analyze import wanted
-from sat_jax.config import Features
+from sat_jax.shapes import Grid, stacked_grid
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.corpus import spread
 from sat_jax.study.heads import uniform_within
@@ -61,10 +59,9 @@ def test_rows_of_shifted_passes_come_in_the_order_of_their_time(frames):
 
 
 def test_a_shifted_row_is_centred_in_the_frames_that_it_hears():
-    loaded = SimpleNamespace(config=SimpleNamespace(features=Features()))
-    assert first_time(loaded, Source(None, rows_of_trace, STACK)) == 200
+    assert first_time(Source(None, rows_of_trace, stacked_grid(400, 160, STACK), None)) == 200
     # Frames 0, 1 and 2 cover samples 0 to 720.
-    assert first_time(loaded, Source(None, rows_of_trace, 1, width=3)) == 360
+    assert first_time(Source(None, rows_of_trace, Grid(160, 720), None)) == 360
 
 
 def test_a_source_of_few_candidates_holds_those():
@@ -72,8 +69,7 @@ def test_a_source_of_few_candidates_holds_those():
         jnp.full((2, 3, 4, 4), layer * 10.0) + jnp.arange(3)[:, None, None] for layer in (0, 1)
     )
     hidden = tuple(jnp.full((2, 4, 5), 100.0 + layer) for layer in range(3))
-    left = np.ones((2, 3), bool)
-    source = Source(None, partial(rows_of_trace, left=left), STACK)
+    source = Source(None, rows_of_trace, stacked_grid(400, 160, STACK), None)
     trace = Trace(probs, hidden, jnp.ones((2, 4), bool))
     (head, state), _ = only(source, [Chosen(1, 2), Chosen(2 + 1, 0)]).rows(trace)
     assert head.shape == (2, 1, 4, 4)

@@ -10,14 +10,16 @@ import pytest
 
 from sat_jax import mesh
 from sat_jax.analysis.head_metrics import measure_heads
-from sat_jax.config import Config, Mesh, Model
-from sat_jax.model.mockingjay import build_model, init_params, stack_frames, stack_layers
+from sat_jax.config import Features, Mesh, Model, StackedFrames
+from sat_jax.model.build import init_params
+from sat_jax.model.encoder import stack_layers
+from sat_jax.model.mockingjay import Mockingjay, stack_frames
 from sat_jax.trace.capture import capture, traceable
 from sat_jax.trace.example import pick_utterance
 from sat_jax.trace.reduce import collect, collect_groups, make_trace_fn, reducer, stream
 from sat_jax.trace.store import Sample, load_sample, save_sample
 
-MODEL = Model(layers=2, heads=4, width=16, ffn=24, stack=2, init_std=None)
+MODEL = Model(layers=2, heads=4, width=16, ffn=24, frontend=StackedFrames(stack=2), init_std=None)
 F = 3
 
 
@@ -27,16 +29,18 @@ class Batch(NamedTuple):
     index: np.ndarray
 
 
-def featurize(audio, lengths):
-    """Stands in for a front end: F samples are a frame."""
-    frames = audio.reshape(len(audio), -1, F).astype(jnp.float32) / 1000
-    return frames, frames, lengths // F
+class Plain(Mockingjay):
+    """With a front end in which F samples are a frame."""
+
+    def prepare(self, audio, lengths):
+        frames = audio[:, : audio.shape[1] // F * F].reshape(len(audio), -1, F) / 1000
+        return stack_frames(frames.astype(jnp.float32), lengths // F, 2)
 
 
 @pytest.fixture(scope="module")
 def model():
-    module, width = build_model(Config(model=MODEL), F, F)
-    return module, jax.jit(lambda k: init_params(k, module, width))(jax.random.key(0))
+    module = Plain(MODEL, Features(mels=F, mfccs=1))
+    return module, jax.jit(lambda k: init_params(k, module))(jax.random.key(0))
 
 
 def utterances(count=11):
@@ -57,17 +61,17 @@ def batches(audio, size, frames):
 def test_capture_names_every_layer(model):
     module, params = model
     audio = utterances()[0][None]
-    inputs, _, frames = featurize(audio, np.array([audio.shape[1]]))
-    trace = jax.jit(lambda p: capture(module, p, *stack_frames(inputs, frames, 2)))(params)
+    inputs, valid = module.prepare(audio, np.array([audio.shape[1]]))
+    trace = jax.jit(lambda p: capture(module, p, inputs, valid))(params)
     assert len(trace.probs) == 2
     assert len(trace.hidden) == 3
     # The last state, through the prediction head, is the prediction.
     silent = jax.tree.map(jnp.zeros_like, params["head"]["output"])
     muted = {**params, "head": {**params["head"], "output": silent}}
-    blank = jax.jit(lambda p: capture(module, p, *stack_frames(inputs, frames, 2)))(muted)
-    assert (blank.prediction == 0).all()
+    blank = jax.jit(lambda p: capture(module, p, inputs, valid))(muted)
+    assert (blank.output == 0).all()
     np.testing.assert_array_equal(blank.hidden[-1], trace.hidden[-1])
-    assert not (trace.prediction == 0).all()
+    assert not (trace.output == 0).all()
 
 
 def test_scanned_models_trace_like_unrolled_ones(model):
@@ -95,7 +99,7 @@ def test_streaming_does_not_depend_on_batches_padding_or_devices(model):
             grid = jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
         else:
             grid = mesh.build_mesh(axes, size)
-        step = reducer(make_trace_fn(module, featurize, grid), measure, grid)
+        step = reducer(make_trace_fn(module, grid), measure, grid)
         whole = jax.device_put(params, mesh.replicated(grid))
         index, values = collect(stream(step, whole, batches(audio, size, frames), grid))
         np.testing.assert_array_equal(index, np.arange(len(audio)))
@@ -114,7 +118,7 @@ def test_settings_and_rows_reach_the_measure_with_their_utterance(model):
     def scaled(trace, settings, row):
         return {"sum": row.sum(-1) * settings, "positions": trace.valid.sum(-1)}
 
-    step = reducer(make_trace_fn(module, featurize, grid), scaled, grid)
+    step = reducer(make_trace_fn(module, grid), scaled, grid)
     whole = jax.device_put(params, mesh.replicated(grid))
     own = lambda batch: (np.stack([batch.index, batch.index], 1).astype(np.float32),)  # noqa: E731
     parts = list(stream(step, whole, batches(audio, 8, 20), grid, np.float32(10), own))

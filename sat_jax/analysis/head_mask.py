@@ -5,7 +5,7 @@ A refined model keeps the numbers of its heads: `left` (L, H) is True for those 
 
 import numpy as np
 
-PRUNED = "gone"
+PRUNED = "pruned"
 """The category of a head that was removed."""
 
 

@@ -35,7 +35,7 @@ class HeadTable(NamedTuple):
     rank_high: dict[str, np.ndarray]
     """Upper end."""
     category: np.ndarray
-    """"global", "vertical", "diagonal", or "gone" for a head that was removed."""
+    """"global", "vertical", "diagonal", or "pruned" for a head that was removed."""
     category_share: np.ndarray
     """Share of bootstrap draws in which the head has this category."""
     utterances: int

@@ -46,7 +46,7 @@ class PhoneTable(NamedTuple):
     same_low: np.ndarray
     same_high: np.ndarray
     verticality: np.ndarray  # (L, H)
-    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "gone": all else is NaN
+    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "pruned": all else is NaN
     operations: tuple[tuple[str, ...], ...]  # (L)(H) what the head does, "" if nothing is known
     utterances: int  # how many are behind every mean
 

@@ -46,7 +46,7 @@ class SegmentTable(NamedTuple):
     hidden: np.ndarray  # (L + 1,) on the test split, hidden states 0..L
     hidden_low: np.ndarray
     hidden_high: np.ndarray
-    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "gone"
+    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "pruned"
     even: float  # of evenly spaced boundaries at the true rate
     utterances: int
     boundaries: int

@@ -34,7 +34,7 @@ CATEGORIES = ("global", "vertical", "diagonal")
 COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
 MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
 MAP_COLOURS = "magma"
-PRUNED = "gone"  # category of a head that was removed: its place is left blank
+PRUNED = "pruned"  # category of a pruned head: its place is left blank
 BLANK = {"fill": False, "edgecolor": "#d0d0d0", "lw": 0.4, "clip_on": False}
 
 METRIC_LABELS = {
