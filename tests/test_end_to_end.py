@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,7 +78,7 @@ def trained(tmp_path_factory, data):
 def test_a_run_leaves_what_it_promises(trained):
     run, said = trained
     assert {p.name for p in run.iterdir()} == {
-        *("config.json", "manifest.json", "metrics.jsonl", "ckpt", "tensorboard")
+        *("config.json", "manifest.json", "metrics.jsonl", "ckpt", "tensorboard", ".lock")
     }
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["data"]["fingerprint"]
@@ -93,8 +95,17 @@ def test_a_run_leaves_what_it_promises(trained):
     assert "Traceback" not in said
 
 
-def test_killed_at_any_step_it_goes_on_to_the_same_numbers(trained, data, tmp_path):
+def test_on_a_full_disk_and_killed_it_goes_on_to_the_same_numbers(trained, data, tmp_path):
+    def small_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+
     run = tmp_path / "killed"
+    full = python(*command(run, data), preexec_fn=small_disk, timeout=120)
+    assert full.returncode == 2
+    (said,) = full.stderr.splitlines()
+    assert re.search(r"error: .*/killed/\S+: a file may not grow any more: .* goes on", said)
+    assert records(run)[0]["step"] == 0
+    assert not list((run / "ckpt").glob("0"))
     assert interrupt(run, data, signal.SIGKILL, at_step=40) == -signal.SIGKILL
     result = python(*command(run, data))
     assert result.returncode == 0, result.stderr
@@ -123,6 +134,43 @@ def test_a_finished_run_and_another_experiment_are_left_alone(trained, data):
     assert other.returncode == 2
     assert "holds another experiment (optim.peak_lr: 0.001 -> 0.5)" in other.stderr
     assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_run_goes_on_from_what_is_whole_to_the_same_numbers(trained, data, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "damaged")
+    last = run / "ckpt" / str(STEPS)
+    flip(max((last / "params").rglob("*"), key=lambda p: p.stat().st_size * p.is_file()))
+    (run / "ckpt" / "500").mkdir()
+    lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(b"".join([*lines[:1], *lines, b"\0" * 99]))
+    (run / "manifest.json").write_text("")
+    result = python(*command(run, data))
+    assert result.returncode == 0, result.stderr
+    for said in (
+        f"ckpt/{STEPS} is broken: params/",
+        "ckpt/500 is broken: it is empty",
+        "going on from step 100 of 120",
+        "metrics.jsonl: damaged in line",
+        "kept as manifest.broken.json",
+    ):
+        assert said in result.stdout
+    assert losses(run) == losses(trained[0])
+    assert {p.name for p in (run / "broken").iterdir()} == {str(STEPS), "500"}
+
+
+def test_a_finished_run_is_made_longer(trained, data, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "longer")
+    result = python(*command(run, data, "--loop.steps", "125"))
+    assert result.returncode == 0, result.stderr
+    assert "the learning rate are laid over all 125 steps anew" in result.stdout
+    assert losses(run)[: STEPS + 3] == losses(trained[0])
+    assert losses(run)[-1]["step"] == 125
 
 
 def test_a_run_that_diverges_stops_and_names_the_step_and_the_utterances(data, tmp_path):
@@ -157,7 +205,7 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
 def test_when_one_process_dies_the_other_ends_with_an_error(data, tmp_path, victim):
     run = tmp_path / "pair"
     arguments = command(run, data, "--loop.steps", "100000", "--loop.checkpoint-every", "100000")
-    two = start(arguments[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    two = start(arguments[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     path = Path(run / "metrics.jsonl")
     while not (path.exists() and '"step": 5,' in path.read_text()):
@@ -167,5 +215,8 @@ def test_when_one_process_dies_the_other_ends_with_an_error(data, tmp_path, vict
     began = time.monotonic()
     _, error = two[1 - victim].communicate(timeout=60)
     assert time.monotonic() - began < 60
-    assert two[1 - victim].returncode not in (0, None)
-    assert error.strip()
+    assert two[1 - victim].returncode == 1
+    assert error.splitlines()[-1].startswith(f"error: process {victim} of this run ended")
+    assert error.strip().endswith("the run goes on from step 0")
+    assert "stack trace" not in error
+    assert "Traceback" not in error
