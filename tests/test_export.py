@@ -116,6 +116,14 @@ def test_a_run_directory_goes_on_with_its_own_experiment_only(tmp_path):
     require_same(stored, dataclasses.replace(old, loop=dataclasses.replace(old.loop, steps=10)))
     with pytest.raises(InputError, match="loop.first: 9 -> 0"):
         require_same(stored, dataclasses.replace(old, loop=config.loop))
+    # Trained on, it may be made longer and not shorter.
+    begun = dataclasses.replace(old, loop=dataclasses.replace(old.loop, steps=20))
+    write_config(stored, begun)
+    longer = dataclasses.replace(begun, loop=dataclasses.replace(old.loop, steps=30))
+    assert require_same(stored, longer) == begun
+    with pytest.raises(InputError, match="loop.steps: 20 -> 15"):
+        require_same(stored, dataclasses.replace(old, loop=dataclasses.replace(old.loop, steps=15)))
+    write_config(stored, old)
     assert read_run(tmp_path) == old
 
 
