@@ -10,6 +10,7 @@ import pytest
 from test_model import F, R, make, numpy_forward
 
 from sat_jax import mesh
+from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.model.attention.self_attention import replace_maps
 from sat_jax.model.packing import packing_of, real_rows
 from sat_jax.model.prune import keep_heads
@@ -128,8 +129,7 @@ def one_by_one(pre_ln):
     def run(gate, span, swap):
         out, sown = model.apply(
             {"params": params},
-            *(inputs, valid),
-            **{"gate": gate, "span": span, "swap": swap, "maps": maps},
+            *(inputs, valid, HeadEdit(gate, span, swap, maps)),
             capture_intermediates=lambda module, _: module.name == "encoder",
         )
         found = {"prediction": out, "states": sown["intermediates"]["encoder"]["__call__"][0]}
@@ -251,7 +251,7 @@ def test_leave_one_out_is_a_gate_with_one_zero():
     model, params, _, _ = pieces_of()
     inputs, valid, _ = encoded()
     run = jax.jit(
-        lambda gate: only_valid(model.apply({"params": params}, inputs, valid, gate=gate))
+        lambda gate: only_valid(model.apply({"params": params}, inputs, valid, HeadEdit(gate)))
     )
     found = swept(settings, finish=predictor(False))["prediction"]
     for index in range(L * H):
@@ -465,8 +465,11 @@ def test_units_are_ways_of_using_heads():
 @pytest.mark.parametrize("index", [[0, 2], [3], [2, 1, 1], []])
 def test_kept_heads_are_their_slices_of_the_parameters(index):
     _, params, _, _ = pieces_of()
-    attention = params["encoder"]["layer_0"]["attention"]
-    kept = keep_heads(attention, np.array(index, int), H)
+    layer = params["encoder"]["layer_0"]
+    attention = layer["attention"]
+    found = keep_heads(layer, pieces_of()[0].config, np.array(index, int), H)
+    assert {name for name in layer if found[name] is not layer[name]} == {"attention"}
+    kept = found["attention"]
     np.testing.assert_array_equal(kept["out"]["bias"], attention["out"]["bias"])
     if not index:
         assert set(kept) == {"out"}
@@ -563,10 +566,12 @@ def test_an_utterances_own_maps_change_nothing():
     row, length = slice(1, 2), LENGTHS[1]
     trace = jax.jit(lambda p: capture(model, p, inputs[row], valid[row]))(params)
     maps = jnp.stack([probs[0] for probs in trace.probs])
-    run = jax.jit(lambda s, m: model.apply({"params": params}, inputs, valid, swap=s, maps=m))
+    run = jax.jit(
+        lambda s, m: model.apply({"params": params}, inputs, valid, HeadEdit(None, None, s, m))
+    )
     one = np.zeros((L, H), bool)
     one[0, 1] = True
     for swap in (one, ~one, one | ~one):
-        np.testing.assert_allclose(run(swap, maps)[row], trace.prediction, **NEAR)
+        np.testing.assert_allclose(run(swap, maps)[row], trace.output, **NEAR)
         others = run(swap, jnp.flip(maps, axis=-1))[row]
-        assert np.abs(others - trace.prediction)[0, :length].max() > 1e-3
+        assert np.abs(others - trace.output)[0, :length].max() > 1e-3

@@ -18,10 +18,12 @@ from test_end_to_end import ENVIRONMENT, command, python
 from two_processes import ROOT
 
 from sat_jax import files, mesh
-from sat_jax.config import Ablation, Analysis, Corpus, Model
+from sat_jax.config import Ablation, Analysis, Config, Corpus, Model
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
+from sat_jax.model.attention.edit import HeadEdit
+from sat_jax.model.build import spec_of
 from sat_jax.study.ablate import study as ablate
 from sat_jax.study.ablate.context import chunk_within, open_context
 from sat_jax.study.ablate.corpus import (
@@ -332,10 +334,11 @@ def encoded(loaded):
         yield *(np.asarray(each) for each in batch[:3]), part
 
 
-def mean_error(loaded, **arguments):
+def mean_error(loaded, checkpoint=0, **edit):
     """Mean L1 of the test utterances by a plain call of the model."""
-    params = jax.device_get(loaded.model.checkpoints[0].params)
-    apply = jax.jit(lambda x, v: loaded.model.module.apply({"params": params}, x, v, **arguments))
+    params = jax.device_get(loaded.model.checkpoints[checkpoint].params)
+    module, edit = loaded.model.module, HeadEdit(**edit)
+    apply = jax.jit(lambda x, v: module.apply({"params": params}, x, v, edit))
     errors = []
     for inputs, targets, valid, part in encoded(loaded):
         wrong = np.abs(np.asarray(apply(inputs, valid)) - targets)
@@ -384,7 +387,8 @@ def asked_of(loaded):
 @pytest.mark.parametrize("size", [1, 4])
 def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
     whole, parts = (
-        open_speech(coarse.loaded._replace(size=each)) for each in (coarse.loaded.passes.size, size)
+        open_speech(coarse.loaded._replace(passes=coarse.loaded.passes._replace(size=each)))
+        for each in (coarse.loaded.passes.size, size)
     )
     assert len(parts.encoded) > len(whole.encoded)
     for name in ("utterance", "part", "phone", "speaker", "ids"):
@@ -396,8 +400,8 @@ def test_how_speech_is_batched_changes_nothing_but_the_batches(coarse, size):
     split = coarse.loaded.corpus.split
     for record in (split[i] for i in range(len(split)) if split.ids[i] in labels):
         phone = parts.phone[parts.utterance == labels[record.id]]
-        window, hop = (getattr(coarse.loaded.config.features, k) for k in ("window", "hop"))
-        expected = frame_labels(np.asarray(record.phones), phone.size, window, hop)
+        grid = coarse.loaded.model.spec.grid
+        expected = frame_labels(np.asarray(record.phones), phone.size, grid)
         np.testing.assert_array_equal(phone.ravel(), expected)
 
 
@@ -406,8 +410,7 @@ def test_the_untrained_model_stands_beside(coarse):
     rows = table(coarse.path.with_name("ablation_untrained.csv"))
     assert {row["ordering"] for row in rows} == {"globalness"}
     found = curve(rows, "globalness")
-    untrained = (loaded.model.checkpoints[1],)
-    whole = mean_error(loaded._replace(checkpoints=untrained))
+    whole = mean_error(loaded, checkpoint=1)
     assert found[0] == pytest.approx(whole, rel=1e-5)
     assert abs(whole / curve(coarse.rows, "globalness")[0] - 1) > 0.01
     compared = table(coarse.path.parent.parent / "figures" / "compared_curves.csv")
@@ -538,7 +541,8 @@ def test_representations_fit_the_memory_that_is_given(given, chunk):
 
 def asked(**changes):
     analysis = SimpleNamespace(ablate=dataclasses.replace(Ablation(), **changes))
-    return SimpleNamespace(analysis=analysis, config=SimpleNamespace(model=Model(layers=3)))
+    model = SimpleNamespace(spec=spec_of(Config(model=Model(layers=3))))
+    return SimpleNamespace(analysis=analysis, model=model)
 
 
 @pytest.mark.parametrize(
@@ -568,19 +572,17 @@ def test_settings_that_mean_nothing_are_errors(changes, message):
 
 
 @pytest.mark.parametrize("only", [("ablate",), ()])
-@pytest.mark.parametrize("obstacle", ["processes", "refined"])
+@pytest.mark.parametrize("obstacle", ["processes", "pruned"])
 def test_where_it_cannot_be_made_it_says_so(monkeypatch, only, obstacle):
-    said, model = [], Model()
+    said, edited = [], obstacle == "pruned"
     message = "needs a whole model"
     if obstacle == "processes":
         monkeypatch.setattr(jax, "process_count", lambda: 2)
         message = "runs in one process.*without --distributed"
-    else:
-        model = SimpleNamespace(refined=True)
     loaded = SimpleNamespace(
-        run="runs/toy",
+        directory="runs/toy",
         analysis=Analysis(only=only),
-        config=SimpleNamespace(model=model),
+        model=SimpleNamespace(spec=SimpleNamespace(edited=edited)),
         say=said.append,
     )
     if only:
