@@ -343,3 +343,9 @@ def test_what_cannot_be_drawn_is_named(draw, message):
     with pytest.raises(InputError, match=message) as caught:
         draw(make_ablation())
     assert "\n" not in str(caught.value)
+
+
+def test_where_not_every_number_of_heads_was_tested_it_says_so():
+    table = make_ablation(points=7)
+    assert ablation.tested_at(table).endswith(", 40 and 48 heads only")
+    assert ablation.tested_at(make_ablation(points=table.heads + 1)) == ""

@@ -196,8 +196,10 @@ def test_heads_as_csv(tmp_path):
 def test_training_summary_names_both_baselines():
     record = {"valid_loss": 0.5, "valid_mean_frame": 0.8, "valid_interpolation": 0.4}
     said = training_summary(
-        [{"step": 0, **record}, {"step": 2, "loss": 1.0}, {"step": 4, **record}]
+        [{"step": 0, **record}, {"step": 2, "loss": 1.0}, {"step": 4, **record}], "talker-12"
     )
+    # Whatever is analysed beside it, the number is that of the corpus that was trained on.
+    assert "validation split of talker-12, which the model was trained on" in said
     for part in ("after 4 steps: 0.500", "mean frame 0.800", "gaps 0.400"):
         assert part in said
-    assert training_summary([{"step": 1, "loss": 2.0}]) == ""
+    assert training_summary([{"step": 1, "loss": 2.0}], "x") == ""

@@ -19,7 +19,7 @@ LEAST = 5
 
 SINGLE = {
     "towards_silence": ("attends to silence", "not to silence"),
-    "same": ("same phone elsewhere", "not the same phone"),
+    "same": ("same phone elsewhere", "not the same phone elsewhere"),
 }
 
 

@@ -61,9 +61,16 @@ def count_hits(references: np.ndarray, predicted: np.ndarray) -> int:
     return len(np.unique(hit[hit >= 0]))
 
 
-def even_boundaries(references: np.ndarray, samples: int) -> np.ndarray:
-    """As many boundaries as references, evenly spaced: what knowing the rate alone is worth."""
-    return samples * np.arange(1, len(references) + 1) / (len(references) + 1)
+def even_boundaries(references: np.ndarray) -> np.ndarray:
+    """As many boundaries as references, evenly spaced: what knowing the rate alone is worth.
+
+    They stand in the middle of equal parts of the stretch from the first reference to the last, so
+    that silence at the edges of an utterance has none and the ends of speech are not given away.
+    """
+    if not len(references):
+        return np.zeros(0)
+    count, first, last = len(references), references[0], references[-1]
+    return first + (last - first) * (np.arange(count) + 0.5) / count
 
 
 def score(

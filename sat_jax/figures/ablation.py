@@ -156,10 +156,18 @@ def area_chart(tables: Sequence[Ablation]) -> Figure:
             style.write(figure, x, head - 0.06, "heads", ha="right", **NOTE)
         text = (
             f"thin line: intact model; heads: how many of {tables[0].heads} can go at a relative "
-            "loss of at most 1 %"
+            f"loss of at most 1 %{tested_at(tables[0])}"
         )
         style.write(figure, left, head + high + foot, text, **NOTE)
         return figure
+
+
+def tested_at(table: Ablation) -> str:
+    """At which numbers of pruned heads a table was measured, where that is not every number."""
+    counts = table.tasks[0].curves[0].pruned
+    if len(counts) == table.heads + 1:
+        return ""
+    return f", tested at {', '.join(map(str, counts[:-1].tolist()))} and {counts[-1]} heads only"
 
 
 def _check_wanted(table: Ablation, wanted: Sequence[tuple[str, bool]]) -> None:

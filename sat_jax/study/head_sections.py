@@ -8,14 +8,19 @@ from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.report import Clip, Picture, Section, Table
 
 
-def training_summary(records: Sequence[dict[str, float]]) -> str:
-    """How far training got, from the records of `metrics.jsonl`; empty without any evaluation."""
+def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
+    """How far training got, from the records of `metrics.jsonl`; empty without any evaluation.
+
+    `corpus` names what the model was trained on: the numbers are of its validation split, whatever
+    is analysed.
+    """
     evaluated = [record for record in records if "valid_loss" in record]
     if not evaluated:
         return ""
     first, last = evaluated[0], evaluated[-1]
     return (
-        f"Masked L1 on the validation split after {last['step']} steps: {last['valid_loss']:.3f}; "
+        f"Masked L1 on the validation split of {corpus}, which the model was trained on, after "
+        f"{last['step']} steps: {last['valid_loss']:.3f}; "
         f"untrained {first['valid_loss']:.3f}, predicting the mean frame "
         f"{last['valid_mean_frame']:.3f}, straight lines across the masked gaps "
         f"{last['valid_interpolation']:.3f}."

@@ -15,6 +15,7 @@ from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
 from sat_jax.analysis.head_mask import PRUNED, in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import HeadSummary, summarise
+from sat_jax.audio import dataset
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
 from sat_jax.figures import heads, maps, phone_curves, tables
@@ -75,7 +76,10 @@ def study(loaded: LoadedRun) -> list[Section]:
         loaded, "head_scatter", heads.head_scatter(head_tables), tables.metric_rows(head_tables)
     )
     draw_cumulative(loaded, [curves for _, curves in measured])
-    trained = training_summary(read_metrics(loaded.directory / "metrics.jsonl"))
+    trained = training_summary(
+        read_metrics(loaded.directory / "metrics.jsonl"),
+        dataset.directory_of(loaded.config.corpus).name,
+    )
     known = " ".join(filter(None, (describe(loaded), removed(loaded.model.spec.head_mask))))
     return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import zipfile
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
 from sat_jax.analysis.phone_summary import Attention, PhoneSummary, summarise_phones
 from sat_jax.audio.phones import MANNER, SILENCE
+from sat_jax.errors import InputError
 from sat_jax.figures import captions as general
 from sat_jax.figures import phone_captions as captions
 from sat_jax.figures import phone_curves, phones, style
@@ -178,8 +180,14 @@ def kept_maps(loaded: LoadedRun) -> tuple[np.ndarray | None, tuple[str, ...]]:
     path = loaded.out / "analysis" / "phone_maps.npz"
     if not path.exists():
         return None, ()
-    with np.load(path) as file:
-        return file["relation"], tuple(file["phones"].tolist())
+    try:
+        with np.load(path) as file:
+            return file["relation"], tuple(file["phones"].tolist())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: is not what analyze.py writes ({error}); delete it and make the phones study "
+            "again"
+        ) from error
 
 
 def kept_operations(loaded: LoadedRun) -> dict[tuple[int, int], str]:

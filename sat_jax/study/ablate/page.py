@@ -77,7 +77,8 @@ def write(result: AblationResult, control: AblationResult) -> list[Section]:
     for view in (view for views in parts.values() for view in views):
         keep_figure(loaded, view.stem, view.figure, view.table)
     areas = Table(
-        "Area under every curve, and heads that can go at 1 % relative loss.",
+        f"Area under every curve, and heads that can be pruned at 1 % relative loss"
+        f"{figures.tested_at(anew)}.",
         analysis / "ablation_areas.csv",
     )
     texts = {"What is left when heads go": f"{found_text(result, anew)}\n\n{captions.PRUNING}"}
@@ -249,4 +250,7 @@ def found_text(result: AblationResult, table: Ablation) -> str:
     for task in table.tasks:
         counts = [f"{c.removable} by {c.ordering}" for c in task.curves if c.ordering in METRICS]
         spare.append(f"{task.name} {', '.join(counts)}")
-    return f"{first} Of {table.heads} heads can go at 1 % relative loss: {'; '.join(spare)}."
+    return (
+        f"{first} Of {table.heads} heads can be pruned at 1 % relative loss"
+        f"{figures.tested_at(table)}: {'; '.join(spare)}."
+    )

@@ -15,6 +15,8 @@ class Entry(NamedTuple):
     """Among all candidates of its source."""
     place: Chosen
     tried: int
+    attention: bool = False
+    """Whether its rows are attention."""
 
 
 def spectral_entries(tuned: Tuned) -> list[Entry]:
@@ -37,5 +39,5 @@ def model_entries(tuned: Tuned, left: np.ndarray) -> list[Entry]:
     member = int(left[layer, :number].sum())
     return [
         Entry(f"hidden layer {state}", n + state, Chosen(layers + state, 0), layers + 1),
-        Entry(f"head L{layer + 1} H{number + 1}", head, Chosen(layer, member), n),
+        Entry(f"head L{layer + 1} H{number + 1}", head, Chosen(layer, member), n, attention=True),
     ]

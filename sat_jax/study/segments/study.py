@@ -160,10 +160,7 @@ def table_of(
     draws = drawn_scores(weights_of(loaded, len(known)), model.found, known)["r"]
     low, high = np.nanpercentile(draws, INTERVAL, axis=0)
     entries = model_entries(model.tuned, left)
-    even = sum(
-        count_hits(boundaries, even_boundaries(boundaries, samples))
-        for boundaries, samples in zip(speech.known, speech.test.lengths.tolist(), strict=True)
-    )
+    even = sum(count_hits(boundaries, even_boundaries(boundaries)) for boundaries in speech.known)
     return SegmentTable(
         name=checkpoint.name,
         scores=(*baselines, *scored(loaded, speech, model, entries)),
@@ -205,13 +202,24 @@ def scored(
             high=float(high[i]),
             valid_r=float(tuned.r[i]),
             tried=entry.tried,
-            alpha=float(tuned.alpha[i]),
+            alpha=float(tuned.alpha[i]) * frame_scale(loaded, entry),
             beta=float(tuned.beta[i]),
             curve=curves[i],
             **{name: float(value[i]) for name, value in values.items()},
         )
         for i, entry in enumerate(entries)
     ]
+
+
+def frame_scale(loaded: LoadedRun, entry: Entry) -> float:
+    """What turns the alpha that was tuned on rows of positions into that of rows of frames.
+
+    A map at frames has every column R times, each 1/R of what it was, so that its rows lie sqrt(R)
+    times closer to each other. Rows of other features, and square roots of attention, do not.
+    """
+    options, frames = loaded.analysis, loaded.model.spec.grid.frames
+    plain = options.segment_rows == "plain" and not options.segment_shifts
+    return frames**-0.5 if entry.attention and plain else 1.0
 
 
 def difference(
