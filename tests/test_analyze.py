@@ -150,7 +150,8 @@ def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, t
     tree = tmp_path / "plain"
     trees.write_folder(tree, trees.speak(speakers=2, utterances=2), textgrids=False)
     result = python(
-        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "folder"),
+        *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
+        *("--corpus.kind", "folder"),
         *("--corpus.path", str(tree), "--corpus.data-dir", str(data)),
     )
     assert result.returncode == 0, result.stderr
@@ -168,7 +169,8 @@ def test_analysis_of_another_corpus(trained, data, tmp_path):
     tree = tmp_path / "tree"
     trees.write_timit(tree, trees.speak(speakers=2, utterances=2))
     result = python(
-        *(sys.executable, "analyze.py", str(run), "--split", "all", "--corpus.kind", "timit"),
+        *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
+        *("--corpus.kind", "timit"),
         *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "3"),
         *("--only", "segments", "--draws", "50"),
     )
@@ -180,7 +182,15 @@ def test_analysis_of_another_corpus(trained, data, tmp_path):
 
 
 def test_two_processes_measure_what_one_measures(analysed, tmp_path):
-    arguments = ["analyze.py", str(analysed), "--only", "segments", "--out", str(tmp_path)]
+    arguments = [
+        "analyze.py",
+        str(analysed),
+        "--no-pdf",
+        "--only",
+        "segments",
+        "--out",
+        str(tmp_path),
+    ]
     two = start(arguments, **PIPES)
     said = [process.communicate(timeout=240) for process in two]
     assert [process.returncode for process in two] == [0, 0], said

@@ -175,7 +175,7 @@ def test_a_finished_run_is_made_longer(trained, data, tmp_path):
 
 
 def test_a_run_that_diverges_stops_and_names_the_step_and_the_utterances(data, tmp_path):
-    result = python(*command(tmp_path / "nan", data, "--model.query-key-init-scale", "1e30"))
+    result = python(*command(tmp_path / "nan", data, "--model.attention.init-scale", "1e30"))
     assert result.returncode == 2
     assert re.search(r"error: step 1: loss .*; utterances talker\d+", result.stderr)
     assert {p.name for p in (tmp_path / "nan" / "ckpt").iterdir()} == {"0"}

@@ -135,7 +135,7 @@ def studied(loaded, patch):
     return SimpleNamespace(loaded=loaded, sections=sections, warnings=numpy_said)
 
 
-def save(figure, directory, stem):
+def save(figure, directory, stem, pdf):
     """Leaves a trace of a figure; painting is tested below, on records."""
     assert figure.axes
     files.write_whole(directory / f"{stem}.png", b"")

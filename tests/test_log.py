@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sat_jax.config import Loop, Optim
+from sat_jax.config import AdamW, Loop
 from sat_jax.errors import InputError
 from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.tables import write_heads
@@ -112,7 +112,7 @@ def test_a_manifest_that_cannot_be_read_is_kept_aside(tmp_path, text):
 
 
 def test_a_longer_run_says_what_the_learning_rate_does():
-    optim = Optim(peak_lr=1.0, warmup_share=0.1)
+    optim = AdamW(peak_lr=1.0, warmup_share=0.1)
     said = watch.longer(optim, Loop(steps=200), before=100, start=100)
     for part in ("loop.steps was 100 and is 200", "from 0.0111 at step 100 to 0.556 at step 101"):
         assert part in said

@@ -12,7 +12,7 @@ import pytest
 
 from sat_jax import checkpoint, mesh
 from sat_jax.checkpoint_files import CHECKSUMS, fault, is_sealed
-from sat_jax.config import Batches, Config, Features, Loop, MaskedReconstruction, Mesh, Model, Optim
+from sat_jax.config import AdamW, Batches, Config, Features, Loop, MaskedReconstruction, Mesh, Model
 from sat_jax.errors import InputError
 from sat_jax.model.build import build_model
 from sat_jax.pretrain.optim import decayed, learning_rate, optimizer
@@ -23,7 +23,7 @@ CONFIG = Config(
     features=FEATURES,
     model=Model(layers=2, heads=4, width=16, ffn=32, dropout=0.1, init_std=None),
     objective=MaskedReconstruction(position_offset=5),
-    optim=Optim(peak_lr=1e-2, warmup_share=0.2),
+    optim=AdamW(peak_lr=1e-2, warmup_share=0.2),
     batches=Batches(size=8, max_frames=36),
     loop=Loop(steps=20),
 )
@@ -275,11 +275,11 @@ def test_a_broken_step_is_flagged():
 
 
 def test_learning_rate_rises_and_falls_in_straight_lines():
-    schedule = learning_rate(Optim(peak_lr=1.0, warmup_share=0.1, final_lr_share=0.05), 100)
+    schedule = learning_rate(AdamW(peak_lr=1.0, warmup_share=0.1, final_lr_share=0.05), 100)
     rates = np.array([schedule(step) for step in range(101)])
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-6)
     np.testing.assert_allclose(rates[10:], 1 - 0.95 * np.arange(91) / 90, rtol=1e-5)
-    flat = learning_rate(Optim(peak_lr=2.0, warmup_share=0.0, final_lr_share=1.0), 10)
+    flat = learning_rate(AdamW(peak_lr=2.0, warmup_share=0.0, final_lr_share=1.0), 10)
     assert [float(flat(s)) for s in (0, 5, 9)] == [2.0, 2.0, 2.0]
 
 

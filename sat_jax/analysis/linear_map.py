@@ -10,7 +10,7 @@ def explained_variance(
     """R2 of targets (N, F) by ridge regression on features (N, D), over all their dimensions.
 
     Learned in closed form from the rows `train` (n,), measured on the rows `test` (m,), against the
-    training mean. `ridge` is relative to each feature's variance. Negative where the mean is better.
+    training mean: negative where that is better. `ridge` is relative to each feature's variance.
     """
     mean, centre = features[train].mean(0), targets[train].mean(0)
     known, wanted = features[train] - mean, targets[train] - centre

@@ -108,7 +108,7 @@ def train(config: Config, screen: Any) -> None:
     plan = batches.train_plan(train_split, config.batches, model.grid, config.seed, skip, say)
 
     # --- State: shapes first, then arrays that no single device ever holds whole ----------------
-    tx = optim.optimizer(config.optim, loop.steps - loop.first)
+    tx = optim.optimizer(config.optim, loop.steps - loop.first, devices)
     abstract, make_state = step.sharded_state(step.init_state(config, model, tx), devices)
 
     # --- Restore: the newest whole checkpoint, or step 0, kept for the untrained model ----------

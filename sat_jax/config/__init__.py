@@ -10,12 +10,14 @@ from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
 from sat_jax.config.model import Attention, Frontend, Model, QueryKey, StackedFrames
 from sat_jax.config.train import (
+    AdamW,
     Batches,
     Config,
     Distributed,
     Loop,
     MaskedReconstruction,
     Mesh,
+    Muon,
     NoObjective,
     Objective,
     Optim,
@@ -23,6 +25,7 @@ from sat_jax.config.train import (
 
 __all__ = [
     "Ablation",
+    "AdamW",
     "Analysis",
     "Attention",
     "Batches",
@@ -36,6 +39,7 @@ __all__ = [
     "MaskedReconstruction",
     "Mesh",
     "Model",
+    "Muon",
     "NoObjective",
     "Objective",
     "Optim",

@@ -77,6 +77,8 @@ class Analysis:
     """Another corpus than the run's own: give --corpus.kind and --corpus.path."""
     out: Path | None = None
     """Where results go; the run itself, or RUN/on-NAME for another corpus."""
+    pdf: bool = True
+    """Write every figure as PDF beside PNG and CSV; without, an analysis is quicker."""
     step: int | None = None
     """Checkpoint; the latest by default."""
     utterance: str = ""
@@ -133,6 +135,8 @@ class Export:
     study, so that a span changes the model little but saves no work. band: the softmax runs over
     the keys within the span, in time and memory linear in length, but it is another model: look at
     the distances that are printed, and train it on."""
+    pdf: bool = True
+    """Write every figure as PDF beside PNG and CSV; without, an analysis is quicker."""
     step: int | None = None
     """Checkpoint; the latest by default."""
     utterances: int = 128

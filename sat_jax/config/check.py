@@ -1,6 +1,6 @@
 """A config in, nothing out: impossible values end in one line, before anything is compiled."""
 
-from sat_jax.config import Config, MaskedReconstruction, QueryKey, StackedFrames
+from sat_jax.config import Config, MaskedReconstruction, Muon, QueryKey, StackedFrames
 from sat_jax.errors import InputError
 
 
@@ -201,6 +201,11 @@ def _check_optim(config: Config) -> None:
         require(0 <= value < 1, f"optim.{name} is {value}: give 0 <= beta < 1")
     require_at_least(optim.weight_decay, 0, "optim.weight-decay")
     require(optim.clip_norm > 0, f"optim.clip-norm is {optim.clip_norm}: give a positive number")
+    if isinstance(optim, Muon):
+        momentum = optim.momentum
+        require(0 <= momentum < 1, f"optim.momentum is {momentum}: give 0 <= momentum < 1")
+        require_at_least(optim.newton_schulz, 1, "optim.newton-schulz")
+        require_positive(optim.matrix_rms, "optim.matrix-rms")
 
 
 def _check_loop(config: Config) -> None:

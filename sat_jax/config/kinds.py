@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sat_jax.config.model import ATTENTIONS, FRONTENDS, Attention, Frontend
-from sat_jax.config.train import OBJECTIVES, Objective
+from sat_jax.config.train import OBJECTIVES, OPTIMIZERS, Objective, Optim
 from sat_jax.errors import InputError
 
 KINDS: dict[type, dict[str, type]] = {
     Frontend: FRONTENDS,
     Attention: ATTENTIONS,
     Objective: OBJECTIVES,
+    Optim: OPTIMIZERS,
 }
 
 

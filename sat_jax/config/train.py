@@ -51,7 +51,7 @@ class NoObjective(Objective):
 
 @dataclass(frozen=True)
 class Optim:
-    """AdamW with linear warm-up and linear decay."""
+    """How parameters follow gradients, with linear warm-up and linear decay of the rate."""
 
     peak_lr: float = 4e-4
     """Learning rate at the end of the warm-up."""
@@ -60,13 +60,35 @@ class Optim:
     final_lr_share: float = 0.0
     """Learning rate of the last step as a share of the peak."""
     beta1: float = 0.9
-    """Decay of the gradient average."""
+    """Decay of AdamW's gradient average."""
     beta2: float = 0.999
-    """Decay of the squared gradient average."""
+    """Decay of AdamW's squared gradient average."""
     weight_decay: float = 0.01
     """Decoupled decay of kernels (never of biases and normalisation)."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
+
+
+@dataclass(frozen=True)
+class AdamW(Optim):
+    """AdamW for all parameters."""
+
+    kind: str = "adamw"
+    """The optimiser; one of the keys of OPTIMIZERS."""
+
+
+@dataclass(frozen=True)
+class Muon(Optim):
+    """Muon (orthogonalised momentum) for the encoder's kernels, AdamW for everything else."""
+
+    kind: str = "muon"
+    """The optimiser; one of the keys of OPTIMIZERS."""
+    momentum: float = 0.95
+    """Decay of the gradient average of these kernels (Nesterov's)."""
+    newton_schulz: int = 4
+    """Newton-Schulz steps that make it orthogonal: fewer are quicker, more are closer."""
+    matrix_rms: float = 0.2
+    """Root mean square of an update as a share of the learning rate; 0.2 is about AdamW's."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +167,7 @@ class Config:
     features: Features = field(default_factory=Features)
     model: Model = field(default_factory=Model)
     objective: Objective = field(default_factory=MaskedReconstruction)
-    optim: Optim = field(default_factory=Optim)
+    optim: Optim = field(default_factory=AdamW)
     batches: Batches = field(default_factory=Batches)
     mesh: Mesh = field(default_factory=Mesh)
     distributed: Distributed = field(default_factory=Distributed)
@@ -161,3 +183,4 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked_reconstruction": MaskedReconstruction,
     "none": NoObjective,
 }
+OPTIMIZERS: dict[str, type[Optim]] = {"adamw": AdamW, "muon": Muon}

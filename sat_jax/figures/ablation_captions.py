@@ -26,8 +26,8 @@ spectrogram, without masking. The other tasks read the last layer, if not told o
 probe: a softmax regression (linear) of phones and speakers of frames, and of speakers of utterances
 from the mean over time; where it is said, one hidden layer instead. Probes trained anew are trained
 on the pruned representation, once per setting and seed, and say what can still be read from it;
-frozen probes were trained on the intact model and also fail when what they read has only moved. The study follows Yang, Liu and Lee,
-Interspeech 2020 (arXiv:2006.03265)."""
+frozen probes were trained on the intact model and also fail when what they read has only moved. The
+study follows Yang, Liu and Lee, Interspeech 2020 (arXiv:2006.03265)."""
 
 PROBES_BY_LAYER = """\
 What can be read from the model's input and from every layer, at the same positions. Horizontal

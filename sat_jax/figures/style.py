@@ -153,21 +153,21 @@ def blank(row: dict[str, Any]) -> dict[str, Any]:
     return {k: "" if isinstance(v, Real) and np.isnan(v) else v for k, v in row.items()}
 
 
-def save(figure: Figure, directory: Path, stem: str) -> tuple[Path, Path]:
-    """Write `stem`.png (200 dpi) and `stem`.pdf (vector, TrueType fonts embedded) into `directory`.
+def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[Path]:
+    """Write `stem`.png (200 dpi) and, unless `pdf` is off, `stem`.pdf (vector, fonts embedded).
 
     The same figure gives the same bytes: no date goes into the metadata. Each file appears whole or
-    not at all. Raises InputError where the directory cannot be written. Returns both paths.
+    not at all. Raises InputError where the directory cannot be written. Returns their paths.
     """
     FigureCanvasAgg(figure)
     paths = []
     with applied():
         # Raster parts of a PDF (the maps) are written at 300 dpi.
-        for suffix, dpi, metadata in (
-            ("png", 200, {"Software": None}),
-            ("pdf", 300, {"CreationDate": None, "ModDate": None}),
-        ):
+        kinds = {"png": (200, {"Software": None})}
+        if pdf:
+            kinds["pdf"] = (300, {"CreationDate": None, "ModDate": None})
+        for suffix, (dpi, metadata) in kinds.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata)
             paths.append(files.write_whole(Path(directory) / f"{stem}.{suffix}", buffer.getvalue()))
-    return paths[0], paths[1]
+    return paths

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import HeadSummary, summarise
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
-from sat_jax.figures import heads, maps, phone_curves, style, tables
+from sat_jax.figures import heads, maps, phone_curves, tables
 from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.report import Section
 from sat_jax.figures.utterance import example_of
@@ -25,6 +26,7 @@ from sat_jax.pretrain.log import read_metrics
 from sat_jax.study.head_mask import joined_unpruned_maps, removed
 from sat_jax.study.head_sections import sections, training_summary
 from sat_jax.study.loaded_run import LoadedRun, describe
+from sat_jax.study.page import keep_figure
 from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce, store
 from sat_jax.trace.capture import Trace
@@ -40,7 +42,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     if not loaded.is_leader:
         return []
     out = loaded.out
-    figures = out / "figures"
+    keep = functools.partial(keep_figure, loaded)
     summaries = [summary for summary, _ in measured]
     head_tables = []
     for checkpoint, sample, summary in zip(
@@ -55,17 +57,23 @@ def study(loaded: LoadedRun) -> list[Section]:
         store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
         tables.write_heads(out / "analysis" / f"heads{end}.csv", table)
         files.write_table(out / "analysis" / f"categories{end}.csv", category_rows(summary))
-        style.save(maps.gallery(drawn, table), figures, f"gallery{end}")
-        files.write_table(figures / f"gallery{end}.csv", tables.gallery_rows(table))
-        style.save(maps.all_heads(drawn, table), figures, f"all_heads{end}")
-        files.write_table(figures / f"all_heads{end}.csv", tables.metric_rows([table]))
-        style.save(heads.rank_intervals(table), figures, f"rank_intervals{end}")
-        files.write_table(figures / f"rank_intervals{end}.csv", tables.rank_rows(table))
+        keep(f"gallery{end}", maps.gallery(drawn, table), tables.gallery_rows(table))
+        keep_figure(
+            loaded, f"all_heads{end}", maps.all_heads(drawn, table), tables.metric_rows([table])
+        )
+        keep_figure(
+            loaded, f"rank_intervals{end}", heads.rank_intervals(table), tables.rank_rows(table)
+        )
     sound = store.save_sound(out / "trace" / f"{name}.wav", samples[0].audio)
-    style.save(heads.head_distribution(head_tables), figures, "head_distribution")
-    files.write_table(figures / "head_distribution.csv", tables.distribution_rows(head_tables))
-    style.save(heads.head_scatter(head_tables), figures, "head_scatter")
-    files.write_table(figures / "head_scatter.csv", tables.metric_rows(head_tables))
+    keep_figure(
+        loaded,
+        "head_distribution",
+        heads.head_distribution(head_tables),
+        tables.distribution_rows(head_tables),
+    )
+    keep_figure(
+        loaded, "head_scatter", heads.head_scatter(head_tables), tables.metric_rows(head_tables)
+    )
     draw_cumulative(loaded, [curves for _, curves in measured])
     trained = training_summary(read_metrics(loaded.directory / "metrics.jsonl"))
     known = " ".join(filter(None, (describe(loaded), removed(loaded.model.spec.head_mask))))
@@ -139,7 +147,6 @@ def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) ->
     figure = phone_curves.cumulative_diagonality(
         names, radii, curves, low, high, uniform, seconds, left
     )
-    style.save(figure, loaded.out / "figures", "cumulative_diagonality")
     rows = [
         {
             "model": name,
@@ -154,7 +161,7 @@ def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) ->
         for layer, heads in enumerate(left)
         for radius in radii.tolist()
     ]
-    files.write_table(loaded.out / "figures" / "cumulative_diagonality.csv", rows)
+    keep_figure(loaded, "cumulative_diagonality", figure, rows)
 
 
 def layer_cells(

@@ -5,9 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from sat_jax import files
 from sat_jax.errors import InputError
+from sat_jax.figures import style
 from sat_jax.figures.report import Clip, Picture, Section, Table, write_report
 from sat_jax.files import write_whole
+from sat_jax.study.loaded_run import LoadedRun
+
+
+def keep_figure(
+    loaded: LoadedRun, stem: str, figure: Figure, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Write a figure, and what it shows as CSV beside it, into the results of a run."""
+    place = loaded.out / "figures"
+    style.save(figure, place, stem, loaded.analysis.pdf)
+    files.write_table(place / f"{stem}.csv", rows)
 
 
 def keep_sections(out: Path, study: str, sections: Sequence[Section]) -> None:

@@ -1,6 +1,7 @@
 """What every head does with phones: relation maps, concentration, silence, named operations."""
 
 import csv
+import functools
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_model import Checkpoint
 from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.page import keep_figure
 from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce
 from sat_jax.trace.capture import Trace
@@ -287,24 +289,27 @@ def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
 
 def draw(loaded: LoadedRun, tables: list[PhoneTable], shown: list[tuple[int, int]]) -> None:
     """Every figure of the study, with its CSV beside it."""
-    out, trained = loaded.out / "figures", tables[0]
+    keep, trained = functools.partial(keep_figure, loaded), tables[0]
     every = list(np.ndindex(trained.category.shape))
-    style.save(phones.phone_maps(trained, shown), out, "phone_maps")
-    files.write_table(out / "phone_maps.csv", map_rows(trained, shown))
-    style.save(phones.phone_maps(trained, shown, elsewhere=True), out, "phone_maps_elsewhere")
-    files.write_table(out / "phone_maps_elsewhere.csv", map_rows(trained, shown))
+    keep("phone_maps", phones.phone_maps(trained, shown), map_rows(trained, shown))
+    keep_figure(
+        loaded,
+        "phone_maps_elsewhere",
+        phones.phone_maps(trained, shown, elsewhere=True),
+        map_rows(trained, shown),
+    )
     for checkpoint, table in zip(loaded.model.checkpoints, tables, strict=True):
         end = checkpoint.end
-        style.save(phones.all_phone_maps(table), out, f"all_phone_maps{end}")
-        files.write_table(out / f"all_phone_maps{end}.csv", map_rows(table, every))
-        style.save(phones.focus_chart(table), out, f"focus_chart{end}")
-        files.write_table(out / f"focus_chart{end}.csv", concentration_rows(table))
+        keep_figure(
+            loaded, f"all_phone_maps{end}", phones.all_phone_maps(table), map_rows(table, every)
+        )
+        keep_figure(
+            loaded, f"focus_chart{end}", phones.focus_chart(table), concentration_rows(table)
+        )
     figure = phone_curves.verticality_against_concentration(trained, shown[:4])
-    style.save(figure, out, "verticality_concentration")
-    files.write_table(out / "verticality_concentration.csv", extreme_rows(trained))
-    style.save(phone_curves.segment_shares(tables), out, "segment_shares")
+    keep("verticality_concentration", figure, extreme_rows(trained))
     rows = [{"model": table.name, **row} for table in tables for row in share_rows(table)]
-    files.write_table(out / "segment_shares.csv", rows)
+    keep("segment_shares", phone_curves.segment_shares(tables), rows)
 
 
 def sections(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sat_jax import files
 from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_captions as captions
-from sat_jax.figures import ablation_maps, ablation_ranks, style
+from sat_jax.figures import ablation_maps, ablation_ranks
 from sat_jax.figures import probes as probe_figures
 from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
@@ -26,6 +26,7 @@ from sat_jax.study.ablate.scores import (
     task_of,
 )
 from sat_jax.study.heads import KeptHeads
+from sat_jax.study.page import keep_figure
 from sat_jax.sweep.orderings import REVERSED
 from sat_jax.sweep.plan import METRICS, Orders, Plan
 from sat_jax.sweep.store import Arrays
@@ -86,8 +87,7 @@ def write(
     }
     place = loaded.out / "figures"
     for view in (view for views in parts.values() for view in views):
-        style.save(view.figure, place, view.stem)
-        files.write_table(place / f"{view.stem}.csv", view.table)
+        keep_figure(loaded, view.stem, view.figure, view.table)
     areas = Table(
         "Area under every curve, and heads that can go at 1 % relative loss.",
         analysis / "ablation_areas.csv",

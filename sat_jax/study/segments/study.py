@@ -31,6 +31,7 @@ from sat_jax.study.corpus import long_enough
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_model import Checkpoint
 from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.page import keep_figure
 from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
 from sat_jax.study.segments.example import draw_example
 from sat_jax.study.segments.search import (
@@ -229,13 +230,15 @@ def difference(
 
 def write(loaded: LoadedRun, tables: list[SegmentTable], example: Any) -> None:
     """Figures of the study and the table beside each."""
-    out = loaded.out / "figures"
-    style.save(figures.segmentation_example(example, tables[0].name), out, "segmentation_example")
-    files.write_table(out / "segmentation_example.csv", example_rows(example))
-    style.save(figures.precision_recall(tables), out, "precision_recall")
-    files.write_table(out / "precision_recall.csv", curve_rows(tables))
-    style.save(figures.segmentation_heads(tables), out, "segmentation_heads")
-    files.write_table(out / "segmentation_heads.csv", head_rows(tables))
+    keep = functools.partial(keep_figure, loaded)
+    keep_figure(
+        loaded,
+        "segmentation_example",
+        figures.segmentation_example(example, tables[0].name),
+        example_rows(example),
+    )
+    keep("precision_recall", figures.precision_recall(tables), curve_rows(tables))
+    keep("segmentation_heads", figures.segmentation_heads(tables), head_rows(tables))
     files.write_table(loaded.out / "analysis" / "segmentation.csv", score_rows(tables))
 
 
