@@ -30,7 +30,11 @@ class Ablation:
     draws: int = 10
     """Random orderings."""
     train_utterances: int = 256
-    """Most utterances that probes learn from, evenly spread."""
+    """Most utterances that the linear probes of every setting learn from, evenly spread."""
+    mlp_utterances: int = 1536
+    """Most utterances that probes with a hidden layer learn from, and all probes of layers: these
+    are trained at the paper's seven points of the metric orderings (presets default and full), and
+    on the log-mel spectrogram and every layer (all presets)."""
     valid_utterances: int = 48
     """Most utterances that tell probes when to stop."""
     test_utterances: int = 96
@@ -40,15 +44,20 @@ class Ablation:
     layer: int | None = None
     """Layer whose output probes read; the last by default."""
     hidden: int = 128
-    """Hidden units of the probes on frames; the probe on utterances is linear."""
-    probe_steps: int = 100
-    """Most training steps of a probe, the same for every setting; it may stop earlier."""
+    """Hidden units of the probes that are not linear."""
+    probe_steps: int = 400
+    """Most training steps of a linear probe, the same for every setting; it may stop earlier."""
+    mlp_steps: int = 1200
+    """Most training steps of a probe of mlp_utterances, linear or not; it may stop earlier."""
     probe_batch: int = 512
     """Positions in one training step of a probe on frames."""
-    probe_rate: float = 0.02
-    """Highest learning rate of the probes."""
+    probe_rate: float = 0.01
+    """Highest learning rate of the linear probes."""
+    mlp_rate: float = 0.015
+    """Highest learning rate of the probes of mlp_utterances."""
     probe_seeds: int = 2
-    """Probes trained anew from so many starts, for every setting."""
+    """Probes trained anew from so many starts, for every setting; one on log-mel and
+    layers where the preset is coarse."""
     memory_mib: int = 1024
     """Memory that representations of settings, and probes of them, may take at a time; speech and
     programs come on top."""

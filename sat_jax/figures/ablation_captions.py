@@ -23,11 +23,37 @@ order that was given, random is drawn uniformly. Reversed orders begin at the ot
 
 Reconstruction is the L1 distance between the output of the pretraining head and the true
 spectrogram, without masking. The other tasks read the last layer, if not told otherwise, through a
-probe: phones and speakers of frames with one hidden layer, speakers of utterances with the mean
-over time and a linear layer. Probes trained anew are trained on the pruned representation, once
-per setting and seed, and say what can still be read from it; frozen probes were trained on the
-intact model and also fail when what they read has only moved. The study follows Yang, Liu and Lee,
-Interspeech 2020 (arXiv:2006.03265)."""
+probe: a softmax regression (linear) of phones and speakers of frames, and of speakers of utterances
+from the mean over time; where it is said, one hidden layer instead. Probes trained anew are trained
+on the pruned representation, once per setting and seed, and say what can still be read from it;
+frozen probes were trained on the intact model and also fail when what they read has only moved. The
+study follows Yang, Liu and Lee, Interspeech 2020 (arXiv:2006.03265)."""
+
+PROBES_BY_LAYER = """\
+What can be read from the model's input and from every layer, at the same positions. Horizontal
+lines are probes on log-mel frames, which all of the model's knowledge comes from; a layer below
+them made its content harder to read, not richer. Solid lines and filled marks: probes with one
+hidden layer; dashed lines and hollow marks: linear ones (softmax regression), what lies open. Layer
+0 is the input of the first layer; the diamond is the last layer with all heads pruned. The dotted
+line is guessing the commonest class, bars and ribbons are 95 % intervals from a bootstrap over
+utterances and probe seeds. On the right: the share of the variance of log-mel frames that follows
+linearly from the layer,
+
+    R\u00b2 = 1 - \u03a3 |x - W h|\u00b2 / \u03a3 |x - mean|\u00b2
+
+on test utterances. A layer with a high R\u00b2 is nearly a linear copy of the input."""
+
+PROBE_BUDGET = """\
+Whether the probes above had learned what they can: a probe with a hidden layer on log-mel and on
+the trained model's last layer, trained on a part of the utterances with all steps (left) and on all
+utterances with a part of the steps (right; the learning rate rises and falls over the steps there
+are). Where a line is still rising at its right end, a larger budget would find more; what can be
+compared then is representations at the same budget."""
+
+MLP_CURVES = """\
+The metric orderings at the paper's seven points, with probes that have one hidden layer, are
+trained anew at every point and learn from more utterances than the linear probes above. Axes and
+lines as there."""
 
 TASK_CURVES = """\
 What is left of each task (panels) after so many heads are gone, in heads and, below, in percent of

@@ -6,6 +6,7 @@ analysed. Speaker probes need every speaker on all sides; where the splits do no
 parts are cut by utterance within each speaker.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.audio import dataset
-from sat_jax.features import batches
+from sat_jax.config import Features
+from sat_jax.features import batches, frontend
 from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
 from sat_jax.shapes import SAMPLE_RATE, Grid
@@ -35,6 +37,8 @@ class EncodedBatch(NamedTuple):
     """(B, T, F2); of a model that predicts no spectra without meaning."""
     valid: jax.Array
     """(B, T) bool."""
+    log_mel: jax.Array
+    """(B, T, R * F) log-mel frames of every position, whatever the model hears."""
     utterance: np.ndarray
     """(B,) number of each row among all utterances; -1 in a filler row."""
     packing: Packing
@@ -68,12 +72,14 @@ class Speech(NamedTuple):
     """What is longer is cut after so many."""
 
 
-def open_speech(loaded: LoadedRun) -> Speech | None:
+def open_speech(loaded: LoadedRun, train_utterances: int = 0) -> Speech | None:
     """Read and featurize all utterances of the study, one static length for all.
+
+    Probes learn from as many utterances as the study's settings say, unless a number is given.
 
     None, and a word why, where there are too few.
     """
-    splits, origin = choose(loaded)
+    splits, origin = choose(loaded, train_utterances)
     if not all(len(each) for each in splits):
         counts = ", ".join(str(len(each)) for each in splits)
         loaded.say(
@@ -112,10 +118,14 @@ def open_speech(loaded: LoadedRun) -> Speech | None:
     )
 
 
-def choose(loaded: LoadedRun) -> tuple[list[Any], str]:
+def choose(loaded: LoadedRun, train_utterances: int) -> tuple[list[Any], str]:
     """Utterances to learn from, to stop by and to test on, and a word on where they are from."""
     ablate, split = loaded.analysis.ablate, loaded.corpus.split
-    most = ablate.train_utterances, ablate.valid_utterances, ablate.test_utterances
+    most = (
+        train_utterances or ablate.train_utterances,
+        ablate.valid_utterances,
+        ablate.test_utterances,
+    )
     if split.name == "test":
         opened = [dataset.open_split(split.directory, name) for name in ("train", "valid")]
         splits = [long_enough(loaded.model.spec.grid, each) for each in (*opened, split)]
@@ -170,6 +180,7 @@ class Batched(NamedTuple):
     inputs: jax.Array
     targets: jax.Array
     valid: jax.Array
+    log_mel: jax.Array
     utterance: np.ndarray
     labels: np.ndarray
     """(B, T, R) phone of each frame, -1 where there is none."""
@@ -186,7 +197,7 @@ def hear(
         targets = (
             module.targets(audio, lengths) if loaded.model.spec.target_width else valid[..., None]
         )
-        return inputs, valid, targets
+        return inputs, valid, targets, log_mel_of(audio, lengths, loaded.config.features, grid)
 
     featurize = jax.jit(by_device(prepare, devices))
 
@@ -194,13 +205,32 @@ def hear(
     split, number = dataset.take(split, order), number[order]
     once = batches.eval_batches(split, (frames,), loaded.passes.size, grid, say=lambda _: None)
     for batch in once:
-        inputs, valid, targets = featurize(*place_batch((batch.audio, batch.lengths), devices))
+        inputs, valid, targets, log_mel = featurize(
+            *place_batch((batch.audio, batch.lengths), devices)
+        )
         utterance = np.where(batch.index >= 0, number[batch.index], -1)
         labels = batch.labels
         if labels is None:
             labels = np.full((loaded.passes.size, frames), -1, np.int32)
         labels = labels[:, :frames].reshape(loaded.passes.size, -1, grid.frames)
-        yield Batched(inputs, targets, valid, utterance, labels)
+        yield Batched(inputs, targets, valid, log_mel, utterance, labels)
+
+
+def log_mel_of(audio: jax.Array, lengths: jax.Array, features: Features, grid: Grid) -> jax.Array:
+    """Log-mel frames (B, T, R * F) of the positions of audio (B, N), in the frames of a grid."""
+    kind = dataclasses.replace(
+        features,
+        input="log_mel",
+        target="log_mel",
+        deltas=0,
+        window=grid.frame_window,
+        hop=grid.hop,
+        n_fft=max(features.n_fft, grid.frame_window),
+        target_n_fft=max(features.n_fft, grid.frame_window),
+    )
+    frames, _, _ = frontend.featurize(audio, lengths, kind)
+    positions = grid.positions(audio.shape[1])
+    return frames[:, : positions * grid.frames].reshape(len(audio), positions, -1)
 
 
 def pack_all(
@@ -215,7 +245,7 @@ def pack_all(
         place = start[batch.utterance][:, None] + np.arange(valid.shape[1])
         encoded.append(
             EncodedBatch(
-                *batch[:4],
+                *batch[:5],
                 packing=place_batch(packing_of(valid, rows, devices.size), devices),
                 real=real_rows(valid, rows, devices.size),
                 place=place[valid],

@@ -11,10 +11,12 @@ from sat_jax import files
 from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_captions as captions
 from sat_jax.figures import ablation_maps, ablation_ranks
+from sat_jax.figures import probes as probe_figures
 from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
+from sat_jax.study.ablate.layers import Probed
 from sat_jax.study.ablate.scores import (
     TaskScores,
     grid_of,
@@ -29,8 +31,10 @@ from sat_jax.sweep.orderings import REVERSED
 from sat_jax.sweep.plan import METRICS, Orders, Plan
 from sat_jax.sweep.store import Arrays
 
+LAYERS = "What the input and every layer hold"
 KINDS = {"zero": "attention set to 0", "mean": "attention replaced by its mean"}
 PROBE_NAMES = {"anew": "probes trained anew", "frozen": "frozen probes"}
+SHAPES = {False: "linear", True: "hidden layer"}
 
 
 class AblationResult(NamedTuple):
@@ -54,10 +58,13 @@ class View(NamedTuple):
     alt: str
 
 
-def write(result: AblationResult, control: AblationResult) -> list[Section]:
+def write(
+    result: AblationResult, control: AblationResult, deep: AblationResult | None, layers: Probed
+) -> list[Section]:
     """All tables and figures of the study, and what the report says about them.
 
-    `control` is the untrained model under some of the settings.
+    `control` is the untrained model under some of the settings, `deep` the trained one with probes
+    that have a hidden layer, where these were trained.
     """
     context = result.context
     loaded, kind = context.loaded, context.loaded.analysis.ablate.kind
@@ -66,9 +73,14 @@ def write(result: AblationResult, control: AblationResult) -> list[Section]:
     written = [path for each in (result, control) for path in write_values(each, analysis)]
     conditions = [table for table in conditions_of(result) if table.tasks]
     conditions.append(as_condition(control, anew))
-    files.write_table(analysis / "ablation_areas.csv", rows.area_rows(conditions))
-    curves = [*curve_views(anew), *condition_views(conditions)]
+    more = []
+    if deep is not None:
+        written += write_values(deep, analysis, "_mlp")
+        more = [table_of(deep, probes, kind) for probes in PROBE_NAMES]
+    files.write_table(analysis / "ablation_areas.csv", rows.area_rows([*conditions, *more]))
+    curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {
+        LAYERS: probe_views(layers, analysis),
         "What is left when heads go": curves,
         "Which order is cheapest": [area_view(anew), *ranking_views(result)],
         "One head, or far keys, taken away": other_views(result),
@@ -81,23 +93,101 @@ def write(result: AblationResult, control: AblationResult) -> list[Section]:
         f"{figures.tested_at(anew)}.",
         analysis / "ablation_areas.csv",
     )
-    texts = {"What is left when heads go": f"{found_text(result, anew)}\n\n{captions.PRUNING}"}
+    texts = {
+        "What is left when heads go": f"{found_text(result, anew)}\n\n{captions.PRUNING}",
+        LAYERS: layers_text(layers),
+    }
+    tables = {
+        "Which order is cheapest": [areas],
+        LAYERS: [
+            Table("Every representation, task and probe.", analysis / "probes_by_layer.csv"),
+            Table("The same probe with other budgets.", analysis / "probe_budget.csv"),
+        ],
+    }
     return [
         Section(
             heading,
             texts.get(heading, ""),
             pictures=[picture(place, view) for view in views],
-            tables=[areas] if heading == "Which order is cheapest" else [],
-            files=[(path.name, path) for path in written] if heading in texts else [],
+            tables=tables.get(heading, []),
+            files=[(path.name, path) for path in written] if views is curves else [],
         )
         for heading, views in parts.items()
         if views
     ]
 
 
-def write_values(result: AblationResult, analysis: Path) -> list[Path]:
+def probe_views(layers: Probed, analysis: Path) -> list[View]:
+    """What every layer holds, and that the budget was enough; writes both tables."""
+    if not layers.layers:
+        return []
+    told = [row._asdict() for row in layers.layers], [row._asdict() for row in layers.budgets]
+    files.write_table(analysis / "probes_by_layer.csv", told[0])
+    files.write_table(analysis / "probe_budget.csv", told[1])
+    return [
+        View(
+            "probes_by_layer",
+            probe_figures.layer_curves(layers.layers),
+            told[0],
+            captions.PROBES_BY_LAYER,
+            "Accuracy of probes on log-mel and on every layer",
+        ),
+        View(
+            "probe_budget",
+            probe_figures.budget_curves(layers.budgets),
+            told[1],
+            captions.PROBE_BUDGET,
+            "Accuracy of probes against utterances and steps",
+        ),
+    ]
+
+
+def layers_text(layers: Probed) -> str:
+    """In words: the budget, what half of it would give, and whether a layer beats the input."""
+    if not layers.layers:
+        return ""
+    first = layers.layers[0]
+    texts = [
+        f"Probes of layers learned from {first.utterances} utterances in at most {first.steps} "
+        "steps, and the best validation loss counts."
+    ]
+    for model, layer in dict.fromkeys((p.model, p.layer) for p in layers.budgets):
+        mine = [p for p in layers.budgets if (p.model, p.layer) == (model, layer)]
+        whole = mine[-1]
+        steps = [p for p in mine if p.utterances == whole.utterances and p.steps < whole.steps]
+        fewer = [p for p in mine if p.steps == whole.steps and p.utterances < whole.utterances]
+        if steps and fewer:
+            name = model if layer is None else f"layer {layer}"
+            half, rows_ = max(steps, key=lambda p: p.steps), max(fewer, key=lambda p: p.utterances)
+            texts.append(
+                f"{name}, {whole.task}: {whole.accuracy:.1f} %; with {half.steps} steps "
+                f"{half.accuracy:.1f} %, with {rows_.utterances} utterances {rows_.accuracy:.1f} %."
+            )
+    for task, probe in dict.fromkeys((row.task, row.probe) for row in layers.layers):
+        mine = [row for row in layers.layers if (row.task, row.probe) == (task, probe)]
+        best = max((row for row in mine if row.layer is not None), key=lambda row: row.accuracy)
+        texts.append(
+            f"{task}, {probe}: log-mel {mine[0].accuracy:.1f} %, the best layer "
+            f"{best.accuracy:.1f} % (layer {best.layer} of {best.model})."
+        )
+    return " ".join(texts)
+
+
+def deep_views(tables: list[Ablation]) -> list[View]:
+    """Curves of probes with a hidden layer, trained anew, at the paper's seven points."""
+    if not tables or not tables[0].tasks:
+        return []
+    names = [curve.ordering for curve in tables[0].tasks[0].curves]
+    figure = figures.task_curves(tables[0], names)
+    told = rows.curve_rows(tables, names)
+    alt = f"Tasks against heads pruned, probes with a hidden layer, {tables[0].name}"
+    return [View("mlp_curves", figure, told, captions.MLP_CURVES, alt)]
+
+
+def write_values(result: AblationResult, analysis: Path, more: str = "") -> list[Path]:
     """Every value of a checkpoint as a table and as arrays; their paths."""
-    paths = [analysis / f"ablation{result.context.checkpoint.end}{end}" for end in (".csv", ".npz")]
+    end = result.context.checkpoint.end + more
+    paths = [analysis / f"ablation{end}{suffix}" for suffix in (".csv", ".npz")]
     files.write_table(paths[0], rows.value_rows(result.plan, result.scores))
     files.write_arrays(paths[1], **rows.whole_arrays(result.plan, result.arrays))
     return paths
@@ -122,7 +212,7 @@ def table_of(result: AblationResult, probes: str, kind: str) -> Ablation:
     model = context.loaded.model.spec
     return Ablation(
         name=context.checkpoint.name,
-        probes=PROBE_NAMES[probes],
+        probes=named_probes(result, probes),
         kind=KINDS[kind],
         heads=model.layers * model.heads,
         utterances=int((context.speech.part == 2).sum()),
@@ -130,6 +220,14 @@ def table_of(result: AblationResult, probes: str, kind: str) -> Ablation:
         draws=len(np.atleast_2d(result.orders.get("random", np.empty((0, 1))))),
         tasks=tuple(task for task in seven if task.curves),
     )
+
+
+def named_probes(result: AblationResult, probes: str) -> str:
+    """A kind of probes as figures name it."""
+    if not result.context.tasks:
+        return PROBE_NAMES[probes]
+    shape = SHAPES[any(task.budget.hidden for task in result.context.tasks)]
+    return f"{PROBE_NAMES[probes]} ({shape})"
 
 
 def wanted(scores: Sequence[TaskScores], probes: str) -> list[TaskScores]:
@@ -226,7 +324,7 @@ def other_views(result: AblationResult) -> list[View]:
     if spans:
         utterances = int((result.context.speech.part == 2).sum())
         seconds = loaded.model.spec.grid.seconds
-        known = name, PROBE_NAMES["anew"], utterances, seconds
+        known = name, named_probes(result, "anew"), utterances, seconds
         figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"
         views.append(View("span_curves", figure, told, captions.SPAN_CURVES, alt))
@@ -242,7 +340,7 @@ def found_text(result: AblationResult, table: Ablation) -> str:
     speech = result.context.speech
     parts = np.bincount(speech.part, minlength=3)
     first = (
-        f"{len(result.plan.rows)} settings of {table.name}; probes learned from {parts[0]} "
+        f"{len(result.plan.rows)} settings of {table.name}; linear probes learned from {parts[0]} "
         f"utterances, stopped by {parts[1]}, and everything was tested on {parts[2]} "
         f"({speech.origin})."
     )

@@ -68,7 +68,11 @@ class TaskScores(NamedTuple):
 
 
 def task_scores(
-    arrays: Arrays, tasks: tuple[ProbeTask, ...], draws: int, seed: int
+    arrays: Arrays,
+    tasks: tuple[ProbeTask, ...],
+    draws: int,
+    seed: int,
+    kinds: tuple[str, ...] = PROBES,
 ) -> list[TaskScores]:
     """All tasks in the order of the figures, intervals from `draws` draws."""
     scores = []
@@ -80,7 +84,7 @@ def task_scores(
         )
     for task in tasks:
         frames = task.frames()
-        for probes in PROBES:
+        for probes in kinds:
             hits = arrays[f"{task.name}/{probes}/hits"].astype(np.float64)
             weights = drawn_utterances(len(frames), draws, seed)
             seeds = drawn_seeds(hits.shape[1], draws, seed)

@@ -17,7 +17,8 @@ from sat_jax.study.ablate.context import (
     of_checkpoint,
     open_context,
 )
-from sat_jax.study.ablate.corpus import open_speech
+from sat_jax.study.ablate.corpus import Speech, open_speech
+from sat_jax.study.ablate.layers import Probed, probe_layers
 from sat_jax.study.ablate.measure import RECONSTRUCTION, measure
 from sat_jax.study.ablate.page import AblationResult, write
 from sat_jax.study.ablate.scores import task_scores
@@ -59,6 +60,10 @@ def study(loaded: LoadedRun) -> list[Section]:
     if not tasks and "reconstruction" not in asked.tasks:
         loaded.say("ablate: no task is left to ask")
         return []
+    layers, wide = Probed([], []), None
+    if tasks:
+        wide = open_speech(loaded, asked.mlp_utterances)
+        layers = probe_layers(loaded, wide)
     context = open_context(loaded, checkpoint, speech, tasks)
     opened = most_memory()
     kept = kept_heads(loaded, checkpoint.end)
@@ -82,8 +87,30 @@ def study(loaded: LoadedRun) -> list[Section]:
         plan, arrays, orders = with_left_out(context, store, plan, arrays, orders)
     store.join()
     control = untrained(context)
+    deep = None
+    if wide is not None and asked.preset != "coarse":
+        deep = with_hidden_layer(loaded, wide, orders, kept)
     tell_cost(context, time.perf_counter() - began, held, opened)
-    return write(result_of(context, plan, arrays, orders, kept), control)
+    return write(result_of(context, plan, arrays, orders, kept), control, deep, layers)
+
+
+def with_hidden_layer(
+    loaded: LoadedRun, speech: Speech, orders: Orders, kept: KeptHeads
+) -> AblationResult:
+    """The trained model at the paper's seven points of the metric orderings, with probes that have
+    a hidden layer and learn from the utterances of `speech`."""
+    asked, checkpoint = loaded.analysis.ablate, loaded.model.checkpoints[0]
+    tasks = tuple(task for task in asked.tasks if task != RECONSTRUCTION)
+    ablate = dataclasses.replace(asked, tasks=tasks)
+    loaded = loaded._replace(analysis=dataclasses.replace(loaded.analysis, ablate=ablate))
+    found = probe_tasks(ablate, speech, lambda _: None, ablate.hidden)
+    context = open_context(loaded, checkpoint, speech, found)
+    orders = {name: orders[name] for name in plans.METRICS}
+    plan = plans.make_plan("coarse", orders, kept.category.shape, asked.kind)
+    store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
+    arrays = measure(context, plan.settings, store, f"{checkpoint.name}: hidden layer")
+    store.join()
+    return result_of(context, plan, arrays, orders, kept)
 
 
 def with_possible_tasks(loaded: LoadedRun) -> LoadedRun:
@@ -120,14 +147,24 @@ def check(loaded: LoadedRun) -> None:
             f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
         )
     least = {"train_utterances": 1, "valid_utterances": 1, "test_utterances": 1, "probe_seeds": 1}
-    least |= {"probe_steps": 1, "probe_batch": 1, "hidden": 1, "memory_mib": 1, "draws": 0}
+    least |= {
+        "probe_steps": 1,
+        "probe_batch": 1,
+        "hidden": 1,
+        "mlp_utterances": 1,
+        "mlp_steps": 1,
+        "memory_mib": 1,
+        "draws": 0,
+    }
     least |= {"max_frames": loaded.model.spec.grid.frames}
     for name, value in least.items():
         if getattr(asked, name) < value:
             dashed = name.replace("_", "-")
             raise InputError(f"ablate.{dashed} is {getattr(asked, name)}: give at least {value}")
-    if not asked.probe_rate > 0:
-        raise InputError(f"ablate.probe-rate is {asked.probe_rate}: give a positive number")
+    for name in ("probe_rate", "mlp_rate"):
+        if not getattr(asked, name) > 0:
+            dashed = name.replace("_", "-")
+            raise InputError(f"ablate.{dashed} is {getattr(asked, name)}: give a positive number")
     if not asked.tasks:
         raise InputError("ablate.tasks is empty: give at least one task")
 

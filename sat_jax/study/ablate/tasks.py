@@ -16,7 +16,8 @@ from sat_jax.study.ablate.corpus import TEST, TRAIN, VALID, Speech
 
 EVERY = 25
 """Steps between evaluations of a probe, at most."""
-PATIENCE = 3
+PATIENCE = 8
+"""Evaluations without improvement after which a probe stops: patient, as the best one is kept."""
 CHECKED = 2048
 """Most rows that tell a probe when to stop."""
 RIDGE = 1e-3
@@ -54,9 +55,13 @@ class ProbeTask(NamedTuple):
 
 
 def probe_tasks(
-    ablate: Ablation, speech: Speech, say: Callable[[str], None]
+    ablate: Ablation, speech: Speech, say: Callable[[str], None], hidden: int = 0
 ) -> tuple[ProbeTask, ...]:
-    """The classification tasks that were asked for and that the speech has labels for."""
+    """The classification tasks that were asked for and that the speech has labels for.
+
+    Probes are linear and have the budget that every setting can afford; with `hidden` units, which
+    probes on means of utterances never have, the budget of `mlp_steps`.
+    """
     asked = []
     for name in ablate.tasks:
         if name == "phone":
@@ -64,7 +69,7 @@ def probe_tasks(
                 labels = speech.phone
                 rows = _position_rows(speech, speech.part)
                 asked.append(
-                    _probe_task(ablate, name, labels, len(speech.phone_names), rows, speech)
+                    _probe_task(ablate, name, labels, len(speech.phone_names), rows, speech, hidden)
                 )
             else:
                 say("ablate: phone is left out, as the corpus has no phone labels")
@@ -79,7 +84,7 @@ def probe_tasks(
             else:
                 labels = speech.speaker[:, None]
                 rows = tuple(np.flatnonzero(speech.speaker_part == part) for part in range(3))
-            asked.append(_probe_task(ablate, name, labels, classes, rows, speech))
+            asked.append(_probe_task(ablate, name, labels, classes, rows, speech, hidden))
     return tuple(asked)
 
 
@@ -95,23 +100,29 @@ def _probe_task(
     classes: int,
     rows: tuple[np.ndarray, ...],
     speech: Speech,
+    hidden: int,
 ) -> ProbeTask:
     pooled = name == "speaker-utterance"
     examples = [Examples(r.astype(np.int32), labels[r].astype(np.int32)) for r in rows]
     owners = rows[TEST] if pooled else speech.utterance[rows[TEST]]
     tested, owner = np.unique(owners, return_inverse=True)
-    every = max(d for d in range(1, EVERY + 1) if ablate.probe_steps % d == 0)
+    steps = ablate.mlp_steps if hidden else ablate.probe_steps
     budget = Budget(
-        hidden=0 if pooled else ablate.hidden,
-        steps=ablate.probe_steps,
+        hidden=0 if pooled else hidden,
+        steps=steps,
         batch=min(ablate.probe_batch, len(rows[TRAIN])),
-        rate=ablate.probe_rate,
-        every=every,
+        rate=ablate.mlp_rate if hidden else ablate.probe_rate,
+        every=evaluated_every(steps),
         patience=PATIENCE,
         checked=CHECKED,
         ridge=POOLED_RIDGE if pooled else RIDGE,
     )
     return ProbeTask(name, classes, budget, *examples, owner, tested, pooled)
+
+
+def evaluated_every(steps: int) -> int:
+    """Steps between evaluations, at most `EVERY`: the most that divide all of them."""
+    return max(d for d in range(1, EVERY + 1) if steps % d == 0)
 
 
 class ProbeRun(NamedTuple):
