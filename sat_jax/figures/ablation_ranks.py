@@ -7,7 +7,6 @@ from matplotlib.ticker import MaxNLocator
 
 from sat_jax.figures import style
 from sat_jax.figures.ablation_axes import wrapped
-from sat_jax.figures.ablation_records import Ranking, check_ranking
 from sat_jax.figures.phone_axes import (
     LETTERS,
     draw_key,
@@ -15,12 +14,23 @@ from sat_jax.figures.phone_axes import (
     name_manners,
     name_points,
 )
+from sat_jax.records.ablation import Ranking, check_ranking
+from sat_jax.records.check import CATEGORIES
 
 CORRELATION = "PuOr_r"
 LEFT, HEAD = 0.55, 0.62
 MAP_HEAD = 0.52  # inches of two lines above a map, and of the gap above them
 MINUS = "\N{MINUS SIGN}"
 LINE = {"color": "#999999", "lw": 0.7, "zorder": 1}
+
+RANK_SCATTER = """\
+Every head at the place that it has when heads are pruned by globalness (right) and by weight (up);
+1 is pruned first. Heads on the line are pruned at the same time in both orders. Colour and shape
+are the category. Ringed heads are those whose two ranks differ most; their letters lead to their
+ranks by globalness and by weight, what they do, and their phone relation map: query phones down,
+key phones right, colour is attention relative to uniform attention, 1 + P, on a logarithmic scale.
+A head that weight prunes early and globalness late, or the reverse, is one on whose importance the
+two disagree."""
 
 
 def rank_scatter(ranking: Ranking) -> Figure:
@@ -49,7 +59,7 @@ def rank_scatter(ranking: Ranking) -> Figure:
         axes.set(xlim=(1 - 0.04 * count, 1.04 * count), ylim=(1 - 0.04 * count, 1.04 * count))
         axes.plot([1, count], [1, count], **LINE)
         x, y = np.asarray(ranking.globalness), np.asarray(ranking.weight)
-        for kind in style.CATEGORIES:
+        for kind in CATEGORIES:
             at = np.asarray(ranking.category) == kind
             look = {"s": 11, "marker": style.MARKERS[kind], "color": style.COLOURS[kind], "lw": 0}
             axes.scatter(x[at], y[at], zorder=3, **look)
@@ -74,6 +84,12 @@ def rank_scatter(ranking: Ranking) -> Figure:
         if pictured:
             draw_key(figure, LEFT, height - 0.36, "P", "")
         return figure
+
+
+RANK_CORRELATIONS = """\
+Spearman correlation between the ranks that two orderings give to all heads: 1 is the same order,
+0 unrelated, -1 the reverse. Unrelated orders of n heads lie within about \u00b1 2 / sqrt(n) of 0
+by chance. Orderings that correlate strongly prune nearly the same heads at any number of heads."""
 
 
 def rank_correlations(ranking: Ranking) -> Figure:

@@ -1,4 +1,4 @@
-"""What the figures of the ablation study are made of: records and their checks."""
+"""The ablation study: what remains of tasks when heads are pruned or spans limited; checks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.figures import style
-from sat_jax.figures.compared import check_numbers
+from sat_jax.records.check import CATEGORIES, check_numbers
 
 ORDERINGS = (
     "globalness",
@@ -44,7 +43,7 @@ class Task(NamedTuple):
     name: str  # "reconstruction", "phone", "speaker frame", "speaker utterance"
     label: str  # axis label, e.g. "L1 of the spectrogram", "phone accuracy (%)"
     lower_is_better: bool
-    chance: float  # what guessing the commonest class gives; NaN where there is no such thing
+    chance: float  # of guessing the commonest class, or the error of the mean; NaN: unknown
     curves: tuple[Curve, ...]
 
 
@@ -198,9 +197,9 @@ def check_ranking(ranking: Ranking) -> None:
     where, shape = f"ranking of {ranking.name!r}", np.shape(ranking.category)
     if len(shape) != 2 or 0 in shape:
         raise InputError(f"{where}: category has shape {shape}, expected (L, H)")
-    unknown = sorted(set(np.ravel(ranking.category).tolist()) - set(style.CATEGORIES))
+    unknown = sorted(set(np.ravel(ranking.category).tolist()) - set(CATEGORIES))
     if unknown:
-        raise InputError(f"{where}: category {unknown[0]!r} is not one of {style.CATEGORIES}")
+        raise InputError(f"{where}: category {unknown[0]!r} is not one of {CATEGORIES}")
     count, orders = len(ranking.disagreeing), len(ranking.orderings)
     if not orders:
         raise InputError(f"{where}: orderings is empty; expected at least one")
