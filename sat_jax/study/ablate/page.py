@@ -145,10 +145,10 @@ def layers_text(layers: Probed) -> str:
     """In words: the budget, what half of it would give, and whether a layer beats the input."""
     if not layers.layers:
         return ""
-    first = layers.layers[0]
+    linear, deep = (next(r for r in layers.layers if r.probe == probe) for probe in SHAPES.values())
     texts = [
-        f"Probes of layers learned from {first.utterances} utterances in at most {first.steps} "
-        "steps, and the best validation loss counts."
+        f"Probes of layers learned from {deep.utterances} utterances in at most {deep.steps} "
+        f"steps ({linear.steps} of linear ones); the best parameters by validation loss count."
     ]
     for model, layer in dict.fromkeys((p.model, p.layer) for p in layers.budgets):
         mine = [p for p in layers.budgets if (p.model, p.layer) == (model, layer)]
