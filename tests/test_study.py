@@ -162,12 +162,14 @@ def test_the_alpha_of_a_head_gives_its_boundaries_at_frames(stack):
     spec = SimpleNamespace(grid=stacked_grid(400, 160, stack))
     loaded = SimpleNamespace(analysis=Analysis(), model=SimpleNamespace(spec=spec))
     head = Entry("head L1 H1", 0, Chosen(0, 0), 1, attention=True)
-    for tuned, beta in ((0.2, 0.9), (0.5, 1.0)):
+    moved = []
+    for tuned, beta in ((0.1, 0.9), (0.2, 0.9), (0.5, 1.0)):
         ours, _ = oracle(np.repeat(maps, stack, 0), tuned, beta)
         printed = tuned * frame_scale(loaded, head)
         literal, _ = oracle(frames, printed, beta)
         np.testing.assert_array_equal(literal, ours)
-        assert (oracle(frames, tuned, beta)[0] != ours).any()
+        moved.append((oracle(frames, tuned, beta)[0] != ours).any())
+    assert any(moved)
     state = head._replace(attention=False)
     assert frame_scale(loaded, state) == 1
     loaded.analysis = Analysis(segment_rows="sqrt")
