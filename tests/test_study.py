@@ -111,7 +111,7 @@ def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
     assert wanted(tmp_path, ()) == ["heads", "phones", "segments", "ablate"]
     assert wanted(tmp_path, ("segments",)) == ["heads", "segments"]
     (tmp_path / "analysis").mkdir()
-    (tmp_path / "analysis" / "heads.csv").write_text("")
+    (tmp_path / "analysis" / "heads.npz").write_text("")
     assert wanted(tmp_path, ("segments", "phones")) == ["phones", "segments"]
 
 
