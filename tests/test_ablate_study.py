@@ -14,16 +14,18 @@ import jax
 import numpy as np
 import pytest
 import trees
+from head_tables import write_head_table
 from test_end_to_end import ENVIRONMENT, command, python
 from two_processes import ROOT
 
-from sat_jax import files, mesh
+from sat_jax import mesh
 from sat_jax.config import Ablation, Analysis, Config, Corpus, Model
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
 from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.model.build import spec_of
+from sat_jax.records.heads import RANKED
 from sat_jax.study.ablate import study as ablate
 from sat_jax.study.ablate.context import chunk_within, open_context
 from sat_jax.study.ablate.corpus import (
@@ -33,7 +35,6 @@ from sat_jax.study.ablate.corpus import (
 )
 from sat_jax.study.ablate.measure import run as run_settings
 from sat_jax.study.ablate.tasks import probe_tasks
-from sat_jax.study.heads import KeptHeads
 from sat_jax.study.loaded_run import open_run
 from sat_jax.sweep import plan as plans
 from sat_jax.sweep.orderings import points_of
@@ -72,14 +73,9 @@ def run(tmp_path_factory, data):
 def place(out):
     """A directory for results in which the heads study has been, with numbers made up."""
     rng = np.random.default_rng(7)
-    kinds = ("global", "vertical", "diagonal")
-    rows = [
-        {"layer": layer + 1, "head": head + 1, "category": kinds[(layer + head) % 3]}
-        | {name: round(rng.random(), 3) for name in KeptHeads._fields[1:]}
-        for layer, head in np.ndindex(L, H)
-    ]
-    for name in ("heads.csv", "heads_untrained.csv"):
-        files.write_table(out / "analysis" / name, rows)
+    metrics = {name: rng.random((L, H)) for name in RANKED}
+    for name in ("heads.npz", "heads_untrained.npz"):
+        write_head_table(out / "analysis" / name, metrics)
     return out
 
 

@@ -80,7 +80,7 @@ def write(
     curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {
         LAYERS: probe_views(layers, analysis),
-        "What is left when heads go": curves,
+        "What remains when heads are pruned": curves,
         "Which order is cheapest": [area_view(anew), *ranking_views(result)],
         "One head, or far keys, taken away": other_views(result),
     }
@@ -93,7 +93,7 @@ def write(
         analysis / "ablation_areas.csv",
     )
     texts = {
-        "What is left when heads go": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
+        "What remains when heads are pruned": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
         LAYERS: layers_text(layers),
     }
     tables = {
