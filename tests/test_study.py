@@ -1,6 +1,7 @@
 """Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
