@@ -176,7 +176,7 @@ def test_heads_go_in_the_order_of_the_table_or_of_a_file(tmp_path):
     assert first(gone, by="weight reversed", heads=5) == [7, 0, 2, 1, 5]
     with pytest.raises(InputError, match="5 of the 5 heads that are not pruned"):
         first(gone, heads=6)
-    with pytest.raises(InputError, match="other heads are gone there"):
+    with pytest.raises(InputError, match="other heads are pruned there"):
         first()
 
 
