@@ -23,11 +23,11 @@ from sat_jax.audio.dataset import Split, open_split, prepare
 from sat_jax.config import Batches, Corpus, Features
 from sat_jax.features.batches import Batch, train_batches, train_plan
 from sat_jax.features.frontend import featurize
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.shapes import SAMPLE_RATE, stacked_grid
 
 REPETITIONS = 7
-STACK = 3
 FEATURES = replace(Features(), normalize=False)
+GRID = stacked_grid(FEATURES.window, FEATURES.hop, 3)
 BATCHES = Batches()
 GOAL = 3.0  # hours of audio per second of one core
 
@@ -40,16 +40,16 @@ def read_in_random_order(split: Split) -> float:
 
 def load_an_epoch(split: Split) -> float:
     """Seconds of audio in the batches of one epoch of training (padding does not count)."""
-    batches = train_plan(split, BATCHES, FEATURES, STACK, seed=0).batches_per_epoch
-    with closing(train_batches(split, BATCHES, FEATURES, STACK, seed=0)) as stream:
+    batches = train_plan(split, BATCHES, GRID, seed=0).batches_per_epoch
+    with closing(train_batches(split, BATCHES, GRID, seed=0)) as stream:
         return sum(int(batch.lengths.sum()) for batch in islice(stream, batches)) / SAMPLE_RATE
 
 
 def longest_batch(split: Split) -> Batch:
     """A training batch of the longest bucket."""
-    edges = train_plan(split, BATCHES, FEATURES, STACK, seed=0).edges
-    with closing(train_batches(split, BATCHES, FEATURES, STACK, seed=0)) as stream:
-        samples = (edges[-1] - 1) * FEATURES.hop + FEATURES.window
+    edges = train_plan(split, BATCHES, GRID, seed=0).edges
+    with closing(train_batches(split, BATCHES, GRID, seed=0)) as stream:
+        samples = GRID.frame_samples(edges[-1])
         return next(batch for batch in stream if batch.audio.shape[1] == samples)
 
 

@@ -33,7 +33,7 @@ def make_modules(model: Model, bins: int) -> tuple[nn.Module, nn.Module]:
             "pre_layer_norm": model.pre_ln,
         }
     )
-    width = model.stack * bins
+    width = model.frontend.stack * bins
     return TransformerModel(config, width), TransformerSpecPredictionHead(config, width)
 
 
@@ -100,7 +100,7 @@ def make_peer(
     torch.set_num_threads(threads)
     model = config.model
     batch, length, width = clean.shape
-    encoder, head = make_modules(model, width // model.stack)
+    encoder, head = make_modules(model, width // model.frontend.stack)
     copy_parameters(params, encoder, head, model.heads)
     named = [*encoder.named_parameters(), *head.named_parameters()]
     plain = [p for name, p in named if name.endswith("bias") or "LayerNorm" in name]

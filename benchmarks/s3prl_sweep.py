@@ -30,7 +30,7 @@ def make_loop(
 ) -> Loop:
     """The loop over gates (G, L, H), on inputs (B, T, stack * F) and valid (B, T)."""
     torch.set_num_threads(threads)
-    encoder, head = make_modules(model, inputs.shape[2] // model.stack)
+    encoder, head = make_modules(model, inputs.shape[2] // model.frontend.stack)
     copy_parameters(params, encoder, head, model.heads)
     encoder.eval()
     batch, length = valid.shape

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from train_step import AGREEMENT, BINS, STACK, busy_elsewhere
 
-from sat_jax.config import Config, Model
+from sat_jax.config import Config, Model, StackedFrames
 from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
 from sat_jax.model.packing import dealt
 from sat_jax.sweep.orderings import gates_of, points_of, random_orders, single_gates
@@ -105,7 +105,9 @@ class Case(NamedTuple):
 
 def make_case(setting: Setting) -> Case:
     width, heads, layers, ffn = setting.shape
-    model = Model(layers=layers, heads=heads, width=width, ffn=ffn, stack=STACK)
+    model = Model(
+        layers=layers, heads=heads, width=width, ffn=ffn, frontend=StackedFrames(stack=STACK)
+    )
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(BATCH, POSITIONS, STACK * BINS)).astype(np.float32)
     lengths = np.linspace(POSITIONS, setting.shortest, BATCH).round().astype(int)
@@ -132,7 +134,7 @@ def our_side(case: Case, cores: int) -> Ours:
     import jax.numpy as jnp
 
     from sat_jax import mesh
-    from sat_jax.model.mockingjay import build_model, init_params
+    from sat_jax.model.build import build_model, init_params
     from sat_jax.model.packing import Packing, packing_of, unpack
     from sat_jax.sweep.batch_ops import Counts, batch_ops
     from sat_jax.sweep.ops import encoder_ops
@@ -140,8 +142,8 @@ def our_side(case: Case, cores: int) -> Ours:
     devices = mesh.build_mesh(case.config.mesh, BATCH)
     if devices.devices.size != cores:
         raise SystemExit(f"jax has {devices.devices.size} devices for {cores} cores")
-    model, input_width = build_model(case.config, BINS, BINS)
-    start = init_params(jax.random.key(0), model, input_width)
+    model = build_model(case.config)
+    start = init_params(jax.random.key(0), model)
     params = jax.device_put(start, mesh.replicated(devices))
     packing = packing_of(case.valid, devices=cores)
     inputs, valid, packing = mesh.place_batch((case.inputs, case.valid, packing), devices)

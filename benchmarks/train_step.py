@@ -4,6 +4,7 @@ Each setting runs in a process of its own, which times both sides in turns. `--o
 """
 
 import argparse
+import functools
 import os
 import platform
 import statistics
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import psutil
 
-from sat_jax.config import Batches, Config, Model
+from sat_jax.config import Batches, Config, Model, StackedFrames
 from sat_jax.launch import ALLOCATOR, DEVICE_COUNT
 
 BINS, STACK = 80, 3
@@ -93,7 +94,7 @@ def config_of(setting: Setting) -> Config:
         heads=setting.heads,
         width=setting.width,
         ffn=setting.ffn,
-        stack=STACK,
+        frontend=StackedFrames(stack=STACK),
     )
     return Config(model=model, batches=Batches(size=setting.batch))
 
@@ -112,22 +113,29 @@ def our_side(setting: Setting, sample: Sample) -> Ours:
     import jax.numpy as jnp
 
     from sat_jax import mesh
-    from sat_jax.model.mockingjay import build_model
+    from sat_jax.model.mockingjay import Mockingjay, stack_frames
     from sat_jax.pretrain import optim, step
 
     config = config_of(setting)
     devices = mesh.build_mesh(config.mesh, setting.batch)
     if devices.devices.size != setting.cores:
         raise SystemExit(f"jax has {devices.devices.size} devices for {setting.cores} cores")
-    model, input_width = build_model(config, BINS, BINS)
+
+    class FromFeatures(Mockingjay):
+        """Fed with features, as its peer is."""
+
+        def prepare(self, features: jax.Array, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return stack_frames(features, frames, STACK)
+
+        def targets(self, features: jax.Array, frames: jax.Array) -> jax.Array:
+            return stack_frames(features, frames, STACK)[0]
+
+    model = FromFeatures(config.model, config.features)
     tx = optim.optimizer(config.optim, config.loop.steps)
-    abstract, make_state = step.sharded_state(
-        step.init_state(config, model, input_width, tx), devices
-    )
+    init = functools.partial(start_state, config, model, tx)
+    abstract, make_state = step.sharded_state(init, devices)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    run = step.train_step(
-        config, model, tx, lambda features, frames: (features,) * 2 + (frames,), devices, shardings
-    )
+    run = step.train_step(config, model, tx, devices, shardings)
     batch = mesh.place_batch((sample.features, sample.frames), devices)
     state = make_state()
     start = jax.tree.map(np.asarray, state.params)
@@ -142,6 +150,18 @@ def our_side(setting: Setting, sample: Sample) -> Ours:
         return model.apply({"params": start}, inputs, jnp.ones(inputs.shape[:2], bool))
 
     return Ours(once, start, lambda inputs: np.asarray(predict(inputs)))
+
+
+def start_state(config: Config, model: Any, tx: Any) -> Any:
+    """The start of the model as it is, which takes audio; the parameters are the same."""
+    import jax
+    import jax.numpy as jnp
+
+    from sat_jax.model.build import build_model, init_params
+    from sat_jax.pretrain.step import TrainState
+
+    params = init_params(jax.random.key(config.seed), build_model(config))
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), jnp.zeros(2))
 
 
 def timed(steps: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:

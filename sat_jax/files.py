@@ -1,9 +1,10 @@
-"""Rows, arrays and bytes in, files that appear whole or not at all out."""
+"""Rows, arrays and bytes in, files that appear whole or not at all out; arrays back from them."""
 
 import csv
 import io
 import os
 import secrets
+import zipfile
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -29,6 +30,20 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> Path:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return write_whole(path, content.getvalue())
+
+
+def read_arrays(path: Path, cure: str) -> dict[str, np.ndarray]:
+    """The named arrays of an npz; raises `InputError` with a `cure` where there are none to read.
+
+    The file may be somebody else's: nothing in it is run, so that arrays of objects are refused.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path}: is missing; {cure}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is not what analyze.py writes ({error}); {cure}") from error
 
 
 def write_whole(path: Path, content: bytes) -> Path:

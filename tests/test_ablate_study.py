@@ -14,16 +14,18 @@ import jax
 import numpy as np
 import pytest
 import trees
+from head_tables import write_head_table
 from test_end_to_end import ENVIRONMENT, command, python
 from two_processes import ROOT
 
-from sat_jax import files, mesh
+from sat_jax import mesh
 from sat_jax.config import Ablation, Analysis, Config, Corpus, Model
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
 from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.model.build import spec_of
+from sat_jax.records.heads import RANKED
 from sat_jax.study.ablate import study as ablate
 from sat_jax.study.ablate.context import chunk_within, open_context
 from sat_jax.study.ablate.corpus import (
@@ -34,7 +36,6 @@ from sat_jax.study.ablate.corpus import (
 from sat_jax.study.ablate.layers import Probed
 from sat_jax.study.ablate.measure import run as run_settings
 from sat_jax.study.ablate.tasks import probe_tasks
-from sat_jax.study.heads import KeptHeads
 from sat_jax.study.loaded_run import open_run
 from sat_jax.sweep import plan as plans
 from sat_jax.sweep.orderings import points_of
@@ -73,14 +74,9 @@ def run(tmp_path_factory, data):
 def place(out):
     """A directory for results in which the heads study has been, with numbers made up."""
     rng = np.random.default_rng(7)
-    kinds = ("global", "vertical", "diagonal")
-    rows = [
-        {"layer": layer + 1, "head": head + 1, "category": kinds[(layer + head) % 3]}
-        | {name: round(rng.random(), 3) for name in KeptHeads._fields[1:]}
-        for layer, head in np.ndindex(L, H)
-    ]
-    for name in ("heads.csv", "heads_untrained.csv"):
-        files.write_table(out / "analysis" / name, rows)
+    metrics = {name: rng.random((L, H)) for name in RANKED}
+    for name in ("heads.npz", "heads_untrained.npz"):
+        write_head_table(out / "analysis" / name, metrics)
     return out
 
 
@@ -123,7 +119,7 @@ def test_full_leaves_tables_figures_and_sections(full):
     assert stored == ["00000.npz", "00000.npz", "leaves.npz"]
     report = (run / "report.html").read_text()
     headings = ["What the input and every layer hold"]
-    headings += ["What is left when heads go", "Which order is cheapest"]
+    headings += ["What remains when heads are pruned", "Which order is cheapest"]
     headings.append("One head, or far keys, taken away")
     places = [report.index(f"{heading}</h2>") for heading in headings]
     assert places == sorted(places)
@@ -189,10 +185,10 @@ def test_every_point_of_every_ordering_is_there(full):
 
 def test_heads_go_in_the_order_of_their_values(full):
     run, _ = full
-    heads = table(run / "analysis" / "heads.csv")
+    metrics = np.load(run / "analysis" / "heads.npz")
     arrays = np.load(run / "analysis" / "ablation.npz")
     for name, sign in (("globalness", -1), ("weight", 1)):
-        expected = np.argsort([sign * number(row, name) for row in heads], kind="stable")
+        expected = np.argsort(sign * metrics[f"metrics/{name}"].ravel(), kind="stable")
         np.testing.assert_array_equal(order_of(arrays, name), expected)
         np.testing.assert_array_equal(order_of(arrays, f"{name} reversed"), expected[::-1])
     single = [row for row in table(run / "figures" / "leave_one_out.csv") if "recon" in row["task"]]
@@ -262,10 +258,8 @@ def test_probes_with_a_hidden_layer_stand_at_seven_points(full):
     rows = table(full[0] / "analysis" / "ablation_mlp.csv")
     assert {row["ordering"] for row in rows} == set(plans.METRICS)
     assert {row["task"] for row in rows} == set(TASKS[1:])
-    about = ("weight", "phone", "anew", "accuracy")
-    names = ("ordering", "task", "probes", "measure")
-    mine = [row for row in rows if tuple(row[name] for name in names) == about]
-    pruned = [int(row["pruned"]) for row in mine]
+    kind = {"ordering": "weight", "task": "phone", "probes": "anew", "measure": "accuracy"}
+    pruned = [int(row["pruned"]) for row in rows if kind.items() <= row.items()]
     assert pruned == points_of(L * H, True).tolist()
     areas = table(full[0] / "analysis" / "ablation_areas.csv")
     assert {row["probes"] for row in areas} == {
@@ -489,7 +483,7 @@ def test_the_untrained_model_stands_beside(coarse):
 
 def test_coarse_has_fewer_figures(coarse):
     assert [section.heading for section in coarse.sections] == [
-        *("What the input and every layer hold", "What is left when heads go"),
+        *("What the input and every layer hold", "What remains when heads are pruned"),
         "Which order is cheapest",
     ]
     stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}

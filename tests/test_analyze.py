@@ -13,6 +13,8 @@ from two_processes import start
 from sat_jax.errors import InputError
 from sat_jax.study import compared
 
+QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
+QUICK += ["--ablate.mlp-utterances", "16", "--ablate.mlp-steps", "20", "--ablate.probe-seeds", "1"]
 SHORT = ["--loop.steps", "60", "--loop.valid-every", "60", "--loop.checkpoint-every", "60"]
 
 
@@ -32,8 +34,7 @@ def trained(tmp_path_factory, data):
 @pytest.fixture(scope="module")
 def analysed(trained):
     run, _ = trained
-    few = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20"]
-    few += ["--ablate.tasks", "reconstruction", "phone", "--ablate.probe-seeds", "1"]
+    few = [*QUICK, "--ablate.tasks", "reconstruction", "phone"]
     result = python(sys.executable, "analyze.py", str(run), *few)
     assert result.returncode == 0, result.stderr
     return run
@@ -152,7 +153,7 @@ def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, t
     result = python(
         *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
         *("--corpus.kind", "folder"),
-        *("--corpus.path", str(tree), "--corpus.data-dir", str(data)),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), *QUICK),
     )
     assert result.returncode == 0, result.stderr
     assert "phones: the corpus has no phone labels" in result.stdout

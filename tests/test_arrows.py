@@ -28,18 +28,21 @@ ARROWS = {
     "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "model"},
     "trace": GROUND | {"config", "model"},
-    "analysis": {"errors", "shapes"},
-    "figures": {"errors", "shapes", "files"},
+    "records": {"errors", "shapes"},
+    "analysis": {"errors", "shapes", "records"},
+    "figures": {"errors", "shapes", "files", "records"},
     "sweep": GROUND | {"config", "model", "trace"},
     "experiments": {"config", "errors"},
     "commands": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},
     "study": GROUND
-    | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "analysis", "figures"},
+    | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "records"}
+    | {"analysis", "figures"},
 }
 FORBIDDEN = {
     "config": {"jax", "flax", "optax"},
     "audio": {"jax", "flax", "optax", "tensorflow"},
+    "records": {"jax", "flax", "matplotlib", "pathlib"},
     "analysis": {"flax", "orbax", "pathlib", "matplotlib"},
     "figures": {"jax", "flax", "matplotlib.pyplot"},
     "features": {"flax", "optax"},

@@ -9,10 +9,10 @@ import pytest
 
 from sat_jax.config import AdamW, Loop
 from sat_jax.errors import InputError
-from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.tables import write_heads
 from sat_jax.pretrain import log, terminal, watch
 from sat_jax.pretrain.step import StepMetrics
+from sat_jax.records.heads import HeadTable
 from sat_jax.study.head_sections import training_summary
 
 
@@ -178,6 +178,7 @@ def test_heads_as_csv(tmp_path):
         category=np.array([["global", "vertical", "diagonal"]] * 2),
         category_share=np.full((2, 3), 0.5),
         utterances=9,
+        shares={},
     )
     path = write_heads(tmp_path / "analysis" / "heads.csv", table)
     rows = list(csv.DictReader(path.open()))
@@ -196,8 +197,10 @@ def test_heads_as_csv(tmp_path):
 def test_training_summary_names_both_baselines():
     record = {"valid_loss": 0.5, "valid_mean_frame": 0.8, "valid_interpolation": 0.4}
     said = training_summary(
-        [{"step": 0, **record}, {"step": 2, "loss": 1.0}, {"step": 4, **record}]
+        [{"step": 0, **record}, {"step": 2, "loss": 1.0}, {"step": 4, **record}], "talker-12"
     )
+    # Whatever is analysed beside it, the number is that of the corpus that was trained on.
+    assert "validation split of talker-12, which the model was trained on" in said
     for part in ("after 4 steps: 0.500", "mean frame 0.800", "gaps 0.400"):
         assert part in said
-    assert training_summary([{"step": 1, "loss": 2.0}]) == ""
+    assert training_summary([{"step": 1, "loss": 2.0}], "x") == ""

@@ -18,13 +18,12 @@ from sat_jax.analysis.operations import (
 )
 from sat_jax.analysis.phone_summary import (
     Attention,
-    Interval,
-    PhoneSummary,
     concentration,
     leaving,
     relation,
     summarise_phones,
 )
+from sat_jax.records.phones import Interval, PhoneSummary
 
 PHONES = ("sil", "a", "b", "s")
 P, SILENCE = len(PHONES), 0
@@ -263,7 +262,7 @@ NAMED = (
     {("attends to silence", ""), ("focus", "sil")},
     {("not to silence", ""), ("neglect", "sil")},
     {("same phone elsewhere", "")},
-    {("not the same phone", "")},
+    {("not the same phone elsewhere", "")},
     {("focus", "b")},
     {("neglect", "s")},
 )
@@ -317,7 +316,7 @@ def test_effects_are_ratios_to_uniform_attention(built):
     )
     assert by_name[2, "not to silence", ""].effect == 0
     assert by_name[2, "neglect", "sil"].effect == pytest.approx(0, abs=1e-6)
-    assert by_name[4, "not the same phone", ""].effect == pytest.approx(0, abs=1e-4)
+    assert by_name[4, "not the same phone elsewhere", ""].effect == pytest.approx(0, abs=1e-4)
     assert by_name[5, "focus", "b"].effect == pytest.approx(
         1 + summary.concentration.value[0, 5, 2], rel=1e-6
     )
@@ -392,7 +391,7 @@ def test_operations_of_one_head_come_with_the_strongest_first():
     )
     assert named_operations(summary, PHONES) == [
         Operation(0, 1, "neglect", "b", pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1)),
-        Operation(0, 1, "not the same phone", "", 0.2, 0.2, 0.2),
+        Operation(0, 1, "not the same phone elsewhere", "", 0.2, 0.2, 0.2),
         Operation(0, 1, "focus", "s", 4, 4, 4),
         Operation(0, 1, "focus", "sil", 2, 2, 2),
     ]
@@ -411,7 +410,10 @@ def operation(name, phone=""):
 def test_short_text_names_few_phones_and_every_other_operation():
     assert short_text([]) == ""
     assert short_text([operation("attends to silence")]) == "attends to silence"
-    many = [operation("neglect", "a"), operation("not the same phone")]
+    many = [operation("neglect", "a"), operation("not the same phone elsewhere")]
     many += [operation("focus", phone) for phone in ("s", "z", "f", "v", "th")]
-    assert short_text(many) == "focus: s, z, f +2; neglect: a; not the same phone"
-    assert short_text(many, most=5) == "focus: s, z, f, v, th; neglect: a; not the same phone"
+    assert short_text(many) == "focus: s, z, f +2; neglect: a; not the same phone elsewhere"
+    assert (
+        short_text(many, most=5)
+        == "focus: s, z, f, v, th; neglect: a; not the same phone elsewhere"
+    )

@@ -10,14 +10,12 @@ import pytest
 
 from sat_jax.analysis.segment_score import (
     SCORES,
-    TOLERANCE,
     count_hits,
     drawn_scores,
     even_boundaries,
     half_frame_times,
     reference_boundaries,
     score,
-    targets,
 )
 from sat_jax.analysis.segmentation import (
     boundary_counts,
@@ -30,6 +28,7 @@ from sat_jax.analysis.segmentation import (
     reaches,
 )
 from sat_jax.errors import InputError
+from sat_jax.records.boundaries import TOLERANCE, targets
 
 T = 20
 ALPHAS = np.array([0.3, 1.5])
@@ -437,10 +436,11 @@ def test_without_references_nothing_is_defined():
 
 
 def test_even_boundaries_are_as_many_and_equally_far_apart():
-    references = np.array([4000, 8000, 12000])
-    assert even_boundaries(references, 16000).tolist() == [4000, 8000, 12000]
-    assert even_boundaries(np.array([5, 6, 7, 8]), 1000).tolist() == [200, 400, 600, 800]
-    assert len(even_boundaries(np.array([]), 1000)) == 0
+    references = np.array([4000, 5000, 16000])
+    assert even_boundaries(references).tolist() == [6000, 10000, 14000]
+    # Silence at the edges moves nothing, and the ends of speech are not among them.
+    assert even_boundaries(np.array([400, 410, 480, 800])).tolist() == [450, 550, 650, 750]
+    assert len(even_boundaries(np.array([]))) == 0
 
 
 def test_draws_are_scores_of_resampled_sums():

@@ -1,18 +1,22 @@
 """Studies' own steps: shifted passes in turn, the same search for every candidate, what to make."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_segmentation import oracle
 
 from sat_jax.commands.analyze import wanted
+from sat_jax.config import Analysis
+from sat_jax.records.phones import Interval
 from sat_jax.shapes import Grid, stacked_grid
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.corpus import spread
 from sat_jax.study.heads import uniform_within
 from sat_jax.study.phones import extreme_rows, most_extreme
-from sat_jax.study.segments.entries import model_entries, spectral_entries
+from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
 from sat_jax.study.segments.search import (
     BETAS,
     FINE_ALPHAS,
@@ -24,6 +28,7 @@ from sat_jax.study.segments.search import (
     only,
     rows_of_trace,
 )
+from sat_jax.study.segments.study import frame_scale
 
 STACK = 3
 
@@ -107,7 +112,7 @@ def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
     assert wanted(tmp_path, ()) == ["heads", "phones", "segments", "ablate"]
     assert wanted(tmp_path, ("segments",)) == ["heads", "segments"]
     (tmp_path / "analysis").mkdir()
-    (tmp_path / "analysis" / "heads.csv").write_text("")
+    (tmp_path / "analysis" / "heads.npz").write_text("")
     assert wanted(tmp_path, ("segments", "phones")) == ["phones", "segments"]
 
 
@@ -122,20 +127,14 @@ def test_few_utterances_are_spread_and_none_is_taken_twice(monkeypatch):
     assert len(set(taken[0].tolist())) == 7
 
 
-class Phones(NamedTuple):
-    """What the rows of the phones study need of its table."""
-
-    phones: tuple
-    category: np.ndarray
-    verticality: np.ndarray
-    concentration: np.ndarray
-    concentration_low: np.ndarray
-    concentration_high: np.ndarray
-
-
 def test_a_phone_that_never_occurs_is_no_focus_and_no_neglect():
     c = np.array([[[np.nan, -0.5, -0.2], [np.nan, 0.3, 2.0]]])
-    table = Phones(("zh", "a", "b"), np.full((1, 2), "global"), np.zeros((1, 2)), c, c - 1, c + 1)
+    table = SimpleNamespace(
+        phones=("zh", "a", "b"),
+        category=np.full((1, 2), "global"),
+        verticality=np.zeros((1, 2)),
+        summary=SimpleNamespace(concentration=Interval(c, c - 1, c + 1)),
+    )
     first, second = extreme_rows(table)
     assert (first["focus_phone"], first["focus"], first["neglect_phone"]) == ("b", -0.2, "a")
     assert (second["focus_phone"], second["focus_high"]) == ("b", 3.0)
@@ -147,3 +146,26 @@ def test_without_diagonal_heads_their_mean_offset_is_unknown():
     mean, low, high = mean_of_heads(np.array([0.0, 30.0, 30.0, 60.0]))
     assert mean == 30
     assert low < 30 < high
+
+
+@pytest.mark.parametrize("stack", [2, 3])
+def test_the_alpha_of_a_head_gives_its_boundaries_at_frames(stack):
+    """By the literal definition, on maps as the specification has them at frames."""
+    rng = np.random.default_rng(stack)
+    maps = rng.dirichlet(np.full(12, 0.5), 12)
+    frames = np.repeat(np.repeat(maps, stack, 0), stack, 1) / stack
+    spec = SimpleNamespace(grid=stacked_grid(400, 160, stack))
+    loaded = SimpleNamespace(analysis=Analysis(), model=SimpleNamespace(spec=spec))
+    head = Entry("head L1 H1", 0, Chosen(0, 0), 1, attention=True)
+    moved = []
+    for tuned, beta in ((0.1, 0.9), (0.2, 0.9), (0.5, 1.0)):
+        ours, _ = oracle(np.repeat(maps, stack, 0), tuned, beta)
+        printed = tuned * frame_scale(loaded, head)
+        literal, _ = oracle(frames, printed, beta)
+        np.testing.assert_array_equal(literal, ours)
+        moved.append((oracle(frames, tuned, beta)[0] != ours).any())
+    assert any(moved)
+    state = head._replace(attention=False)
+    assert frame_scale(loaded, state) == 1
+    loaded.analysis = Analysis(segment_rows="sqrt")
+    assert frame_scale(loaded, head) == 1

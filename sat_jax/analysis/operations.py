@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sat_jax.analysis.phone_summary import PhoneSummary
+from sat_jax.records.phones import PhoneSummary
 
 EFFECT = 1.5
 LEAST = 5
@@ -19,7 +19,7 @@ LEAST = 5
 
 SINGLE = {
     "towards_silence": ("attends to silence", "not to silence"),
-    "same": ("same phone elsewhere", "not the same phone"),
+    "same": ("same phone elsewhere", "not the same phone elsewhere"),
 }
 
 

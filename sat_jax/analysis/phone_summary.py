@@ -13,14 +13,16 @@ import numpy as np
 from jax import lax
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
-from sat_jax.analysis.head_mask import in_place, nothing_pruned
+from sat_jax.analysis.head_mask import flat_heads, in_place
+from sat_jax.records.phones import Interval, PhoneSummary
 
 
 class Attention(NamedTuple):
     """Sums over the utterances of each group: n (U,) counts them, the rest is (U, ...).
 
-    joint (U, L, H, P, P) and own (U, L, H, P) as from `phone_attention`, joint_uniform (U, P, P)
-    and own_uniform (U, P) as from `uniform_phone_attention`.
+    joint (U, N, P, P) and own (U, N, P) of the N heads that are not pruned, or (U, L, H, ...) of an
+    intact model, as from `phone_attention`; joint_uniform (U, P, P) and own_uniform (U, P) as from
+    `uniform_phone_attention`.
     """
 
     n: np.ndarray
@@ -28,41 +30,6 @@ class Attention(NamedTuple):
     own: np.ndarray
     joint_uniform: np.ndarray
     own_uniform: np.ndarray
-
-
-class Interval(NamedTuple):
-    """A value with its bootstrap 95 % interval, arrays of one shape."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-class PhoneSummary(NamedTuple):
-    """What every head of one model does with phones.
-
-    NaN where a phone or a pair never occurs, and for a head that is gone.
-    """
-
-    relation: np.ndarray
-    """(L, H, P, P) P_h of eq. 6: 0 as uniform attention, -1 none."""
-    elsewhere: np.ndarray
-    """(L, H, P, P) the same for attention that leaves the query's own segment."""
-    concentration: Interval
-    """(L, H, P) C_h: mean of the relation over query phones."""
-    silence: Interval
-    """(L, H) share of the attention on silence."""
-    silence_uniform: float
-    own: Interval
-    """(L, H) share of the attention inside the query's own segment."""
-    own_uniform: float
-    same: Interval
-    """(L, H) attention of phones (not silence) that leaves their segment and reaches the same phone
-    elsewhere, as a ratio to uniform attention."""
-    towards_silence: Interval
-    """(L, H) share on silence as a ratio to uniform attention."""
-    seen: np.ndarray
-    """(P,) groups of utterances in which each phone occurs."""
 
 
 def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -86,11 +53,11 @@ def leaving(joint: jax.Array, own: jax.Array) -> jax.Array:
     own (..., P) is what stays. All zero where nothing leaves.
     """
     phones = joint.shape[-1]
-    left = jnp.maximum(joint - own[..., None] * jnp.eye(phones), 0.0)
+    rest = jnp.maximum(joint - own[..., None] * jnp.eye(phones), 0.0)
     # What rounding leaves of a difference is no attention.
-    left = jnp.where(left <= 1e-6 * joint, 0.0, left)
-    total = left.sum((-2, -1), keepdims=True)
-    return left / jnp.where(total > 0, total, 1.0)
+    rest = jnp.where(rest <= 1e-6 * joint, 0.0, rest)
+    total = rest.sum((-2, -1), keepdims=True)
+    return rest / jnp.where(total > 0, total, 1.0)
 
 
 def same_share(joint: jax.Array, silence: int) -> jax.Array:
@@ -133,14 +100,15 @@ def summarise_phones(
     silence: int,
     draws: int = 1000,
     seed: int = 0,
-    left: np.ndarray | None = None,
+    head_mask: np.ndarray | None = None,
 ) -> PhoneSummary:
     """Means over utterances and their intervals; silence is its index among the phones, or -1.
 
-    Heads that are not in `left` (L, H; all by default) are gone; their sums are not looked at.
+    `head_mask` (L, H) says where the heads of `attention` are; without it, the model is intact.
     """
-    groups, *shape = attention.joint.shape[:3]
-    left = nothing_pruned(tuple(shape)) if left is None else left
+    groups = len(attention.n)
+    joint, mask = flat_heads(attention.joint, head_mask)
+    own, _ = flat_heads(attention.own, head_mask)
     weights = bootstrap_weights(jax.random.key(seed), groups, draws)
     counts = jnp.asarray(attention.n, jnp.float32)
     # A group holds sums: a draw's mean is its drawn sums over its drawn number of utterances.
@@ -165,12 +133,10 @@ def summarise_phones(
         }
 
     def by_head(values: np.ndarray) -> jax.Array:
-        kept = values.reshape(groups, left.size, *values.shape[3:])
-        kept = kept if left.all() else kept[:, np.flatnonzero(left)]
-        return jnp.asarray(kept.swapaxes(0, 1), jnp.float32)
+        return jnp.asarray(values.swapaxes(0, 1), jnp.float32)
 
-    per_head = lax.map(head, (by_head(attention.joint), by_head(attention.own)))
-    tables = {name: in_place(np.asarray(values), left) for name, values in per_head.items()}
+    per_head = lax.map(head, (by_head(joint), by_head(own)))
+    tables = {name: in_place(np.asarray(values), mask) for name, values in per_head.items()}
     named = ("concentration", "silence", "own", "same", "towards_silence")
     bounds = {n: Interval(tables[n], tables[f"{n}_low"], tables[f"{n}_high"]) for n in named}
     chance = float(joint_uniform[0, :, silence].sum()) if silence >= 0 else float("nan")

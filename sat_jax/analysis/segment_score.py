@@ -1,18 +1,14 @@
 """Reference and predicted phone boundaries in, hits and the R-value out.
 
 Source: Räsänen, Laine, Altosaar, "An improved speech segmentation quality measure: the R-value",
-Interspeech 2009. Times are samples; a hit is within `TOLERANCE`; the search windows of neighbouring
-references are cut at their midpoint, so that no prediction can hit two and no reference is hit
-twice. The edges of an utterance are no boundaries.
+Interspeech 2009. Times are samples; what a hit is, `records.boundaries` says. The edges of an
+utterance are no boundaries.
 """
 
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE
-
-TOLERANCE = SAMPLE_RATE // 50
-"""Samples (20 ms) by which a prediction may miss its reference."""
+from sat_jax.records.boundaries import r_value, targets
 
 SCORES = ("r", "hit_rate", "over_segmentation", "precision", "recall", "f1")
 
@@ -34,19 +30,6 @@ def reference_boundaries(phones: np.ndarray, samples: int, name: str) -> np.ndar
     return starts[1:][starts[1:] < samples]
 
 
-def targets(references: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Which of the references (n,) a boundary at each of times (m,) would hit; -1 is none.
-
-    References rise. A time halfway between two references belongs to the later one.
-    """
-    if len(references) == 0:
-        return np.full(len(times), -1, np.int32)
-    middles = (references[1:] + references[:-1]) / 2
-    nearest = np.searchsorted(middles, times, side="right")
-    near = np.abs(times - references[nearest]) <= TOLERANCE
-    return np.where(near, nearest, -1).astype(np.int32)
-
-
 def half_frame_times(frames: int, first: float, hop: int) -> np.ndarray:
     """Times in samples of frame centres and of the middles between them, (2 frames - 1,).
 
@@ -61,9 +44,16 @@ def count_hits(references: np.ndarray, predicted: np.ndarray) -> int:
     return len(np.unique(hit[hit >= 0]))
 
 
-def even_boundaries(references: np.ndarray, samples: int) -> np.ndarray:
-    """As many boundaries as references, evenly spaced: what knowing the rate alone is worth."""
-    return samples * np.arange(1, len(references) + 1) / (len(references) + 1)
+def even_boundaries(references: np.ndarray) -> np.ndarray:
+    """As many boundaries as references, evenly spaced: what knowing the rate alone is worth.
+
+    They stand in the middle of equal parts of the stretch from the first reference to the last, so
+    that silence at the edges of an utterance has none and the ends of speech are not given away.
+    """
+    if not len(references):
+        return np.zeros(0)
+    count, first, last = len(references), references[0], references[-1]
+    return first + (last - first) * (np.arange(count) + 0.5) / count
 
 
 def score(
@@ -79,11 +69,10 @@ def score(
     recall = 100.0 * hits / total
     over = 100.0 * (predicted / total - 1.0)
     precision = 100.0 * hits / np.where(predicted > 0, predicted, 1.0) + 0.0 * total
-    r1 = np.hypot(100.0 - recall, over)
-    r2 = (-over + recall - 100.0) / np.sqrt(2.0)
     f1 = 2.0 * precision * recall / np.maximum(precision + recall, 1e-12)
-    r = 100.0 * (1.0 - (np.abs(r1) + np.abs(r2)) / 200.0)
-    return dict(zip(SCORES, (r, recall, over, precision, recall, f1), strict=True))
+    return dict(
+        zip(SCORES, (r_value(recall, over), recall, over, precision, recall, f1), strict=True)
+    )
 
 
 def drawn_scores(

@@ -98,7 +98,7 @@ def analyse(run: Path, analysis: Analysis) -> Path:
 
 def wanted(out: Path, only: tuple[str, ...]) -> list[str]:
     """The studies to make, in order; that of heads first where it was never made: others use it."""
-    missing = not (out / "analysis" / "heads.csv").exists()
+    missing = not (out / "analysis" / "heads.npz").exists()
     return [name for name in STUDIES if not only or name in only or (name == "heads" and missing)]
 
 

@@ -1,4 +1,4 @@
-"""What is left of tasks when heads are pruned: `Ablation` records in, `Figure` out."""
+"""Scores of tasks when heads are pruned: `Ablation` records in, `Figure` out."""
 
 from collections.abc import Sequence
 
@@ -23,6 +23,7 @@ from sat_jax.figures.ablation_axes import (
     draw_legend,
     draw_levels,
     draw_title,
+    guesses,
     head_ticks,
     legend_rows,
     levels,
@@ -30,7 +31,8 @@ from sat_jax.figures.ablation_axes import (
     panel_boxes,
     wrapped,
 )
-from sat_jax.figures.ablation_records import (
+from sat_jax.figures.compared import padded_limits, spread
+from sat_jax.records.ablation import (
     Ablation,
     Curve,
     Task,
@@ -38,7 +40,6 @@ from sat_jax.figures.ablation_records import (
     check_ablation,
     check_ablations,
 )
-from sat_jax.figures.compared import padded_limits, spread
 
 HEAD = 0.42  # inches above the legend
 HIGH, BETWEEN, FOOT = 1.9, 0.78, 0.56
@@ -47,9 +48,47 @@ COUNTS, AREA_GAP = 0.32, 0.14  # inches of the numbers beside a panel of areas, 
 NOTE = {"fontsize": style.SMALL, "color": "#444444"}
 MARKS = 7  # markers on a line with more points than this
 
+PRUNING = """\
+A head h is pruned by setting its attention A to 0 after the softmax, so that it adds nothing to
+its layer. Nothing is normalised again and nothing is fine-tuned: only inference changes.
+
+    z[h,q] = g_h \u00b7 \u03a3_k A[h,q,k] v[h,k],   g_h = 0 pruned, 1 kept
+
+"Attention replaced by its mean" keeps what a head does whatever the utterance: its map becomes the
+mean of its maps over the utterances that probes learn from, pair of positions by pair, cut to the
+utterance's length with rows scaled to 1 (Hassid et al. 2022). What is lost depends on the input.
+
+Heads are pruned one after the other. By globalness, verticality and diagonality those with the
+largest value are pruned first. By weight those are pruned first whose largest probability W is
+smallest, which makes them look unimportant. Gradient is the mean over utterances of |dL/dg_h|, L
+the reconstruction error, scaled to a norm of 1 in each layer (Michel et al. 2019), leave-one-out
+the loss without that head alone; the least important are pruned first. Layer prunes layer after
+layer from the input on, user is an order that was given, random is drawn uniformly. Reversed orders
+begin at the other end.
+
+Reconstruction is the L1 distance between the output of the pretraining head and the true
+spectrogram, without masking. The other tasks read the last layer, if not told otherwise, through a
+probe: a softmax regression (linear) of phones and speakers of frames, and of speakers of utterances
+from the mean over time; where it is said, one hidden layer instead. Probes trained anew are trained
+on the pruned representation, once per setting and seed, and say what can still be read from it;
+frozen probes were trained on the intact model and also fail when what they read has only moved. The
+study follows Yang, Liu and Lee, Interspeech 2020 (arXiv:2006.03265)."""
+
+TASK_CURVES = """\
+What remains of each task (panels) after so many heads are pruned, in heads and, below, in percent
+of all. The arrow above a panel says which way is better. Lines are orderings; ribbons are 95 %
+intervals, from a bootstrap over utterances and probe seeds; dashed lines with hollow markers are
+reversed orders. Random orders show the mean and, as a band, the range over all draws, not an
+interval. Markers only tell lines apart, measured is every number of heads at which a line has a
+point. The thin horizontal line is the intact model, the dotted one what needs no model: guessing
+the commonest class or, of reconstruction, predicting the mean of each utterance over time; where it
+would squeeze the curves it is left off, and an arrow in the panel says where it is. An order that
+stays near the thin line for long removes heads that the task does not need; one that is worse than
+the random band does worse than no order at all."""
+
 
 def task_curves(table: Ablation, orderings: Sequence[str], dashed: Sequence[str] = ()) -> Figure:
-    """Every task against the number of heads that are gone, one panel per task.
+    """Every task against the number of pruned heads, one panel per task.
 
     `orderings` are drawn with solid lines, `dashed` ones with dashed lines and hollow markers in
     the colour of the ordering they reverse. Ribbons are 95 % intervals, the grey band all random
@@ -73,6 +112,20 @@ def task_curves(table: Ablation, orderings: Sequence[str], dashed: Sequence[str]
     randomly = any(base(name) == "random" for name, _ in wanted)
     name, more, _ = conditions([table], randomly)
     return _curve_panels(panels, handles, table.heads, name, more)
+
+
+COMPARED_CURVES = """\
+One ordering under several conditions, one line each; ribbons are 95 % intervals from a bootstrap
+over utterances and probe seeds, axes and lines as above. Where frozen probes fall and probes
+trained anew do not, the information is still there and has moved. Where setting attention to 0
+hurts and replacing it by its mean does not, the task needs the head's output but not what it makes
+of the single utterance. The untrained model is the same network with the parameters that it started
+from, pruned by its own globalness: what training has not added."""
+
+MLP_CURVES = """\
+The metric orderings at the paper's seven points, with probes that have one hidden layer, are
+trained anew at every point and learn from more utterances than the linear probes above. Axes and
+lines as there."""
 
 
 def compared_curves(tables: Sequence[Ablation], ordering: str) -> Figure:
@@ -108,8 +161,22 @@ def compared_curves(tables: Sequence[Ablation], ordering: str) -> Figure:
     return _curve_panels(list(panels.values()), handles, tables[0].heads, name, more)
 
 
+AREA_CHART = """\
+Each curve as one number: the area under it, its mean over the share of heads that are pruned,
+
+    area = \u222b value(s) ds,   s = heads pruned / all heads, from 0 to 1
+
+which is in the units of the task. Bars are 95 % intervals from a bootstrap over utterances and
+probe seeds; for random orders the dot is the mean over draws and the bar their range. Orderings
+stand in the order of their mean rank over all tasks, and over all tables where several are shown,
+the best on top. The thin line is the intact model: the nearer, the cheaper the order. Leave-one-out
+orders by the utterances that it is then tested on. The number beside a dot is the largest number of
+heads that can be pruned in this order while the task has lost at most 1 % of its intact value.
+Noise moves it more than it moves the area."""
+
+
 def area_chart(tables: Sequence[Ablation]) -> Figure:
-    """Area under the curve of every ordering and task, with the number of heads that can go.
+    """Area under the curve of every ordering and task, with the number of heads that can be pruned.
 
     Orderings stand in the order of their mean rank over tasks and tables, the best on top; bars are
     intervals. Filled and hollow markers of other shapes are further tables. Raises InputError as
@@ -155,11 +222,19 @@ def area_chart(tables: Sequence[Ablation]) -> Figure:
             x += wide + COUNTS - 0.06
             style.write(figure, x, head - 0.06, "heads", ha="right", **NOTE)
         text = (
-            f"thin line: intact model; heads: how many of {tables[0].heads} can go at a relative "
-            "loss of at most 1 %"
+            f"thin line: intact model; heads: how many of {tables[0].heads} can be pruned at "
+            f"≤ 1 % relative loss{tested_at(tables[0])}"
         )
         style.write(figure, left, head + high + foot, text, **NOTE)
         return figure
+
+
+def tested_at(table: Ablation) -> str:
+    """At which numbers of pruned heads a table was measured, where that is not every number."""
+    counts = table.tasks[0].curves[0].pruned
+    if len(counts) == table.heads + 1:
+        return ""
+    return f", tested at {', '.join(map(str, counts[:-1].tolist()))} and {counts[-1]} heads only"
 
 
 def _check_wanted(table: Ablation, wanted: Sequence[tuple[str, bool]]) -> None:
@@ -190,8 +265,9 @@ def _curve_panels(panels, handles, heads: int, name: str, more: str) -> Figure:
         intact = [float(curve.value[0]) for curve, _ in lines]
         found.append((intact, levels(intact, chance, ends)))
     handles = [*handles, Line2D([], [], label="intact", **INTACT)]
-    if any(near for _, (_, near, _) in found):
-        handles.append(Line2D([], [], label="chance", **CHANCE))
+    drawn = [task for (task, *_), (_, (_, near, _)) in zip(panels, found, strict=True) if near]
+    if drawn:
+        handles.append(Line2D([], [], label=guesses(drawn), **CHANCE))
     rows = legend_rows(handles)
     top = HEAD + len(rows) * LEGEND_ROW + TITLE
     boxes = panel_boxes(len(panels), top, HIGH + 0.5 * (len(panels) == 1), BETWEEN)
@@ -203,7 +279,7 @@ def _curve_panels(panels, handles, heads: int, name: str, more: str) -> Figure:
         for box, (task, lines, _), level in zip(boxes, panels, found, strict=True):
             axes = style.place(figure, *box)
             _draw_panel(axes, task, lines, heads)
-            draw_levels(axes, *level)
+            draw_levels(axes, *level, task.lower_is_better)
             draw_title(figure, box, task.name, better(task.lower_is_better))
         return figure
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sat_jax.figures import style
-from sat_jax.figures.ablation_records import Ablation, base
+from sat_jax.records.ablation import Ablation, Spans, Task, base
 
 # All pairs keep a CIE76 distance of 27 or more, under protanopia, deuteranopia and tritanopia too;
 # markers tell lines apart in grey print.
@@ -93,7 +93,17 @@ def levels(
     return (low - pad, high + pad), near, far
 
 
-def draw_levels(axes: Axes, intact: Sequence[float], found: tuple) -> None:
+def guess(lower_is_better: bool) -> str:
+    """What the level of a task that needs no model is called: of an error, that of the mean."""
+    return "predicting the mean" if lower_is_better else "chance"
+
+
+def guesses(tasks: Sequence[Task | Spans]) -> str:
+    """Entry of a legend for the levels of several tasks."""
+    return " or ".join(dict.fromkeys(guess(task.lower_is_better) for task in tasks))
+
+
+def draw_levels(axes: Axes, intact: Sequence[float], found: tuple, lower_is_better: bool) -> None:
     """Limits and levels as `levels` found them; an arrow tells where those off the axis are."""
     limits, near, far = found
     for level in dict.fromkeys(intact):
@@ -104,7 +114,7 @@ def draw_levels(axes: Axes, intact: Sequence[float], found: tuple) -> None:
     for below in (True, False):
         names = [f"{level:.3g}" for level in far if (level < limits[0]) == below]
         if names:
-            text = f"chance {' and '.join(names)} {'↓' if below else '↑'}"
+            text = f"{guess(lower_is_better)} {' and '.join(names)} {'↓' if below else '↑'}"
             look = {"fontsize": style.SMALL, "color": "#444444", "zorder": 5}
             place = (3, 3) if below else (3, -3)
             axes.annotate(

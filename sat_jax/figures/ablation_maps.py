@@ -23,12 +23,13 @@ from sat_jax.figures.ablation_axes import (
     draw_legend,
     draw_levels,
     draw_title,
+    guesses,
     legend_rows,
     levels,
     panel_boxes,
     span_texts,
 )
-from sat_jax.figures.ablation_records import (
+from sat_jax.records.ablation import (
     Grid,
     Single,
     Spans,
@@ -45,6 +46,18 @@ WORSE = "RdBu"  # red is worse
 KEY = 0.1  # inches of the width of a key
 KEY_ROOM = 0.6  # inches beside a heat map that its key takes
 TOP, BETWEEN = 0.42 + 0.36, 0.86  # inches above the first row of heat maps, and between rows
+
+SPAN_CURVES = """\
+Each task when no head may look further than r positions,
+
+    A[q,k] = 0 where |q - k| > r
+
+after the softmax and without normalising again, so what a head gave to far keys is lost, not moved
+to near ones. Spans stand in equal steps, not to scale; below them is r in milliseconds. "full" is
+the intact model, repeated as the thin line. Bars are 95 % intervals from a bootstrap over
+utterances and probe seeds, the dotted line is guessing the commonest class or, of
+reconstruction, predicting the mean of each utterance over time, the arrow says which
+way is better. At r = 0 a position sees only itself."""
 
 
 def span_curves(
@@ -69,8 +82,9 @@ def span_curves(
         levels([full], [each.chance], [each.low, each.high, each.value])
         for full, each in zip(fulls, spans, strict=True)
     ]
-    if any(near for _, near, _ in found):
-        handles.append(Line2D([], [], label="chance", **CHANCE))
+    drawn = [each for each, (_, near, _) in zip(spans, found, strict=True) if near]
+    if drawn:
+        handles.append(Line2D([], [], label=guesses(drawn), **CHANCE))
     rows = legend_rows(handles)
     top = 0.42 + len(rows) * LEGEND_ROW + TITLE
     boxes = panel_boxes(len(spans), top, 1.9, 0.78)
@@ -85,7 +99,7 @@ def span_curves(
             x = np.arange(len(each.spans))
             axes.vlines(x, each.low, each.high, color=POINT["color"], lw=0.9, zorder=2)
             axes.plot(x, each.value, lw=0.8, zorder=3, **POINT)
-            draw_levels(axes, [full], level)
+            draw_levels(axes, [full], level, each.lower_is_better)
             draw_title(figure, box, each.name, better(each.lower_is_better))
             axes.set_xticks(x, _times(each.spans, seconds_per_position, box[2]))
             axes.set(xlim=(-0.5, len(x) - 0.5), ylabel=each.label)
@@ -93,6 +107,13 @@ def span_curves(
             axes.grid(visible=False, axis="x")
             axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         return figure
+
+
+SPAN_GRID = """\
+Heads pruned (rows) and spans limited (columns) at the same time; the first row limits spans alone,
+the column "full" prunes alone. Brighter is better on every task, whether its values rise or fall;
+each task has its own scale, from its worst to its best cell, so colours do not compare between
+tasks. Values stand in the cells, without intervals."""
 
 
 def span_grid(grids: Sequence[Grid], name: str) -> Figure:
@@ -124,8 +145,21 @@ def span_grid(grids: Sequence[Grid], name: str) -> Figure:
         return figure
 
 
+LEAVE_ONE_OUT = """\
+Every head pruned alone: rows are layers, columns heads, colour is the value without the head minus
+the value of the intact model,
+
+    \u0394[l,h] = value(without head h of layer l) - value(intact)
+
+Red is worse on every task, whether its values rise or fall, white is no change; each task has its
+own scale, symmetric about 0. A dot marks heads whose 95 % interval (bootstrap over utterances and
+probe seeds) includes 0: that the task misses them is not shown. With dozens of heads, of those that
+change nothing about one in twenty misses its dot by chance. A head that changes nothing alone
+can still matter together with others that do the same."""
+
+
 def leave_one_out(singles: Sequence[Single], name: str) -> Figure:
-    """Change of every task when one head alone is gone, one map of layers and heads per task.
+    """Change of every task when one head alone is pruned, one map of layers and heads per task.
 
     Red is worse on every task, white is no change; each has its own scale. Heads whose 95 %
     interval includes 0 carry a dot. Raises InputError as `check_singles` does.

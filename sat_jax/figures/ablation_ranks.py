@@ -7,7 +7,6 @@ from matplotlib.ticker import MaxNLocator
 
 from sat_jax.figures import style
 from sat_jax.figures.ablation_axes import wrapped
-from sat_jax.figures.ablation_records import Ranking, check_ranking
 from sat_jax.figures.phone_axes import (
     LETTERS,
     draw_key,
@@ -15,6 +14,8 @@ from sat_jax.figures.phone_axes import (
     name_manners,
     name_points,
 )
+from sat_jax.records.ablation import Ranking, check_ranking
+from sat_jax.records.check import CATEGORIES
 
 CORRELATION = "PuOr_r"
 LEFT, HEAD = 0.55, 0.62
@@ -22,13 +23,22 @@ MAP_HEAD = 0.52  # inches of two lines above a map, and of the gap above them
 MINUS = "\N{MINUS SIGN}"
 LINE = {"color": "#999999", "lw": 0.7, "zorder": 1}
 
+RANK_SCATTER = """\
+Every head at the place that it has when heads are pruned by globalness (right) and by weight (up);
+1 is pruned first. Heads on the line are pruned at the same time in both orders. Colour and shape
+are the category. Ringed heads are those whose two ranks differ most; their letters lead to their
+ranks by globalness and by weight, what they do, and their phone relation map: query phones down,
+key phones right, colour is attention relative to uniform attention, 1 + P, on a logarithmic scale.
+A head that weight prunes early and globalness late, or the reverse, is one on whose importance the
+two disagree."""
+
 
 def rank_scatter(ranking: Ranking) -> Figure:
     """Every head's rank by weight against its rank by globalness, 1 being pruned first.
 
-    Heads on the line go at the same time in both orders. The disagreeing heads are ringed and carry
-    letters; beside the plot stand their ranks, what they do, and their phone relation map where
-    there is one. Raises InputError as `check_ranking` does.
+    Heads on the line are pruned at the same time in both orders. The disagreeing heads are ringed
+    and carry letters; beside the plot stand their ranks, what they do, and their phone relation map
+    where there is one. Raises InputError as `check_ranking` does.
     """
     check_ranking(ranking)
     count, shown = np.size(ranking.category), ranking.disagreeing
@@ -49,7 +59,7 @@ def rank_scatter(ranking: Ranking) -> Figure:
         axes.set(xlim=(1 - 0.04 * count, 1.04 * count), ylim=(1 - 0.04 * count, 1.04 * count))
         axes.plot([1, count], [1, count], **LINE)
         x, y = np.asarray(ranking.globalness), np.asarray(ranking.weight)
-        for kind in style.CATEGORIES:
+        for kind in CATEGORIES:
             at = np.asarray(ranking.category) == kind
             look = {"s": 11, "marker": style.MARKERS[kind], "color": style.COLOURS[kind], "lw": 0}
             axes.scatter(x[at], y[at], zorder=3, **look)
@@ -76,6 +86,12 @@ def rank_scatter(ranking: Ranking) -> Figure:
         return figure
 
 
+RANK_CORRELATIONS = """\
+Spearman correlation between the ranks that two orderings give to all heads: 1 is the same order,
+0 unrelated, -1 the reverse. Unrelated orders of n heads lie within about \u00b1 2 / sqrt(n) of 0
+by chance. Orderings that correlate strongly prune nearly the same heads at any number of heads."""
+
+
 def rank_correlations(ranking: Ranking) -> Figure:
     """Spearman correlation between the orders in which orderings prune the heads, as a matrix.
 
@@ -98,7 +114,7 @@ def rank_correlations(ranking: Ranking) -> Figure:
         wide = style.PAGE - 0.2 - style.text_width(text, 7.0, "bold")
         name = style.fitted(ranking.name, wide, 7.0, "bold")
         style.write(figure, 0.1, 0.15, name + text, weight="bold")
-        more = "Spearman correlation between the orders in which heads go"
+        more = "Spearman correlation between the orders in which heads are pruned"
         style.write(figure, 0.1, 0.29, more, fontsize=6.5, color="#444444")
         axes = style.place(figure, left, head, count * pitch, count * high)
         values = np.asarray(ranking.correlation, float)

@@ -1,7 +1,6 @@
 """Statistics of heads as figures: `HeadTable` records in, `Figure` out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,75 +10,40 @@ from matplotlib.ticker import MaxNLocator
 from sat_jax.errors import InputError
 from sat_jax.figures import style
 from sat_jax.figures.labels import label_centres
+from sat_jax.records.check import CATEGORIES, head_mask_of
+from sat_jax.records.heads import CATEGORY_OF, RANKED, HeadTable, check_heads
 
-AXES = ("globalness", "verticality", "diagonality")
-RANKED = (*AXES, "weight")
 SURE = 0.95  # share of bootstrap draws from which on a head's category counts as certain
 
+HEAD_METRICS = """\
+A is the attention of one head on one utterance of T positions: row q is the query, column k the
+key, and each row sums to 1. H(p) = -\u03a3 p log p is the entropy (natural log), E the mean over
+utterances.
 
-class HeadTable(NamedTuple):
-    """Head metrics of one model on one corpus, all arrays `(L, H)`, NaN for heads that are gone."""
+    globalness   G = E[ (1/T) \u03a3_q H(A[q]) ]
+    verticality  V = E[ -H( (1/T) \u03a3_q A[q] ) ]
+    diagonality  D = E[ -(1/T\u00b2) \u03a3_q \u03a3_k |q-k| A[q,k] ]
+    weight       W = E[ max_{q,k} A[q,k] ]
 
-    name: str
-    """The model, as it stands over its figures."""
-    metrics: dict[str, np.ndarray]
-    """Mean over utterances of each metric."""
-    low: dict[str, np.ndarray]
-    """Lower end (2.5 %) of the bootstrap interval of each metric."""
-    high: dict[str, np.ndarray]
-    """Upper end (97.5 %)."""
-    ranks: dict[str, np.ndarray]
-    """Rank by globalness, verticality, diagonality and weight; 1 is the largest value."""
-    rank_low: dict[str, np.ndarray]
-    """Lower end of the bootstrap interval of each rank."""
-    rank_high: dict[str, np.ndarray]
-    """Upper end."""
-    category: np.ndarray
-    """"global", "vertical", "diagonal", or "pruned" for a head that was removed."""
-    category_share: np.ndarray
-    """Share of bootstrap draws in which the head has this category."""
-    utterances: int
-    """Number of utterances behind every mean."""
+G is 0 if every query attends to one key and log T if it attends to all alike. V is 0 if all
+queries attend to one and the same key and -log T if all keys get the same share. D is 0 if every
+query attends to itself, and uniform attention has -(T\u00b2-1)/(3T\u00b2), close to -1/3.
+Definitions follow Yang, Liu and Lee, Interspeech 2020 (arXiv:2006.03265), W is the baseline of
+Hao et al. 2020 (arXiv:2004.11207)."""
 
+HEAD_CATEGORIES = """\
+All heads are ranked by G, by V and by D; a head belongs to the metric in whose list it stands
+highest. Categories therefore exist by construction: about a third of the heads falls into each,
+whatever the model has learned, even if it has learned nothing. Two things tell a finding from the
+construction. First, the absolute values of G, V and D. Second, the same model untrained (same
+initialisation, same utterances), which stands beside every figure: what it shows as well is owed
+to the architecture and the initialisation, not to training."""
 
-def check(table: HeadTable) -> None:
-    """Raise InputError where arrays differ in shape, hold NaN, or name an unknown category.
-
-    NaN belongs to heads that are gone, and to them alone.
-    """
-    style.check_categories(f"head table {table.name!r}", table.category)
-    shape, gone = np.shape(table.category), style.gone(table.category)
-    missing = [name for name in RANKED if name not in table.metrics or name not in table.ranks]
-    if missing:
-        raise InputError(f"head table {table.name!r}: {missing[0]} is missing; measure it as well")
-    groups = {
-        "metrics": table.metrics,
-        "low": {name: table.low.get(name, ()) for name in table.metrics},
-        "high": {name: table.high.get(name, ()) for name in table.metrics},
-        "ranks": table.ranks,
-        "rank_low": {name: table.rank_low.get(name, ()) for name in table.ranks},
-        "rank_high": {name: table.rank_high.get(name, ()) for name in table.ranks},
-        "category_share": {"all": table.category_share},
-    }
-    for field, arrays in groups.items():
-        for name, values in arrays.items():
-            if np.shape(values) != shape:
-                raise InputError(
-                    f"head table {table.name!r}: {field}[{name}] has shape {np.shape(values)}, "
-                    f"expected {shape} like category"
-                )
-            wrong = np.where(gone, ~np.isnan(values), ~np.isfinite(values))
-            if wrong.any():
-                layer, head = np.argwhere(wrong)[0] + 1
-                if gone[layer - 1, head - 1]:
-                    raise InputError(
-                        f"head table {table.name!r}: {field}[{name}] has a value at L{layer} "
-                        f"H{head}, which is gone; expected NaN"
-                    )
-                raise InputError(
-                    f"head table {table.name!r}: {field}[{name}] is not finite at "
-                    f"L{layer} H{head}; look for empty utterances or a checkpoint that diverged"
-                )
+HEAD_SCATTER = """\
+Each marker is one head, named layer-head where there is room; bars are bootstrap 95 % intervals
+over utterances. Colour and shape are the category; a hollow marker is a head whose category fewer
+than 95 % of the bootstrap draws confirm. Models share the limits of each axis, so the clouds can
+be compared: heads that have specialised lie far apart."""
 
 
 def head_scatter(tables: Sequence[HeadTable]) -> Figure:
@@ -87,7 +51,8 @@ def head_scatter(tables: Sequence[HeadTable]) -> Figure:
 
     Models share the limits of every axis. Bars are bootstrap 95 % intervals over utterances, colour
     and shape are the category, hollow markers are heads whose category fewer than 95 % of the draws
-    confirm. A head is labelled layer-head where there is room. Raises InputError as `check` does.
+    confirm. A head is labelled layer-head where there is room. Raises InputError as `check_heads`
+    does.
     """
     pairs = (
         ("globalness", "verticality"),
@@ -113,12 +78,18 @@ def head_scatter(tables: Sequence[HeadTable]) -> Figure:
         return figure
 
 
+HEAD_DISTRIBUTION = """\
+Top: heads of each category in each layer. Below: G, V and D of every head by layer, heads of a
+layer from left to right, bars are bootstrap 95 % intervals over utterances, hollow markers as in
+the scatter. Models share the limits of each axis."""
+
+
 def head_distribution(tables: Sequence[HeadTable]) -> Figure:
     """Heads of each category per layer and every head's metrics by layer, one column per model.
 
     Models share the limits of every axis; bars on the points are bootstrap 95 % intervals. Within a
-    layer, heads stand in the order of their number, with a gap for one that is gone. Raises
-    InputError as `check` does.
+    layer, heads stand in the order of their number, with a gap for a pruned one. Raises
+    InputError as `check_heads` does.
     """
     left, right, head, foot, gap, heights = 0.62, 0.1, 0.55, 0.42, 0.16, (1.15, 1.45, 1.45, 1.45)
 
@@ -139,7 +110,7 @@ def head_distribution(tables: Sequence[HeadTable]) -> Figure:
                 axes.grid(visible=False, axis="x")
                 if row == 0:
                     below = np.zeros(len(depth), int)
-                    for name in style.CATEGORIES:
+                    for name in CATEGORIES:
                         count = (np.asarray(table.category) == name).sum(axis=1)
                         look = {"color": style.COLOURS[name], "edgecolor": "white", "lw": 0.5}
                         axes.bar(depth, count, bottom=below, width=0.76, **look)
@@ -148,7 +119,7 @@ def head_distribution(tables: Sequence[HeadTable]) -> Figure:
                     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
                     label = "heads per category"
                 else:
-                    name = AXES[row - 1]
+                    name = tuple(CATEGORY_OF)[row - 1]
                     _points(axes, table, x, name)
                     axes.set_ylim(_limits(tables, name))
                     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -164,15 +135,22 @@ def head_distribution(tables: Sequence[HeadTable]) -> Figure:
         return figure
 
 
+RANK_INTERVALS = """\
+Each panel sorts all heads by one metric, rank 1 has the largest value. A bar is the bootstrap 95
+% interval of the head's rank over utterances. Heads whose bars overlap are not told apart by
+these utterances: an order among them, and a category that rests on it, may change with other
+data."""
+
+
 def rank_intervals(table: HeadTable) -> Figure:
     """Every head's rank by each of the four metrics with its bootstrap 95 % interval.
 
-    Each panel sorts the heads that are left by its own metric and names them layer-head beside
-    their interval. Up to 144 heads fit on one page; the figure grows beyond. Raises InputError as
-    `check` does.
+    Each panel sorts the heads that are not pruned by its own metric and names them layer-head
+    beside their interval. Up to 144 heads fit on one page; the figure grows beyond. Raises
+    InputError as `check_heads` does.
     """
-    check(table)
-    there = ~style.gone(table.category)
+    check_heads(table)
+    there = head_mask_of(table.category)
     count = int(there.sum())
     step = float(np.clip(8.6 / count, 0.0595, 0.11))
     points = min(5.5, step * 72 * 0.98)
@@ -193,7 +171,7 @@ def rank_intervals(table: HeadTable) -> Figure:
             )
             order = np.argsort(rank, kind="stable")
             row_of = np.argsort(order) + 1
-            for kind in style.CATEGORIES:
+            for kind in CATEGORIES:
                 chosen = table.category[there] == kind
                 rows, look = row_of[chosen], {"color": style.COLOURS[kind]}
                 axes.hlines(rows, low[chosen], high[chosen], lw=0.9, alpha=0.55, **look)
@@ -236,7 +214,7 @@ def _columns(
     if not tables:
         raise InputError("head figures: no table was given; expected at least one model")
     for table in tables:
-        check(table)
+        check_heads(table)
     page = style.COLUMN if len(tables) == 1 else max(style.PAGE, 2.6 * len(tables))
     width = (page - left * len(tables) - right) / len(tables)
     figure = Figure(figsize=(page, height))
@@ -276,7 +254,7 @@ def _limits(tables: Sequence[HeadTable], name: str) -> tuple[float, float]:
 def _points(axes, table, x, name, x_low=None, x_high=None) -> None:
     """One marker per head, with bars from `low` to `high`."""
     y = table.metrics[name]
-    for kind in style.CATEGORIES:
+    for kind in CATEGORIES:
         chosen = np.asarray(table.category) == kind
         look = {"color": style.COLOURS[kind], "alpha": 0.5, "lw": 0.6, "zorder": 2}
         axes.vlines(x[chosen], table.low[name][chosen], table.high[name][chosen], **look)
@@ -299,15 +277,15 @@ def _points(axes, table, x, name, x_low=None, x_high=None) -> None:
 
 def _label_points(axes: Axes, table: HeadTable, x: str, y: str, box: tuple[float, float]) -> None:
     """Name the heads layer-head where the panel of `box` inches has room."""
-    points, left = 5.0, ~style.gone(table.category)
+    points, there = 5.0, head_mask_of(table.category)
 
     def inches(group: dict[str, np.ndarray]) -> np.ndarray:
-        values = np.stack([group[x][left], group[y][left]], axis=-1)
+        values = np.stack([group[x][there], group[y][there]], axis=-1)
         corner, opposite = np.transpose([axes.get_xlim(), axes.get_ylim()])
         return (values - corner) / (opposite - corner) * box
 
     at, low, high = inches(table.metrics), inches(table.low), inches(table.high)
-    names = ["{}-{}".format(*index) for index in np.argwhere(left) + 1]
+    names = ["{}-{}".format(*index) for index in np.argwhere(there) + 1]
     widths = {n: style.text_width("0" * n, points) for n in {len(name) for name in names}}
     sizes = np.array([(widths[len(name)], 0.8 * points / 72) for name in names])
     markers = np.hstack([at - 0.022, at + 0.022])

@@ -14,7 +14,6 @@ from matplotlib.patches import Rectangle
 
 from sat_jax.errors import InputError
 from sat_jax.figures import style
-from sat_jax.figures.heads import HeadTable, check
 from sat_jax.figures.utterance import (
     LABEL_HEIGHT,
     SOUND_HEIGHT,
@@ -26,10 +25,29 @@ from sat_jax.figures.utterance import (
     round_times,
     time_span,
 )
+from sat_jax.records.check import CATEGORIES, PRUNED, head_mask_of
+from sat_jax.records.heads import CATEGORY_OF, HeadTable, check_heads
 
 DENSITY = (0.1, 100.0)  # ends of the colour scale, in multiples of uniform attention
 MAP_DPI = 200  # a map is averaged down to what its panel can show at this resolution
 LEFT, RIGHT, FOOT = 0.85, 0.42, 0.84
+
+MAPS = """\
+Queries run down, keys run right, both in seconds. Colour is attention relative to uniform
+attention, A[q,k] \u00b7 T, on one logarithmic scale from 0.1 to 100 that is the same for every
+head, model and utterance: 1 means as much as an indifferent head gives to each key, 10 ten times
+as much; values beyond the ends take the colour of the ends. Long maps are averaged over blocks.
+Ticks outside the upper and right edges are phone boundaries; on long utterances in small panels
+they are left out. The colour of a frame is the head's category over all utterances, which one
+utterance need not show. Spectrograms are grey, from the utterance's smallest value (white) to its
+largest (black)."""
+
+GALLERY = (
+    """\
+The heads with the highest globalness, verticality and diagonality, one row each; the value in a
+title is the mean over all utterances. """
+    + MAPS
+)
 
 
 def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
@@ -40,12 +58,12 @@ def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
     the head's category, a title the head's mean over the table's utterances. Raises InputError
     where `top` is below 1 or the records disagree.
     """
-    check(table)
-    left = ~style.gone(table.category)
-    check_example(example, left)
+    check_heads(table)
+    head_mask = head_mask_of(table.category)
+    check_example(example, head_mask)
     if top < 1:
         raise InputError(f"gallery: top is {top}, expected at least 1 head per metric")
-    top = min(top, int(left.sum()))
+    top = min(top, int(head_mask.sum()))
     gap, between = 0.16, 0.26
     side = min((style.PAGE - LEFT - RIGHT - (top - 1) * gap) / top, 2.2)
     rows = label_rows(example, side, 4.5)
@@ -57,7 +75,7 @@ def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
     with style.applied():
         figure = Figure(figsize=(style.PAGE, height))
         draw_sound(figure, example, table.name, LEFT, style.PAGE - LEFT - RIGHT)
-        for row, (metric, kind) in enumerate(style.METRIC_CATEGORY.items()):
+        for row, (metric, kind) in enumerate(CATEGORY_OF.items()):
             values = table.metrics[metric]
             y = head + row * (side + between)
             text = {"rotation": 90, "ha": "left", "va": "center", "weight": "bold"}
@@ -95,16 +113,19 @@ def gallery(example: Example, table: HeadTable, top: int = 4) -> Figure:
         return figure
 
 
+ALL_HEADS = "Every head, one row per layer. " + MAPS
+
+
 def all_heads(example: Example, table: HeadTable) -> Figure:
     """Every head's map of one utterance, one row per layer, one column per head.
 
     Above stand phones, waveform and log-mel spectrogram. Ticks outside the upper and right edges
     of a panel are phone boundaries (left out where they would run into each other), named on the
     outer panels where all labels fit; a frame has the colour of the head's category. The place of
-    a head that is gone is blank. Raises InputError where the records disagree.
+    a pruned head is blank. Raises InputError where the records disagree.
     """
-    check(table)
-    check_example(example, ~style.gone(table.category))
+    check_heads(table)
+    check_example(example, head_mask_of(table.category))
     layers, heads = np.shape(table.category)
     gap = 0.08
     pitch = min((style.PAGE - LEFT - RIGHT + gap) / heads, 1.6)
@@ -128,7 +149,7 @@ def all_heads(example: Example, table: HeadTable) -> Figure:
             x, y = number * pitch, layer * pitch
             kind = table.category[layer, number]
             names = (rows if layer == 0 else 0, rows if number == heads - 1 else 0)
-            if kind == style.PRUNED:
+            if kind == PRUNED:
                 axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
                 if any(names):
                     draw_phones(axes, example, (x, y), side, 1.0, names, 4.0)
@@ -203,7 +224,7 @@ def _draw_key(figure: Figure, top: float) -> None:
     text = "attention / uniform attention (A \N{MULTIPLICATION SIGN} T), log scale"
     style.write(figure, LEFT + 2.45, top + 0.045, text, **look)
     at = LEFT + 2.45
-    for text in ("frame:", *style.CATEGORIES):
+    for text in ("frame:", *CATEGORIES):
         colour = style.COLOURS.get(text, "black")
         weight = "bold" if text in style.COLOURS else "normal"
         style.write(figure, at, top + 0.18, text, color=colour, weight=weight, **look)

@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 
 from sat_jax.figures import style
 from sat_jax.figures.labels import label_centres
+from sat_jax.records.check import CATEGORIES
 
 RATIO = (1 / 8, 8.0)  # ends of the colour scale, in multiples of uniform attention
 RATIO_TEXTS = ("≤ 1/8", "1/4", "1/2", "1", "2", "4", "≥ 8")
@@ -187,7 +188,7 @@ def draw_key(figure: Figure, left: float, top: float, letter: str, coloured: str
     box.set(facecolor=MISSING, xticks=[], yticks=[])
     box.grid(visible=False)
     style.write(figure, grey + 0.22, y, "never occurs", **look)
-    for text in (coloured, *style.CATEGORIES) if coloured else ():
+    for text in (coloured, *CATEGORIES) if coloured else ():
         colour, weight = style.COLOURS.get(text, "black"), "bold" if text != coloured else "normal"
         style.write(figure, at, top + 0.19, text, color=colour, weight=weight, **look)
         at += style.text_width(text, 6.5, weight) + 0.1

@@ -11,11 +11,26 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from sat_jax.errors import InputError
 from sat_jax.figures import style
 from sat_jax.figures.phone_axes import LETTERS, draw_key, draw_relation, name_manners, name_points
-from sat_jax.figures.phones import PhoneTable, check_phones, check_shown, heading, title
+from sat_jax.figures.phones import check_shown, heading, title
+from sat_jax.records.check import CATEGORIES, head_mask_of
+from sat_jax.records.phones import PhoneTable, check_phones
 
 UNIFORM = {"color": "#222222", "lw": 0.8, "ls": (0, (4, 2)), "zorder": 1}
 MODELS = ("#00735C", "#8C8C8C", "#CC79A7", "#56B4E9")  # none is the colour of a category
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+VERTICALITY_CONCENTRATION = """\
+Each head stands twice: above at its largest concentration C on any phone (focus; linear up to 1,
+logarithmic beyond), below at its smallest (neglect; -1 is no attention at all),
+
+    focus = max_n C[n],  neglect = min_n C[n],  C[n] = (1/M) \u03a3_m P[m,n]
+
+against its verticality V. Names are the phone in question, where there is room. Bars are the
+bootstrap 95 % interval over utterances of the concentration on that phone; they do not hold the
+choice of the phone, and the largest of many noisy values lies above 0 even for a head that is
+indifferent to phones: compare with the untrained model. Ringed heads carry the letter of the phone
+relation map beside the plot; the scale of these maps is attention relative to uniform attention,
+1 + P."""
 
 
 def verticality_against_concentration(
@@ -51,18 +66,17 @@ def verticality_against_concentration(
             handletextpad=0.2,
             borderpad=0.2,
         )
-        there = ~style.gone(table.category)
-        x, concentration = table.verticality[there], table.concentration[there]
+        there = head_mask_of(table.category)
+        x = table.verticality[there]
+        concentration = table.summary.concentration.value[there]
         pad = 0.06 * float(np.ptp(x)) or 0.05
         for focus, top, inches in ((True, head, high), (False, head + high + 0.3, low)):
             axes = style.place(figure, left, top, wide, inches)
             find = np.nanargmax if focus else np.nanargmin
             phone = find(concentration, axis=-1)
             y, *ends = (
-                np.take_along_axis(
-                    getattr(table, "concentration" + end)[there], phone[:, None], axis=-1
-                )[:, 0]
-                for end in ("", "_low", "_high")
+                np.take_along_axis(part[there], phone[:, None], axis=-1)[:, 0]
+                for part in table.summary.concentration
             )
             span = min(0.0, float(ends[0].min())), max(0.0, float(ends[1].max()))
             if focus:
@@ -86,7 +100,9 @@ def verticality_against_concentration(
             count = len(table.phones)
             colour = style.COLOURS[table.category[layer, number]]
             box = (0, count, count, 0)
-            draw_relation(axes, table.relation[layer, number], table.manners, box, colour, 0.3)
+            draw_relation(
+                axes, table.summary.relation[layer, number], table.manners, box, colour, 0.3
+            )
             axes.set(xlim=(0, count), ylim=(count, 0), xticks=[], yticks=[])
             name_manners(axes, table.manners, (side / count,) * 2, 0.04, False)
             text = title(table, layer, number, side + around, f"{LETTERS[index]}  ")
@@ -96,12 +112,37 @@ def verticality_against_concentration(
         return figure
 
 
+SEGMENT_SHARES = """\
+Top: share of the attention that falls on frames of silence,
+
+    E[ (1/T) \u03a3_q \u03a3_k 1(y_k = silence) A[q,k] ]
+
+Middle: share that stays inside the phone segment of the query, s_q being the segment of frame q,
+
+    E[ (1/T) \u03a3_q \u03a3_k 1(s_k = s_q) A[q,k] ]
+
+Bottom: of the attention of phones (queries in silence left out) that leaves their own segment, the
+share that reaches the same phone elsewhere, as a ratio to that share under uniform attention;
+linear up to 1, logarithmic beyond,
+
+    s(A) = E[ \u03a3_q \u03a3_k 1(y_k = y_q, s_k \u2260 s_q) A[q,k] / T ] / \
+E[ \u03a3_q \u03a3_k 1(s_k \u2260 s_q) A[q,k] / T ]
+    same = s(A) / s(uniform)
+
+Dashed lines are uniform attention. Heads of a layer stand from left to right, colour and shape are
+the category, bars are bootstrap 95 % intervals over utterances. Models share the limits of each
+axis. A head that attends to near frames has a large share in the own segment whatever it knows of
+phones; the bottom row does not count these frames. Such a head also gives silence less than uniform
+attention does, since most phones have no silence near them: compare with the untrained model before
+reading the top row as a choice."""
+
+
 def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
     """Attention on silence, in the own segment and on the same phone elsewhere, by layer.
 
     One column per model, which share the limits of every axis. Bars are bootstrap 95 % intervals,
     dashed lines what uniform attention would give. Where a corpus has no silence, its panel says
-    so. Within a layer, heads stand in the order of their number, with a gap for one that is gone.
+    so. Within a layer, heads stand in the order of their number, with a gap for a pruned one.
     Raises InputError as `check_phones` does and without a table.
     """
     if not tables:
@@ -140,8 +181,8 @@ def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
             x = depth[:, None] + (np.arange(heads) - (heads - 1) / 2) * 0.76 / max(heads, 2)
             for row, (kind, label) in enumerate(labels.items()):
                 axes = style.place(figure, x0, head + row * (high + gap), wide, high)
-                values = [getattr(table, kind + end) for end in ("", "_low", "_high")]
-                uniform = 1.0 if kind == "same" else getattr(table, f"{kind}_uniform")
+                values = getattr(table.summary, kind)
+                uniform = 1.0 if kind == "same" else getattr(table.summary, f"{kind}_uniform")
                 axes.axhline(uniform, **UNIFORM)
                 _points(axes, table.category, x, *values)
                 if np.isnan(uniform):
@@ -149,8 +190,8 @@ def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
                     axes.text(
                         0.5, 0.5, "no silence in this corpus", transform=axes.transAxes, **look
                     )
-                tops = [getattr(other, f"{kind}_high") for other in tables]
-                tops += [getattr(other, f"{kind}_uniform", 1.0) for other in tables]
+                tops = [getattr(other.summary, kind).high for other in tables]
+                tops += [getattr(other.summary, f"{kind}_uniform", 1.0) for other in tables]
                 top = max((float(np.nanmax(v)) for v in tops if not np.isnan(v).all()), default=1)
                 axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
                 if kind == "same":
@@ -169,6 +210,18 @@ def segment_shares(tables: Sequence[PhoneTable]) -> Figure:
         return figure
 
 
+CUMULATIVE_DIAGONALITY = """\
+Mean share of a query's attention that lies within r positions of it, one panel per layer,
+
+    CAD(r) = E[ (1/T) \u03a3_q \u03a3_{|k-q| \u2264 r} A[q,k] ]
+
+Thin lines are heads, the thick line is their mean with its bootstrap 95 % interval over
+utterances, the dashed line is uniform attention on the same utterances. A line that rises early
+belongs to a head that attends to near positions: limiting its span to the radius where it is close
+to 1 takes little from it. The radius is linear up to 1 and logarithmic beyond. The measure follows
+Shim, Choi and Sung, ICLR 2022."""
+
+
 def cumulative_diagonality(
     names: Sequence[str],
     radii: np.ndarray,
@@ -177,15 +230,15 @@ def cumulative_diagonality(
     high: np.ndarray,
     uniform: np.ndarray,
     seconds_per_position: float,
-    left: np.ndarray | None = None,
+    head_mask: np.ndarray | None = None,
 ) -> Figure:
     """Mean share of a query's attention within a radius, a panel per layer and a line per head.
 
     `names` `(M,)` of models, the first in a strong colour and the second in grey; `radii` `(R,)` in
     positions, rising from 0 or more; `curves` `(M, L, H, R)`; `low` and `high` `(M, L, R)` are the
     bootstrap interval of the mean over heads, which is the thick line; `uniform` `(R,)` is what
-    uniform attention would give. Heads that are not in `left` `(L, H)`, all by default, are gone
-    and have no line. Raises InputError where shapes disagree or a value is no share.
+    uniform attention would give. Heads that are pruned, False in `head_mask` `(L, H)`, have no
+    line; by default none is. Raises InputError where shapes disagree or a value is no share.
     """
     shape = np.shape(curves)
     if len(shape) != 4 or 0 in shape or not 0 < len(names) <= len(MODELS):
@@ -194,21 +247,25 @@ def cumulative_diagonality(
             f"{len(MODELS)} models and (M, L, H, R)"
         )
     models, layers, heads, count = shape
-    left = np.ones((layers, heads), bool) if left is None else np.asarray(left)
+    head_mask = np.ones((layers, heads), bool) if head_mask is None else np.asarray(head_mask)
     per_layer = (models, layers, count)
     expected = {"names": (models,), "radii": (count,), "uniform": (count,)}
-    expected |= {"low": per_layer, "high": per_layer, "curves": shape, "left": (layers, heads)}
+    expected |= {"low": per_layer, "high": per_layer, "curves": shape, "head_mask": (layers, heads)}
     given = {"names": names, "radii": radii, "uniform": uniform}
-    given |= {"left": left, "low": low, "high": high, "curves": curves}
+    given |= {"head_mask": head_mask, "low": low, "high": high, "curves": curves}
+    known_layers = head_mask.any(1) if head_mask.ndim == 2 else None
     for field, values in given.items():
         if np.shape(values) != expected[field]:
             raise InputError(
                 f"cumulative diagonality: {field} has shape {np.shape(values)}, "
                 f"expected {expected[field]}"
             )
-        known = {"curves": left, "low": left.any(1), "high": left.any(1)}.get(field)
+        known = {"curves": head_mask, "low": known_layers, "high": known_layers}.get(field)
         shares = np.asarray(values) if known is None else np.asarray(values)[:, known]
-        if field not in ("names", "radii", "left") and not (np.abs(shares - 0.5) < 0.501).all():
+        if (
+            field not in ("names", "radii", "head_mask")
+            and not (np.abs(shares - 0.5) < 0.501).all()
+        ):
             raise InputError(f"cumulative diagonality: {field} holds values that are not in 0..1")
     if np.any(np.diff(radii) <= 0) or radii[0] < 0 or not seconds_per_position > 0:
         raise InputError(
@@ -237,9 +294,9 @@ def cumulative_diagonality(
             row, column = divmod(layer, columns)
             box = (edge + column * (wide + gap), head + row * down, wide, down - 0.26)
             axes = style.place(figure, *box)
-            for model in reversed(range(models)) if left[layer].any() else ():
+            for model in reversed(range(models)) if head_mask[layer].any() else ():
                 colour = MODELS[model]
-                lines = curves[model, layer, left[layer]]
+                lines = curves[model, layer, head_mask[layer]]
                 axes.plot(radii, lines.T, color=colour, lw=0.5, alpha=0.6)
                 ends = (low[model, layer], high[model, layer])
                 axes.fill_between(radii, *ends, color=colour, alpha=0.3, lw=0)
@@ -267,9 +324,9 @@ def cumulative_diagonality(
 def _points(axes: Axes, category: np.ndarray, x, y, low, high) -> None:
     """One marker per head in the look of its category, with a bar from `low` to `high`.
 
-    All arrays have the shape of `category`; a head that is gone gets none.
+    All arrays have the shape of `category`; a pruned head gets none.
     """
-    for kind in style.CATEGORIES:
+    for kind in CATEGORIES:
         at = np.asarray(category) == kind
         colour = style.COLOURS[kind]
         axes.vlines(x[at], low[at], high[at], color=colour, alpha=0.5, lw=0.6, zorder=2)

@@ -1,7 +1,6 @@
 """Attention between phones as maps: a `PhoneTable` in, `Figure` out."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -21,74 +20,49 @@ from sat_jax.figures.phone_axes import (
     name_phones,
     phone_width,
 )
+from sat_jax.records.check import PRUNED, head_mask_of
+from sat_jax.records.phones import PhoneTable, check_phones
 
+RELATION = """\
+A is the attention of one head on one utterance of T frames, y_q the phone of frame q; frames are
+the analysis windows of the features, and a position of the model stands for all of its frames. For
+query phone m and key phone n, averaged over utterances (E),
 
-class PhoneTable(NamedTuple):
-    """Attention between phones of one model on one corpus. `low` and `high` end 95 % intervals."""
+    P'[m,n] = E[ (1/T) \u03a3_q \u03a3_k 1(y_q = m) 1(y_k = n) A[q,k] ]
 
-    name: str  # the model, e.g. "toy (step 2400)"
-    phones: tuple[str, ...]  # (P,) axis order: silence first, then grouped by manner
-    manners: tuple[str, ...]  # (P,) manner of each phone, e.g. "vowel"; "" where unknown
-    relation: np.ndarray  # (L, H, P, P) P_h[query, key]; -1: none, 0: uniform, NaN: never occurs
-    elsewhere: np.ndarray  # (L, H, P, P) the same without the frames of the query's own segment
-    concentration: np.ndarray  # (L, H, P) mean of relation over queries; NaN: never occurs
-    concentration_low: np.ndarray
-    concentration_high: np.ndarray
-    silence: np.ndarray  # (L, H) share of the attention on silence; NaN if silence_uniform is
-    silence_low: np.ndarray
-    silence_high: np.ndarray
-    silence_uniform: float  # what uniform attention would give; NaN: no silence in the corpus
-    own: np.ndarray  # (L, H) share of the attention that stays in the query's own segment
-    own_low: np.ndarray
-    own_high: np.ndarray
-    own_uniform: float
-    same: np.ndarray  # (L, H) attention to the same phone elsewhere, as a ratio to uniform
-    same_low: np.ndarray
-    same_high: np.ndarray
-    verticality: np.ndarray  # (L, H)
-    category: np.ndarray  # (L, H) "global", "vertical", "diagonal", or "pruned": all else is NaN
-    operations: tuple[tuple[str, ...], ...]  # (L)(H) what the head does, "" if nothing is known
-    utterances: int  # how many are behind every mean
+    P_U[m,n] = E[ (1/T\u00b2) \u03a3_q \u03a3_k 1(y_q = m) 1(y_k = n) ]
 
+    P[m,n] = (P'[m,n] - P_U[m,n]) / P_U[m,n]
 
-def check_phones(table: PhoneTable) -> None:
-    """Raise InputError where shapes disagree or a value is missing that has to be there."""
-    where = f"phone table {table.name!r}"
-    shape, count = np.shape(table.category), len(table.phones)
-    if not count:
-        raise InputError(f"{where}: 0 phones; expected at least one")
-    style.check_categories(where, table.category)
-    gone = style.gone(table.category)
-    if len(table.manners) != count:
-        raise InputError(f"{where}: {len(table.manners)} manners for {count} phones; use '' too")
-    if [len(row) for row in table.operations] != [shape[1]] * shape[0]:
-        raise InputError(f"{where}: operations are not {shape[0]} x {shape[1]} texts; use '' too")
-    pairs = dict.fromkeys(("relation", "elsewhere"), (*shape, count, count))
-    phones = dict.fromkeys(("concentration", "concentration_low", "concentration_high"))
-    kinds = ("silence", "own", "same")
-    heads = [kind + end for kind in kinds for end in ("", "_low", "_high")] + ["verticality"]
-    expected = pairs | dict.fromkeys(phones, (*shape, count)) | dict.fromkeys(heads, shape)
-    for field, size in expected.items():
-        values = np.asarray(getattr(table, field))
-        if values.shape != size:
-            raise InputError(f"{where}: {field} has shape {values.shape}, expected {size}")
-        least = -1.0 if field in pairs else -np.inf
-        # Concentrations are missing together; silence is missing where the corpus has none.
-        absent = np.isnan(table.concentration) if field in phones else field in pairs
-        if field.startswith("silence"):
-            absent = np.isnan(table.silence_uniform)
-        if field.startswith("same"):
-            absent = np.isnan(table.same)  # a head that never leaves its own segment
-        wrong = ~((np.isfinite(values) & (values >= least - 1e-4)) | (np.isnan(values) & absent))
-        wrong[gone] = ~np.isnan(values[gone])
-        if wrong.any():
-            at = np.argwhere(wrong)[0]
-            raise InputError(
-                f"{where}: {field} is {values[tuple(at)]} at L{at[0] + 1} H{at[1] + 1}; look for "
-                "empty utterances or a checkpoint that diverged"
-            )
-    if np.isnan(table.concentration[~gone]).all(axis=-1).any():
-        raise InputError(f"{where}: a head has no concentration; give utterances with phones")
+P_U is P' of uniform attention. P is -1 where frames of m never attend to frames of n, 0 where they
+attend as much as an indifferent head would, 1 where they attend twice as much. The definition is
+that of Yang, Liu and Lee, Interspeech 2020 (arXiv:2006.03265)."""
+
+COLOURS = """\
+Colour is attention relative to uniform attention, 1 + P, on one logarithmic scale from 1/8 (blue)
+to 8 (red) that is the same for every head and model: white is as uniform, twice as much and half
+as much are equally strong colours, values beyond the ends take the colour of the ends. Grey pairs
+never occur together in an utterance. Phones stand with silence first, then by manner; lines part
+the manners."""
+
+PHONE_MAPS = (
+    """\
+Phone relation maps of single heads: query phones run down, key phones run right. A column of one
+colour is a head that looks for a phone whatever the query; a red diagonal is a head that looks for
+the query's own phone, and for a head that attends to near frames this is the same segment, not
+another occurrence. Rare phones rest on few frames: their rows and columns are noisier. The title
+says what the head was found to do, the colour of the frame is its category. """
+    + COLOURS
+    + "\n\n"
+    + RELATION
+)
+
+PHONE_MAPS_ELSEWHERE = (
+    """\
+The same maps without the frames of the query's own segment, in the head and in uniform attention
+alike, so that "same phone" means another occurrence of it. """
+    + PHONE_MAPS
+)
 
 
 def phone_maps(table: PhoneTable, shown: list[tuple[int, int]], elsewhere: bool = False) -> Figure:
@@ -112,7 +86,7 @@ def phone_maps(table: PhoneTable, shown: list[tuple[int, int]], elsewhere: bool 
     rows = math.ceil(len(shown) / columns)
     head, down = 0.46 + around + room, side + room + 0.26
     height = head + rows * down - room + 0.52
-    values = table.elsewhere if elsewhere else table.relation
+    values = table.summary.elsewhere if elsewhere else table.summary.relation
 
     with style.applied():
         figure = Figure(figsize=(style.PAGE, height))
@@ -141,11 +115,19 @@ def phone_maps(table: PhoneTable, shown: list[tuple[int, int]], elsewhere: bool 
         return figure
 
 
+ALL_PHONE_MAPS = (
+    """\
+The phone relation map of every head, one row per layer, one column per head: query phones run
+down, key phones run right. The colour of a frame is the head's category. """
+    + COLOURS
+)
+
+
 def all_phone_maps(table: PhoneTable) -> Figure:
     """Every head's phone relation map, one row per layer, one column per head.
 
     Lines part the manners; phones are not named. A frame has the colour of the head's category; the
-    place of a head that is gone is blank. Raises InputError as `check_phones` does.
+    place of a pruned head is blank. Raises InputError as `check_phones` does.
     """
     check_phones(table)
     layers, heads = np.shape(table.category)
@@ -165,11 +147,11 @@ def all_phone_maps(table: PhoneTable) -> Figure:
         for layer, number in np.ndindex(layers, heads):
             x, y = number * pitch, layer * pitch
             kind = table.category[layer, number]
-            if kind == style.PRUNED:
+            if kind == PRUNED:
                 axes.add_patch(Rectangle((x, y), side, side, **style.BLANK))
                 continue
             box = (x, x + side, y + side, y)
-            relation, colour = table.relation[layer, number], style.COLOURS[kind]
+            relation, colour = table.summary.relation[layer, number], style.COLOURS[kind]
             draw_relation(axes, relation, table.manners, box, colour, thin)
         # Setting the limits again: an image moves them to its own extent.
         axes.set(xlim=(0, wide), ylim=(high, 0))
@@ -186,11 +168,31 @@ def all_phone_maps(table: PhoneTable) -> Figure:
         return figure
 
 
+FOCUS_CHART = """\
+Heads in rows (layer-head), phones in columns. The concentration of a head on key phone n is the
+mean of its phone relation map over the M query phones that occur together with n,
+
+    C[n] = (1/M) \u03a3_m P[m,n]
+
+Every query phone counts alike, however often it occurs. Colour is 1 + C: red phones are in focus,
+blue ones are neglected, white ones get what uniform attention would give, grey ones never occur.
+The scale is logarithmic from 1/8 to 8 and the same for every head and model. The bar beside a name
+has the colour of the head's category."""
+
+OPERATIONS = """\
+An operation is named where a head's attention differs from uniform attention at least 1.5 times,
+up or down, with the whole bootstrap 95 % interval on that side: attention to silence, to the same
+phone outside the query's own segment (queries in silence left out), and the concentration on
+single phones (focus, neglect). The effect is the ratio to uniform attention: 2 is twice as much as
+an indifferent head gives, 0.5 half as much. With 39 phones and dozens of heads, about one interval
+in twenty misses the truth by chance; it is the size of the effect that keeps the list honest."""
+
+
 def focus_chart(table: PhoneTable) -> Figure:
     """Concentration of every head on every phone, heads in rows and phones in columns.
 
     Heads are named layer-head, as many as can be read, beside a bar in the colour of their
-    category. The row of a head that is gone is blank. Up to 144 heads stand on one page. Raises
+    category. The row of a pruned head is blank. Up to 144 heads stand on one page. Raises
     InputError as `check_phones` does.
     """
     check_phones(table)
@@ -211,11 +213,11 @@ def focus_chart(table: PhoneTable) -> Figure:
         heading(figure, table)
         axes = style.place(figure, left, head, wide, high)
         box = (0, count, layers * heads, 0)
-        draw_ratio(axes, table.concentration.reshape(-1, count), box)
+        draw_ratio(axes, table.summary.concentration.value.reshape(-1, count), box)
         edges = [first for _, first, _ in manner_groups(table.manners)[1:]]
         axes.vlines(edges, 0, layers * heads, colors=LINES, lw=0.35)
         # Over the lines between manners as well: a row without them is not one of white cells.
-        for row in np.flatnonzero(style.gone(table.category)):
+        for row in np.flatnonzero(~head_mask_of(table.category)):
             axes.axhspan(row, row + 1, color="white", lw=0, zorder=2)
         axes.hlines(np.arange(1, layers) * heads, 0, count, colors=LINES, lw=0.9)
         axes.spines[:].set_visible(True)
@@ -227,7 +229,7 @@ def focus_chart(table: PhoneTable) -> Figure:
         bars, colours, near = [], [], -0.06 / x_pitch
         for row, (layer, number) in enumerate(np.ndindex(layers, heads)):
             kind = table.category[layer, number]
-            if kind != style.PRUNED:
+            if kind != PRUNED:
                 bars.append([(near, row), (near, row + 1)])
                 colours.append(style.COLOURS[kind])
             if number % step == 0:
@@ -241,7 +243,7 @@ def focus_chart(table: PhoneTable) -> Figure:
 
 
 def check_shown(table: PhoneTable, shown: list[tuple[int, int]]) -> None:
-    """Raise InputError where `shown` is empty or holds a head that is not there, or is gone."""
+    """Raise InputError where `shown` is empty or holds a head that is not there, or is pruned."""
     layers, heads = np.shape(table.category)
     where = f"phone table {table.name!r}"
     if not len(shown):
@@ -251,8 +253,8 @@ def check_shown(table: PhoneTable, shown: list[tuple[int, int]]) -> None:
             raise InputError(
                 f"{where}: head ({layer}, {head}) is not one of {layers} x {heads}; count from 0"
             )
-        if table.category[layer, head] == style.PRUNED:
-            raise InputError(f"{where}: head ({layer}, {head}) is gone; show one that is left")
+        if table.category[layer, head] == PRUNED:
+            raise InputError(f"{where}: head ({layer}, {head}) is pruned; show one that is not")
 
 
 def heading(figure: Figure, table: PhoneTable, more: str = "", top: float = 0.16) -> None:

@@ -1,7 +1,6 @@
 """What probes read from the input and from every layer: records in, `Figure`s out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,44 +9,25 @@ from matplotlib.lines import Line2D
 from sat_jax.errors import InputError
 from sat_jax.figures import style
 from sat_jax.figures.ablation_axes import CHANCE, CONDITIONS
+from sat_jax.records.probes import BudgetPoint, ProbedLayer
 
 LOOKS = ("#111199", "#AA7700", "#EE6655")
 INPUT = {"color": "#000000", "lw": 0.9}
 HIGH, TOP, LEFT, BETWEEN = 2.2, 0.62, 0.55, 0.62
 
+PROBES_BY_LAYER = """\
+What can be read from the model's input and from every layer, at the same positions. Horizontal
+lines are probes on log-mel frames, which all of the model's knowledge comes from; a layer below
+them made its content harder to read, not richer. Solid lines and filled marks: probes with one
+hidden layer; dashed lines and hollow marks: linear ones (softmax regression), what lies open. Layer
+0 is the input of the first layer; the diamond is the last layer with all heads pruned. The dotted
+line is guessing the commonest class, bars and ribbons are 95 % intervals from a bootstrap over
+utterances and probe seeds. On the right: the share of the variance of log-mel frames that follows
+linearly from the layer,
 
-class ProbedLayer(NamedTuple):
-    """One representation, one task and one kind of probe."""
+    R\u00b2 = 1 - \u03a3 |x - W h|\u00b2 / \u03a3 |x - mean|\u00b2
 
-    model: str
-    """The trained or the untrained model, "log-mel", or "all heads pruned"."""
-    layer: int | None
-    """0: the first layer's input; None: no layer."""
-    task: str
-    probe: str
-    """linear, or hidden layer."""
-    accuracy: float
-    """Percent of the test frames, the mean over probe seeds."""
-    low: float
-    high: float
-    chance: float
-    log_mel_r2: float
-    """How much of the variance of log-mel frames follows linearly from the representation."""
-    utterances: int
-    """That the probe learned from."""
-    steps: int
-    """Of training, at most."""
-
-
-class BudgetPoint(NamedTuple):
-    """Accuracy of a probe with a hidden layer at one budget."""
-
-    model: str
-    layer: int | None
-    task: str
-    utterances: int
-    steps: int
-    accuracy: float
+on test utterances. A layer with a high R\u00b2 is nearly a linear copy of the input."""
 
 
 def layer_curves(layers: Sequence[ProbedLayer]) -> Figure:
@@ -122,6 +102,14 @@ def _draw_task(axes: Axes, layers: list[ProbedLayer], colours: dict[str, str]) -
                 elinewidth=0.7,
             )
     axes.axhline(layers[0].chance, **CHANCE)
+
+
+PROBE_BUDGET = """\
+Whether the probes above had learned what they can: a probe with a hidden layer on log-mel and on
+the trained model's last layer, trained on a part of the utterances with all steps (left) and on all
+utterances with a part of the steps (right; the learning rate rises and falls over the steps there
+are). Where a line is still rising at its right end, a larger budget would find more; what can be
+compared then is representations at the same budget."""
 
 
 def budget_curves(points: Sequence[BudgetPoint]) -> Figure:

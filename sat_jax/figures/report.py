@@ -19,6 +19,7 @@ from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import style
 from sat_jax.figures.page import PAGE
+from sat_jax.records.check import head_mask_of
 
 
 class Picture(NamedTuple):
@@ -65,6 +66,20 @@ class Section(NamedTuple):
     """Tables, after the figures."""
     files: Sequence[tuple[str, Path]] = ()
     """Label and path of files to link."""
+
+
+PRUNED_PLACES = "Places of pruned heads are left blank."
+
+
+def with_pruned(caption: str, tables: Sequence[Any]) -> str:
+    """The caption, with a word on blank places where a table (`category`) has pruned heads.
+
+    It ends the first paragraph.
+    """
+    if all(head_mask_of(table.category).all() for table in tables):
+        return caption
+    first, gap, rest = caption.partition("\n\n")
+    return f"{first} {PRUNED_PLACES}{gap}{rest}"
 
 
 def write_report(

@@ -20,16 +20,17 @@ from sat_jax.figures.compared import (
     spread,
 )
 from sat_jax.figures.maps import DENSITY, MAP_DPI, block_means
-from sat_jax.figures.segment_records import (
+from sat_jax.figures.utterance import SOUND_HEIGHT, Example, draw_sound, round_times
+from sat_jax.records.boundaries import hits
+from sat_jax.records.check import CATEGORIES
+from sat_jax.records.segments import (
     Panel,
     Score,
     SegmentExample,
     SegmentTable,
     check_segment_example,
     check_segments,
-    hits,
 )
-from sat_jax.figures.utterance import SOUND_HEIGHT, Example, draw_sound, round_times
 
 HIT, WRONG = "#009E73", "#D55E00"
 POINTS = {
@@ -46,6 +47,45 @@ MATRICES = {  # colours and scale of an attention map, and of a similarity
     True: (style.MAP_COLOURS, LogNorm(*DENSITY, clip=True)),
     False: ("viridis", Normalize(0.0, 1.0)),
 }
+
+SEGMENTATION = """\
+A phone boundary is where frames stop resembling their neighbours. v_i is what a kind of feature
+says of frame i: a row of a head's attention, a hidden state, MFCC or log-mel. K is the similarity
+of two frames, eps_i the threshold of frame i, Kf[i,j] is 1 if every frame from i to j resembles i,
+and S counts the neighbourhoods that reach equally far to both sides of frame t.
+
+    K[i,j]  = exp( -||v_i - v_j|| / \u03b1 )
+    eps_i   = \u03b2 \u00b7 (1/T) \u03a3_j K[i,j]
+    Kf[i,j] = \u03a0_{k from i to j} 1[ K[i,k] > eps_i ]
+    S[t]    = \u03a3_k Kf[t-k, t+k]
+
+Boundaries are the local minima of S; a plateau is one minimum, at its centre. Positions of more
+than one frame are repeated to frames first. \u03b1 and \u03b2 are tuned for the best R-value on the
+validation split, for each kind of feature with the same effort, and then fixed for the test split;
+so is the choice of a head among all heads and of a layer among all layers.
+
+A prediction hits a true boundary that is its nearest and within 20 ms; of several predictions one
+hits, the others are false alarms. Edges of an utterance are not counted. With HR the percentage of
+true boundaries that are hit (the recall) and OS the percentage of predictions in excess,
+
+    OS = 100 ( predicted / true - 1 ) = 100 ( recall / precision - 1 )
+    r1 = sqrt( (100 - HR)\u00b2 + OS\u00b2 ),   r2 = ( HR - 100 - OS ) / sqrt(2)
+    R  = 100 - ( |r1| + |r2| ) / 2
+
+R is 100 if every boundary is hit and none is predicted in excess; predicting more boundaries than
+there are buys recall but not R. The method is that of the supplement of Yang, Liu and Lee,
+Interspeech 2020 (arXiv:2006.03265), the R-value that of R\u00e4s\u00e4nen, Laine and Altosaar,
+Interspeech 2009."""
+
+SEGMENTATION_EXAMPLE = """\
+One utterance: phones, waveform and log-mel on top, matrices below, rows down and columns right,
+both in seconds. Attention is drawn relative to uniform attention, A[q,k] \u00b7 T, on a
+logarithmic scale, similarities K from 0 to 1 on a linear one; where a phone is one neighbourhood,
+its square on the diagonal is bright. Long matrices are averaged over blocks. Ticks outside the
+upper and right edges are boundaries: true ones (black) next to the matrix, predicted ones beyond
+them. The curve under a similarity is its score S, whose minima are the predicted boundaries: green
+circles hit a true boundary within 20 ms, orange crosses do not. Vertical lines are the true
+boundaries, orange and dashed where no prediction hits them; on long utterances all are finer."""
 
 
 def segmentation_example(example: SegmentExample, model: str) -> Figure:
@@ -169,6 +209,15 @@ def _draw_key(figure: Figure, top: float, kinds: set[bool]) -> None:
     figure.legend(handles=handles, ncols=1, borderpad=0, borderaxespad=0, **place)
 
 
+PRECISION_RECALL = """\
+Each curve is one kind of feature on the test split while \u03b2 moves around the value that the
+validation split chose; the large marker stands at that value. Light grey lines join points of
+equal R-value, computed from precision and recall as above. In the legend stand the R-value on the
+test split with its bootstrap 95 % interval over utterances, and the number of candidates of this
+kind, of which the best on the validation split was taken: the more there are, the more of a lead
+may be the luck of choosing. An untrained model is tuned and chosen from in the same way."""
+
+
 def precision_recall(tables: Sequence[SegmentTable]) -> Figure:
     """Precision against recall of every score while beta moves, one panel per model.
 
@@ -215,6 +264,17 @@ def _legend_line(figure: Figure, score: Score, look: dict, at: tuple, width: flo
     style.write(figure, x + 0.28, y, style.fitted(score.name, room, 6.5), **text)
     style.write(figure, x + width - 0.08, y, value, ha="right", **text)
     style.write(figure, x + width + 0.34, y, f"{score.tried}", ha="right", **text)
+
+
+SEGMENTATION_HEADS = """\
+Top: R-value of every head on the test split by layer, heads of a layer from left to right, bars
+are bootstrap 95 % intervals over utterances, colour and shape are the head's category. The black
+line joins the hidden states, 0 is the input of the first layer. Horizontal lines are MFCC and
+log-mel with their intervals, and as many evenly spaced boundaries as there are true ones, which is
+what knowing the rate alone is worth. The ring marks the head that is best on the validation split.
+Bottom: R-value on the validation split against R-value on the test split, one marker per head. If
+choosing on one split holds on the other, heads lie along the diagonal and the ringed head is high.
+Models share the limits of each axis."""
 
 
 def segmentation_heads(tables: Sequence[SegmentTable]) -> Figure:
@@ -278,7 +338,7 @@ def _draw_layers(axes: Axes, table: SegmentTable) -> None:
 
 def _draw_heads(axes: Axes, table: SegmentTable, x: np.ndarray) -> None:
     """Every head at x (L, H) and its R-value on test, the one that is best on validation ringed."""
-    for kind in style.CATEGORIES:
+    for kind in CATEGORIES:
         at = np.asarray(table.category) == kind
         values = (table.heads[at], table.heads_low[at], table.heads_high[at])
         draw_bars(axes, x[at], *values, style.COLOURS[kind], style.MARKERS[kind], 2.8)

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from sat_jax import files
-from sat_jax.errors import InputError
+from sat_jax.records.check import CATEGORIES
 
 COLUMN = 3.5
 PAGE = 7.2
@@ -28,13 +28,11 @@ SMALL = (
     5.5  # points; nothing that has to be read is smaller, except labels of single heads and phones
 )
 
-CATEGORIES = ("global", "vertical", "diagonal")
 # Blue, orange and wine keep a CIE76 distance of 37 or more from each other under protanopia,
 # deuteranopia and tritanopia, and differ in lightness (46, 71, 32), so they survive grey printing.
 COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
 MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
 MAP_COLOURS = "magma"
-PRUNED = "pruned"  # category of a pruned head: its place is left blank
 BLANK = {"fill": False, "edgecolor": "#d0d0d0", "lw": 0.4, "clip_on": False}
 
 METRIC_LABELS = {
@@ -44,7 +42,6 @@ METRIC_LABELS = {
     "weight": "weight W (probability)",
 }
 METRIC_SYMBOLS = {"globalness": "G", "verticality": "V", "diagonality": "D", "weight": "W"}
-METRIC_CATEGORY = {"globalness": "global", "verticality": "vertical", "diagonality": "diagonal"}
 
 _RC = {
     "font.family": "sans-serif",
@@ -131,25 +128,8 @@ def category_handles(open_marker: str = "") -> list[Line2D]:
     return handles
 
 
-def check_categories(where: str, category: np.ndarray) -> None:
-    """Raise InputError where categories are not (L, H), one is unknown, or every head is gone."""
-    shape = np.shape(category)
-    if len(shape) != 2 or 0 in shape:
-        raise InputError(f"{where}: category of heads {shape}; expected (L, H)")
-    unknown = sorted(set(np.ravel(category).tolist()) - {*CATEGORIES, PRUNED})
-    if unknown:
-        raise InputError(f"{where}: category {unknown[0]!r} is not one of {CATEGORIES}")
-    if gone(category).all():
-        raise InputError(f"{where}: every head is gone; expected at least one that is left")
-
-
-def gone(category: np.ndarray) -> np.ndarray:
-    """Which heads were removed, bool of the shape of their categories."""
-    return np.asarray(category) == PRUNED
-
-
 def blank(row: dict[str, Any]) -> dict[str, Any]:
-    """The row of a head that was removed: its numbers, which are NaN, as empty cells."""
+    """The row of a pruned head: its numbers, which are NaN, as empty cells."""
     return {k: "" if isinstance(v, Real) and np.isnan(v) else v for k, v in row.items()}
 
 

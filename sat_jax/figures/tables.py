@@ -8,16 +8,17 @@ import numpy as np
 
 from sat_jax import files
 from sat_jax.figures import style
-from sat_jax.figures.heads import AXES, HeadTable, check
+from sat_jax.records.check import CATEGORIES, PRUNED, head_mask_of
+from sat_jax.records.heads import CATEGORY_OF, HeadTable, check_heads
 
 
 def write_heads(path: Path, table: HeadTable) -> Path:
     """Write `table` as CSV, whole or not at all: layer and head count from 1, as in the figures.
 
     Columns: each metric with its 95 % interval (`_low`, `_high`), each rank with its interval, the
-    category and the share of bootstrap draws that confirm it. A head that is gone has empty cells.
+    category and the share of bootstrap draws that confirm it. A pruned head has empty cells.
     """
-    check(table)
+    check_heads(table)
     rows = [
         {**at, **_metrics(table, place), **_ranks(table, place), **_category(table, place)}
         for at, place in _heads(table)
@@ -47,19 +48,19 @@ def distribution_rows(tables: Sequence[HeadTable]) -> list[dict[str, Any]]:
         {
             "model": table.name,
             "layer": layer + 1,
-            **{name: int((table.category[layer] == name).sum()) for name in style.CATEGORIES},
-            **{f"mean_{name}": _mean(table.metrics[name][layer], left) for name in AXES},
+            **{name: int((table.category[layer] == name).sum()) for name in CATEGORIES},
+            **{f"mean_{name}": _mean(table.metrics[name][layer], there) for name in CATEGORY_OF},
         }
         for table in tables
-        for layer, left in enumerate(~style.gone(table.category))
+        for layer, there in enumerate(head_mask_of(table.category))
     ]
 
 
 def gallery_rows(table: HeadTable, top: int = 4) -> list[dict[str, Any]]:
     """One row per map of `maps.gallery`: the metric that it leads, its place, and its value."""
     rows = []
-    for name in AXES:
-        most = min(top, int((~style.gone(table.category)).sum()))
+    for name in CATEGORY_OF:
+        most = min(top, int(head_mask_of(table.category).sum()))
         order = np.argsort(-table.metrics[name].ravel(), kind="stable")[:most]  # NaN comes last
         for place, index in enumerate(order.tolist(), start=1):
             layer, head = np.unravel_index(index, table.category.shape)
@@ -74,13 +75,13 @@ def _heads(table: HeadTable) -> Iterator[tuple[dict[str, int], tuple[int, ...]]]
         yield {"layer": layer + 1, "head": head + 1}, (layer, head)
 
 
-def _mean(values: np.ndarray, left: np.ndarray) -> float | str:
-    """Mean of the heads (H,) of a layer that are left; an empty cell where there is none."""
-    return values[left].mean() if left.any() else ""
+def _mean(values: np.ndarray, there: np.ndarray) -> float | str:
+    """Mean of those heads (H,) of a layer that are `there`; an empty cell where none is."""
+    return values[there].mean() if there.any() else ""
 
 
 def _cells(table: HeadTable, at: tuple[int, ...], cells: dict[str, Any]) -> dict[str, Any]:
-    return style.blank(cells) if table.category[at] == style.PRUNED else cells
+    return style.blank(cells) if table.category[at] == PRUNED else cells
 
 
 def _metrics(table: HeadTable, at: tuple[int, ...]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Example(NamedTuple):
     id: str
     """Name of the utterance in its corpus."""
     maps: np.ndarray
-    """`(L, H, T, T)` attention, queries in rows; rows sum to 1. NaN for heads that are gone."""
+    """`(L, H, T, T)` attention, queries in rows; rows sum to 1. NaN for pruned heads."""
     spectrogram: np.ndarray
     """`(frames, F)` log-mel."""
     audio: np.ndarray
@@ -70,20 +70,20 @@ def example_of(
     )
 
 
-def check_example(example: Example, left: np.ndarray) -> None:
-    """Raise InputError where the maps are not those of `left` (L, H) or the records disagree.
+def check_example(example: Example, head_mask: np.ndarray) -> None:
+    """Raise InputError where maps are not of heads `head_mask` (L, H) or the records disagree.
 
-    Maps of heads that are not in `left` are not looked at: these heads are gone.
+    Maps of pruned heads, False in `head_mask`, are not looked at.
     """
     where = f"example {example.id!r}"
     shape = np.shape(example.maps)
     if len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
         raise InputError(f"{where}: maps have shape {shape}, expected (L, H, T, T)")
-    if shape[:2] != left.shape:
+    if shape[:2] != head_mask.shape:
         raise InputError(
-            f"{where}: maps are of {shape[:2]} heads, but the head table is of {left.shape}"
+            f"{where}: maps are of {shape[:2]} heads, but the head table is of {head_mask.shape}"
         )
-    rows = np.sum(example.maps[left], axis=-1, dtype=np.float64)
+    rows = np.sum(example.maps[head_mask], axis=-1, dtype=np.float64)
     if not np.abs(rows - 1).max() < 0.02:  # also false where anything is NaN
         raise InputError(
             f"{where}: rows of the maps do not sum to 1; give probabilities without padding"

@@ -13,11 +13,12 @@ from sat_jax import files
 from sat_jax.analysis.bootstrap import INTERVAL
 from sat_jax.config.json import read_config
 from sat_jax.errors import InputError
-from sat_jax.figures import compared, segment_captions, style
-from sat_jax.figures.compared import RunRow
+from sat_jax.figures import compared, style
 from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.model.build import spec_of
 from sat_jax.pretrain.log import read_metrics
+from sat_jax.records.runs import SCORES, RunRow
+from sat_jax.study.heads import read_heads
 
 DRAWS = 1000
 
@@ -37,7 +38,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
             pictures=[
                 Picture(
                     out / "figures" / "mask_lengths.png",
-                    segment_captions.MASK_LENGTHS,
+                    compared.MASK_LENGTHS,
                     f"Offsets of diagonal heads, categories and R-values of {names}",
                 )
             ],
@@ -59,13 +60,12 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
 def row_of(run: Path, place: Path) -> RunRow:
     """One run's line of the comparison, from the tables of its studies."""
     config = read_config(run / "config.json")
-    hop = 1000 * spec_of(config).grid.seconds
-    heads = read_table(place / "analysis" / "heads.csv", "heads")
-    heads = [row for row in heads if row["category"] != style.PRUNED]
-    diagonal = [row for row in heads if row["category"] == "diagonal"]
-    offsets = np.array([abs(float(row["modal_offset"])) for row in diagonal]) * hop
+    spec = spec_of(config)
+    hop = 1000 * spec.grid.seconds
+    heads = read_heads(place / "analysis" / "heads.npz", spec)
+    diagonal = heads.category == "diagonal"
+    offsets = np.abs(heads.metrics["modal_offset"][diagonal]).astype(np.float64) * hop
     mean, low, high = mean_of_heads(offsets)
-    categories = read_table(place / "analysis" / "categories.csv", "heads")
     evaluated = [r for r in read_metrics(run / "metrics.jsonl") if "valid_loss" in r]
     return RunRow(
         name=config.name,
@@ -74,11 +74,8 @@ def row_of(run: Path, place: Path) -> RunRow:
         offset_mean=mean,
         offset_low=low,
         offset_high=high,
-        shares={
-            row["category"]: tuple(float(row[f"share{end}"]) for end in ("", "_low", "_high"))
-            for row in categories
-        },
-        globalness=np.array([float(row["globalness"]) for row in heads]),
+        shares=heads.shares,
+        globalness=heads.metrics["globalness"][spec.head_mask].astype(np.float64),
         scores=scores_of(place),
         valid_loss=evaluated[-1]["valid_loss"],
         interpolation=evaluated[-1]["valid_interpolation"],
@@ -98,10 +95,9 @@ def scores_of(place: Path) -> dict[str, tuple[float, float, float]]:
     """R-values of MFCC, log-mel, best layer and best head of the trained model."""
     table = read_table(place / "analysis" / "segmentation.csv", "segments")
     trained = [row for row in table if row["model"] == table[0]["model"]]
-    kinds = ("MFCC", "log-mel", "best layer", "best head")
     return {
         kind: tuple(float(row[name]) for name in ("r", "r_low", "r_high"))
-        for kind, row in zip(kinds, trained, strict=True)
+        for kind, row in zip(SCORES, trained, strict=True)
     }
 
 

@@ -47,9 +47,24 @@ def chosen_corpus(run: Path, config: Config, analysis: Analysis) -> tuple[Corpus
                 f"corpus.path is {corpus.path}: say how to read it with --corpus.kind, one of "
                 "librispeech, timit, folder"
             )
+        require_own_directory(run, config.corpus, analysis.corpus.data_dir)
         return config.corpus, out or run
     name = corpus.path.resolve().name if corpus.path else corpus.kind
     return corpus, out or run / f"on-{name}"
+
+
+def require_own_directory(run: Path, corpus: Corpus, given: Path) -> None:
+    """Raise `InputError` where a run's config would have a corpus prepared where it pleases.
+
+    The run may be somebody else's. A corpus that is prepared there is read; to prepare it there,
+    the directory has to be `given`.
+    """
+    prepared = (dataset.directory_of(corpus) / "corpus.json").exists()
+    if not prepared and corpus.data_dir.resolve() != given.resolve():
+        raise InputError(
+            f"{run}/config.json: its corpus is not prepared in {corpus.data_dir}, where the run "
+            f"had it: give --corpus.data-dir {corpus.data_dir} to prepare it there"
+        )
 
 
 def spread(split: Any, most: int) -> Any:

@@ -49,7 +49,7 @@ def heads_to_prune(run: Path, spec: Spec, options: Export) -> np.ndarray:
     if options.order is not None:
         order = plans.read_order(options.order, shape, "order")
     else:
-        metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.csv", spec)._asdict())
+        metrics = plans.metric_orders(read_heads(run / "analysis" / "heads.npz", spec).metrics)
         order = (metrics | plans.reversed_orders(metrics))[options.by]
     present = np.flatnonzero(spec.head_mask)
     order = order[np.isin(order, present)]

@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sat_jax.figures import captions, phone_captions
-from sat_jax.figures.heads import HeadTable
-from sat_jax.figures.report import Clip, Picture, Section, Table
+from sat_jax.figures import heads, maps, phone_curves
+from sat_jax.figures.report import Clip, Picture, Section, Table, with_pruned
+from sat_jax.records.heads import HeadTable
 
 
-def training_summary(records: Sequence[dict[str, float]]) -> str:
-    """How far training got, from the records of `metrics.jsonl`; empty without any evaluation."""
+def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
+    """How far training got, from the records of `metrics.jsonl`; empty without any evaluation.
+
+    `corpus` names what the model was trained on: the numbers are of its validation split, whatever
+    is analysed.
+    """
     evaluated = [record for record in records if "valid_loss" in record]
     if not evaluated:
         return ""
     first, last = evaluated[0], evaluated[-1]
     return (
-        f"Masked L1 on the validation split after {last['step']} steps: {last['valid_loss']:.3f}; "
+        f"Masked L1 on the validation split of {corpus}, which the model was trained on, after "
+        f"{last['step']} steps: {last['valid_loss']:.3f}; "
         f"untrained {first['valid_loss']:.3f}, predicting the mean frame "
         f"{last['valid_mean_frame']:.3f}, straight lines across the masked gaps "
         f"{last['valid_interpolation']:.3f}."
@@ -52,16 +57,16 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
                 ("heads_untrained.csv", analysis / "heads_untrained.csv"),
             ],
         ),
-        Section("How heads are measured", f"{captions.METRICS}\n\n{captions.CATEGORIES}"),
+        Section("How heads are measured", f"{heads.HEAD_METRICS}\n\n{heads.HEAD_CATEGORIES}"),
         Section(
             "The top heads of each kind",
-            pictures=pair("gallery", captions.GALLERY, "Attention maps of the top heads"),
+            pictures=pair("gallery", maps.GALLERY, "Attention maps of the top heads"),
         ),
         Section(
             "Every head at a glance",
             pictures=pair(
                 "all_heads",
-                captions.of_heads(captions.ALL_HEADS, tables),
+                with_pruned(maps.ALL_HEADS, tables),
                 "Attention maps of all heads",
             ),
         ),
@@ -70,7 +75,7 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
             pictures=[
                 Picture(
                     figures / "head_distribution.png",
-                    captions.of_heads(captions.HEAD_DISTRIBUTION, tables),
+                    with_pruned(heads.HEAD_DISTRIBUTION, tables),
                     f"Categories and metrics of heads by layer, {names}",
                 )
             ],
@@ -80,21 +85,21 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
             pictures=[
                 Picture(
                     figures / "head_scatter.png",
-                    captions.HEAD_SCATTER,
+                    heads.HEAD_SCATTER,
                     f"Globalness, verticality and diagonality of every head, {names}",
                 )
             ],
         ),
         Section(
             "How certain the ranks are",
-            pictures=pair("rank_intervals", captions.RANK_INTERVALS, "Ranks of all heads"),
+            pictures=pair("rank_intervals", heads.RANK_INTERVALS, "Ranks of all heads"),
         ),
         Section(
             "How far heads look",
             pictures=[
                 Picture(
                     figures / "cumulative_diagonality.png",
-                    captions.of_heads(phone_captions.CUMULATIVE_DIAGONALITY, tables),
+                    with_pruned(phone_curves.CUMULATIVE_DIAGONALITY, tables),
                     f"Cumulative attention diagonality by layer, {names}",
                 )
             ],

@@ -56,11 +56,22 @@ def _section(
     return Section(
         heading,
         text,
-        [Picture(out / png, caption, alt) for png, caption, alt in pictures],
-        [Clip(caption, out / wav) for caption, wav in clips],
-        [Table(caption, out / rows) for caption, rows in tables],
-        [(label, out / file) for label, file in files],
+        [Picture(inside(out, png), caption, alt) for png, caption, alt in pictures],
+        [Clip(caption, inside(out, wav)) for caption, wav in clips],
+        [Table(caption, inside(out, rows)) for caption, rows in tables],
+        [(label, inside(out, file)) for label, file in files],
     )
+
+
+def inside(out: Path, name: str) -> Path:
+    """The file of that name below `out`; raises `ValueError` for one that lies elsewhere.
+
+    A run may be somebody else's, and what its report shows is put into a page.
+    """
+    path = out / name
+    if not path.resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"{name} lies outside of {out}")
+    return path
 
 
 def write_page(out: Path, title: str, studies: Sequence[str], manifest: dict[str, Any]) -> Path:

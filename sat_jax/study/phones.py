@@ -1,6 +1,5 @@
 """What every head does with phones: relation maps, concentration, silence, named operations."""
 
-import csv
 import functools
 from typing import Any
 
@@ -8,17 +7,16 @@ import jax
 import numpy as np
 
 from sat_jax import files
-from sat_jax.analysis.head_mask import in_place
 from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
-from sat_jax.analysis.phone_summary import Attention, PhoneSummary, summarise_phones
+from sat_jax.analysis.phone_summary import Attention, summarise_phones
 from sat_jax.audio.phones import MANNER, SILENCE
-from sat_jax.figures import captions as general
-from sat_jax.figures import phone_captions as captions
+from sat_jax.errors import InputError
 from sat_jax.figures import phone_curves, phones, style
-from sat_jax.figures.phones import PhoneTable
-from sat_jax.figures.report import Picture, Section, Table
+from sat_jax.figures.report import Picture, Section, Table, with_pruned
 from sat_jax.mesh import by_device
+from sat_jax.records.check import PRUNED, head_mask_of
+from sat_jax.records.phones import ENDS, PhoneSummary, PhoneTable
 from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_model import Checkpoint
@@ -35,7 +33,7 @@ BUDGET = 2**30
 SHOWN = 6
 """Relation maps that are drawn large."""
 OF_ALL_HEADS = ("all_phone_maps", "focus_chart", "segment_shares")
-"""Figures in which a head that is gone leaves its place empty."""
+"""Figures in which the place of a pruned head is blank."""
 
 
 def study(loaded: LoadedRun) -> list[Section]:
@@ -49,8 +47,8 @@ def study(loaded: LoadedRun) -> list[Section]:
         attention = measure(loaded, checkpoint)
         silence = names.index(SILENCE) if SILENCE in names else -1
         analysis = loaded.analysis
-        left = loaded.model.spec.head_mask
-        summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, left)
+        head_mask = loaded.model.spec.head_mask
+        summary = summarise_phones(attention, silence, analysis.draws, analysis.seed, head_mask)
         operations = named_operations(summary, names)
         tables.append(table_of(loaded, checkpoint, summary, operations, int(attention.n.sum())))
         found.append(operations)
@@ -64,12 +62,8 @@ def study(loaded: LoadedRun) -> list[Section]:
 
 
 def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
-    """Attention between phones of every head, summed over groups of utterances.
-
-    NaN for heads that are gone.
-    """
+    """Attention between phones of the unpruned heads, summed over groups of utterances."""
     spec, phone_count = loaded.model.spec, len(loaded.corpus.split.phone_names)
-    left = spec.head_mask
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         frames = phone_frames(labels, valid, spec.grid.frames, phone_count)
@@ -99,7 +93,6 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
     groups = max(min(GROUPS, BUDGET // size), 2)
     n, sums = reduce.collect_groups(parts, len(loaded.corpus.split), groups)
     loaded.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
-    sums |= {name: in_place(sums[name], left, axis=1) for name in ("joint", "own")}
     return Attention(n=n, **sums)
 
 
@@ -110,7 +103,7 @@ def table_of(
     operations: list[Operation],
     utterances: int,
 ) -> PhoneTable:
-    """A summary as the figures want it."""
+    """A summary with what else is known of the phones and of the heads."""
     names = tuple(loaded.corpus.split.phone_names)
     kept = kept_heads(loaded, checkpoint.end)
     layers, heads = kept.category.shape
@@ -121,30 +114,23 @@ def table_of(
         )
         for layer in range(layers)
     )
-    bounds = {}
-    for field in ("concentration", "silence", "own", "same"):
-        value = getattr(summary, field)
-        bounds |= {field: value.value, f"{field}_low": value.low, f"{field}_high": value.high}
     return PhoneTable(
         name=checkpoint.name,
         phones=names,
         manners=tuple(MANNER.get(name, "") for name in names),
-        relation=summary.relation,
-        elsewhere=summary.elsewhere,
-        silence_uniform=summary.silence_uniform,
-        own_uniform=summary.own_uniform,
-        verticality=kept.verticality,
+        summary=summary,
+        verticality=kept.metrics["verticality"],
         category=kept.category,
         operations=texts,
         utterances=utterances,
-        **bounds,
     )
 
 
 def most_extreme(table: PhoneTable, most: int) -> list[tuple[int, int]]:
     """Heads of the strongest focus on different phones, then of the strongest neglect."""
-    known = np.argwhere(np.isfinite(table.concentration)).tolist()
-    focus = [(table.concentration[tuple(at)], *at) for at in known]
+    concentration = table.summary.concentration.value
+    known = np.argwhere(np.isfinite(concentration)).tolist()
+    focus = [(concentration[tuple(at)], *at) for at in known]
     shown: list[tuple[int, int]] = []
     phones_seen: set[int] = set()
     for _, layer, head, phone in sorted(focus, reverse=True):
@@ -167,52 +153,43 @@ def write_tables(
     files.write_table(analysis / f"operations{end}.csv", operation_rows(operations))
     files.write_arrays(
         analysis / f"phone_maps{end}.npz",
-        relation=table.relation,
-        elsewhere=table.elsewhere,
+        relation=table.summary.relation,
+        elsewhere=table.summary.elsewhere,
         phones=np.array(table.phones),
+        operations=np.array(table.operations),
     )
 
 
-def kept_maps(loaded: LoadedRun) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Relation maps (L, H, P, P) of the trained model and their phones, where they were made."""
-    path = loaded.out / "analysis" / "phone_maps.npz"
-    if not path.exists():
-        return None, ()
-    with np.load(path) as file:
-        return file["relation"], tuple(file["phones"].tolist())
+def kept_phones(
+    loaded: LoadedRun,
+) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
+    """Relation maps (L, H, P, P) of the trained model, their phones, and what heads do in words.
 
-
-def kept_operations(loaded: LoadedRun) -> dict[tuple[int, int], str]:
-    """What heads (layer, head) of the trained model do, in a few words, where it was named."""
-    path = loaded.out / "analysis" / "operations.csv"
-    found: dict[tuple[int, int], list[Operation]] = {}
+    None, none and None where this study was not made; raises `InputError` for a broken file.
+    """
+    path, cure = loaded.out / "analysis" / "phone_maps.npz", "make it anew with --only phones"
     if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["layer"]:
-                head = int(row["layer"]) - 1, int(row["head"]) - 1
-                effect = (float(row[f"effect{end}"]) for end in ("", "_low", "_high"))
-                operation = Operation(*head, row["operation"], row["phone"], *effect)
-                found.setdefault(head, []).append(operation)
-    return {head: short_text(operations) for head, operations in found.items()}
+        return None, (), None
+    arrays = files.read_arrays(path, cure)
+    if not {"relation", "phones"} <= set(arrays):
+        raise InputError(f"{path}: has no relation maps or no phones; {cure}")
+    return arrays["relation"], tuple(arrays["phones"].tolist()), arrays.get("operations")
 
 
 def concentration_rows(table: PhoneTable) -> list[dict[str, Any]]:
     """One row per head and phone."""
     rows = []
-    for layer, head, phone in np.ndindex(table.concentration.shape):
+    for layer, head, phone in np.ndindex(table.summary.concentration.value.shape):
         row = {"layer": layer + 1, "head": head + 1, "phone": table.phones[phone]}
-        for end in ("", "_low", "_high"):
-            name = f"concentration{end}"
-            row[name] = getattr(table, name)[layer, head, phone]
+        for end, values in zip(ENDS, table.summary.concentration, strict=True):
+            row[f"concentration{end}"] = values[layer, head, phone]
         rows.append(of_head(table, (layer, head), row))
     return rows
 
 
 def of_head(table: PhoneTable, at: tuple[int, int], row: dict[str, Any]) -> dict[str, Any]:
-    """The row of a head; its numbers blank where the head is gone."""
-    return style.blank(row) if table.category[at] == style.PRUNED else row
+    """The row of a head; its numbers blank where the head is pruned."""
+    return style.blank(row) if table.category[at] == PRUNED else row
 
 
 def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
@@ -222,8 +199,8 @@ def share_rows(table: PhoneTable) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
         row["category"] = str(table.category[at])
         for name in ("silence", "own", "same"):
-            for part in ("", "_low", "_high"):
-                row[f"{name}{part}"] = getattr(table, f"{name}{part}")[at]
+            for end, values in zip(ENDS, getattr(table.summary, name), strict=True):
+                row[f"{name}{end}"] = values[at]
         row["operations"] = table.operations[at[0]][at[1]]
         rows.append(of_head(table, at, row))
     return rows
@@ -258,8 +235,8 @@ def map_rows(table: PhoneTable, shown: list[tuple[int, int]]) -> list[dict[str, 
                 "head": head + 1,
                 "query": table.phones[m],
                 "key": table.phones[n],
-                "relation": table.relation[layer, head, m, n],
-                "elsewhere": table.elsewhere[layer, head, m, n],
+                "relation": table.summary.relation[layer, head, m, n],
+                "elsewhere": table.summary.elsewhere[layer, head, m, n],
             },
         )
         for layer, head in shown
@@ -271,18 +248,18 @@ def map_rows(table: PhoneTable, shown: list[tuple[int, int]]) -> list[dict[str, 
 def extreme_rows(table: PhoneTable) -> list[dict[str, Any]]:
     """One row per head: verticality, strongest focus and strongest neglect."""
     rows = []
+    concentration = table.summary.concentration
     for at in np.ndindex(table.category.shape):
-        values = table.concentration[at]
         row: dict[str, Any] = {"layer": at[0] + 1, "head": at[1] + 1}
         row |= {"category": str(table.category[at]), "verticality": table.verticality[at]}
         for name, find in (("focus", np.nanargmax), ("neglect", np.nanargmin)):
-            if table.category[at] == style.PRUNED:
+            if table.category[at] == PRUNED:
                 row |= dict.fromkeys((f"{name}_phone", name, f"{name}_low", f"{name}_high"), "")
                 continue
-            phone = find(values)
-            row |= {f"{name}_phone": table.phones[phone], name: values[phone]}
-            row[f"{name}_low"] = table.concentration_low[at][phone]
-            row[f"{name}_high"] = table.concentration_high[at][phone]
+            phone = find(concentration.value[at])
+            row[f"{name}_phone"] = table.phones[phone]
+            for end, values in zip(ENDS, concentration, strict=True):
+                row[f"{name}{end}"] = values[at][phone]
         rows.append(of_head(table, at, row))
     return rows
 
@@ -319,7 +296,7 @@ def sections(
     figures, analysis = loaded.out / "figures", loaded.out / "analysis"
     trained, untrained = tables
     counts = [len({(op.layer, op.head) for op in operations}) for operations in found]
-    heads = int((~style.gone(trained.category)).sum())
+    heads = int((head_mask_of(trained.category)).sum())
     summary = (
         f"On {trained.utterances} utterances, {counts[0]} of {heads} heads of {trained.name} do "
         f"something with phones that can be named, {counts[1]} of {heads} of {untrained.name}. "
@@ -328,7 +305,7 @@ def sections(
 
     def picture(stem: str, caption: str, what: str, name: str = trained.name) -> Picture:
         if stem in OF_ALL_HEADS:
-            caption = general.of_heads(caption, tables)
+            caption = with_pruned(caption, tables)
         return Picture(figures / f"{stem}.png", caption, f"{what}, {name}")
 
     def pair(stem: str, caption: str, what: str) -> list[Picture]:
@@ -341,7 +318,7 @@ def sections(
     return [
         Section(
             "What heads do with phones",
-            f"{summary}\n\n{captions.RELATION}\n\n{captions.OPERATIONS}",
+            f"{summary}\n\n{phones.RELATION}\n\n{phones.OPERATIONS}",
             tables=[Table("Named operations.", analysis / "operations.csv")],
             files=[
                 ("Operations of the untrained model", analysis / "operations_untrained.csv"),
@@ -351,22 +328,22 @@ def sections(
         Section(
             "Phone relation maps",
             pictures=[
-                picture("phone_maps", captions.PHONE_MAPS, "Phone relation maps of six heads"),
+                picture("phone_maps", phones.PHONE_MAPS, "Phone relation maps of six heads"),
                 picture(
                     "phone_maps_elsewhere",
-                    captions.PHONE_MAPS_ELSEWHERE,
+                    phones.PHONE_MAPS_ELSEWHERE,
                     "Phone relation maps without the query's own segment",
                 ),
-                *pair("all_phone_maps", captions.ALL_PHONE_MAPS, "Relation maps of all heads"),
+                *pair("all_phone_maps", phones.ALL_PHONE_MAPS, "Relation maps of all heads"),
             ],
         ),
         Section(
             "Which phones heads focus on and neglect",
             pictures=[
-                *pair("focus_chart", captions.FOCUS_CHART, "Concentration of heads on phones"),
+                *pair("focus_chart", phones.FOCUS_CHART, "Concentration of heads on phones"),
                 picture(
                     "verticality_concentration",
-                    captions.VERTICALITY_CONCENTRATION,
+                    phone_curves.VERTICALITY_CONCENTRATION,
                     "Verticality of heads against their extreme concentration",
                 ),
             ],
@@ -376,7 +353,7 @@ def sections(
             pictures=[
                 picture(
                     "segment_shares",
-                    captions.SEGMENT_SHARES,
+                    phone_curves.SEGMENT_SHARES,
                     "Attention on silence and inside the own segment",
                     f"{trained.name} and {untrained.name}",
                 )

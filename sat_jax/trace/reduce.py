@@ -89,14 +89,13 @@ def require_finite(
 ) -> None:
     """Raise `InputError` naming model, measure, utterance and head where a value is not finite.
 
-    Values are (U, L, H, ...). Heads that are pruned, False in `head_mask` (L, H), are not looked
-    at.
+    Values are (U, N, ...) of the N heads that are not pruned, True in `head_mask` (L, H).
     """
     for measure, array in values.items():
-        there = head_mask.reshape(*head_mask.shape, *(1,) * (array.ndim - 3))
-        wrong = ~np.isfinite(array) & there
+        wrong = ~np.isfinite(array)
         if wrong.any():
-            utterance, layer, head = np.argwhere(wrong)[0][:3]
+            utterance, place = np.argwhere(wrong)[0][:2]
+            layer, head = np.argwhere(head_mask)[place]
             raise InputError(
                 f"{name}: {measure} of utterance {ids[utterance]} is not finite at layer "
                 f"{layer + 1}, head {head + 1}: the checkpoint has diverged; give another --step"

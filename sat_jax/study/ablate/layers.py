@@ -15,8 +15,8 @@ import numpy as np
 from sat_jax import mesh
 from sat_jax.analysis.linear_map import explained_variance
 from sat_jax.analysis.probe import Examples
-from sat_jax.figures.probes import BudgetPoint, ProbedLayer
 from sat_jax.mesh import by_device
+from sat_jax.records.probes import BudgetPoint, ProbedLayer
 from sat_jax.study.ablate.corpus import TEST, TRAIN, Speech
 from sat_jax.study.ablate.scores import NAMES, task_scores
 from sat_jax.study.ablate.tasks import (

@@ -12,7 +12,7 @@ from rich.progress import track
 from sat_jax import mesh
 from sat_jax.analysis.probe import Probe
 from sat_jax.study.ablate.context import SweepContext, group_size
-from sat_jax.study.ablate.corpus import TEST, EncodedBatch
+from sat_jax.study.ablate.corpus import TEST, EncodedBatch, Speech
 from sat_jax.sweep import trie
 from sat_jax.sweep.batch_ops import batch_ops
 from sat_jax.sweep.store import Arrays, Store, keys_of
@@ -97,6 +97,21 @@ def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, n
                 tree = swept(context, encoded, shallow, True, False)
             features[:, encoded.place] = tree["features"][:, encoded.real]
     return features, errors[:, tested] if RECONSTRUCTION in asked.tasks else None
+
+
+def mean_frame_error(speech: Speech) -> float:
+    """Mean reconstruction error of the test utterances for predicting the mean of each over time.
+
+    A model that does worse has lost all of the spectrogram.
+    """
+    errors = []
+    for encoded in speech.encoded:
+        target, valid = (np.asarray(each) for each in (encoded.targets, encoded.valid))
+        for row, utterance in enumerate(encoded.utterance.tolist()):
+            if utterance >= 0 and speech.part[utterance] == TEST:
+                frames = target[row][valid[row]].astype(np.float64)
+                errors.append(np.abs(frames - frames.mean(0)).mean())
+    return float(np.mean(errors))
 
 
 def swept(

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from sat_jax import files
 from sat_jax.figures import ablation as figures
-from sat_jax.figures import ablation_captions as captions
 from sat_jax.figures import ablation_maps, ablation_ranks
 from sat_jax.figures import probes as probe_figures
-from sat_jax.figures.ablation_records import Ablation
 from sat_jax.figures.report import Picture, Section, Table
+from sat_jax.records.ablation import Ablation
+from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
 from sat_jax.study.ablate.layers import Probed
@@ -25,7 +25,6 @@ from sat_jax.study.ablate.scores import (
     spans_of,
     task_of,
 )
-from sat_jax.study.heads import KeptHeads
 from sat_jax.study.page import keep_figure
 from sat_jax.sweep.orderings import REVERSED
 from sat_jax.sweep.plan import METRICS, Orders, Plan
@@ -45,7 +44,7 @@ class AblationResult(NamedTuple):
     arrays: Arrays
     orders: Orders
     scores: list[TaskScores]
-    kept: KeptHeads
+    kept: HeadTable
 
 
 class View(NamedTuple):
@@ -81,7 +80,7 @@ def write(
     curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {
         LAYERS: probe_views(layers, analysis),
-        "What is left when heads go": curves,
+        "What remains when heads are pruned": curves,
         "Which order is cheapest": [area_view(anew), *ranking_views(result)],
         "One head, or far keys, taken away": other_views(result),
     }
@@ -89,11 +88,12 @@ def write(
     for view in (view for views in parts.values() for view in views):
         keep_figure(loaded, view.stem, view.figure, view.table)
     areas = Table(
-        "Area under every curve, and heads that can go at 1 % relative loss.",
+        f"Area under every curve, and heads that can be pruned at 1 % relative loss"
+        f"{figures.tested_at(anew)}.",
         analysis / "ablation_areas.csv",
     )
     texts = {
-        "What is left when heads go": f"{found_text(result, anew)}\n\n{captions.PRUNING}",
+        "What remains when heads are pruned": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
         LAYERS: layers_text(layers),
     }
     tables = {
@@ -128,14 +128,14 @@ def probe_views(layers: Probed, analysis: Path) -> list[View]:
             "probes_by_layer",
             probe_figures.layer_curves(layers.layers),
             told[0],
-            captions.PROBES_BY_LAYER,
+            probe_figures.PROBES_BY_LAYER,
             "Accuracy of probes on log-mel and on every layer",
         ),
         View(
             "probe_budget",
             probe_figures.budget_curves(layers.budgets),
             told[1],
-            captions.PROBE_BUDGET,
+            probe_figures.PROBE_BUDGET,
             "Accuracy of probes against utterances and steps",
         ),
     ]
@@ -180,7 +180,7 @@ def deep_views(tables: list[Ablation]) -> list[View]:
     figure = figures.task_curves(tables[0], names)
     told = rows.curve_rows(tables, names)
     alt = f"Tasks against heads pruned, probes with a hidden layer, {tables[0].name}"
-    return [View("mlp_curves", figure, told, captions.MLP_CURVES, alt)]
+    return [View("mlp_curves", figure, told, figures.MLP_CURVES, alt)]
 
 
 def write_values(result: AblationResult, analysis: Path, more: str = "") -> list[Path]:
@@ -253,7 +253,7 @@ def curve_views(table: Ablation) -> list[View]:
             "task_curves",
             figures.task_curves(table, plain),
             rows.curve_rows([table], plain),
-            captions.TASK_CURVES,
+            figures.TASK_CURVES,
             alt,
         )
     ]
@@ -274,14 +274,14 @@ def condition_views(tables: list[Ablation]) -> list[View]:
     figure = figures.compared_curves(tables, name)
     told = rows.curve_rows(tables, [name])
     alt = f"Tasks against heads pruned under several conditions, {tables[0].name}"
-    return [View("compared_curves", figure, told, captions.COMPARED_CURVES, alt)]
+    return [View("compared_curves", figure, told, figures.COMPARED_CURVES, alt)]
 
 
 def area_view(table: Ablation) -> View:
     """Every curve as one number."""
     alt = f"Area under each curve, {table.name}"
     told = rows.area_rows([table])
-    return View("area_chart", figures.area_chart([table]), told, captions.AREA_CHART, alt)
+    return View("area_chart", figures.area_chart([table]), told, figures.AREA_CHART, alt)
 
 
 def ranking_views(result: AblationResult) -> list[View]:
@@ -293,14 +293,14 @@ def ranking_views(result: AblationResult) -> list[View]:
             "rank_scatter",
             ablation_ranks.rank_scatter(ranking),
             rows.rank_rows(ranking),
-            captions.RANK_SCATTER,
+            ablation_ranks.RANK_SCATTER,
             f"Rank by globalness against rank by weight, {name}",
         ),
         View(
             "rank_correlations",
             ablation_ranks.rank_correlations(ranking),
             rows.correlation_rows(ranking),
-            captions.RANK_CORRELATIONS,
+            ablation_ranks.RANK_CORRELATIONS,
             f"Rank correlations between orderings, {name}",
         ),
     ]
@@ -319,18 +319,18 @@ def other_views(result: AblationResult) -> list[View]:
     if singles:
         figure = ablation_maps.leave_one_out(singles, name)
         told, alt = rows.single_rows(singles), f"Every task without each head, {name}"
-        views.append(View("leave_one_out", figure, told, captions.LEAVE_ONE_OUT, alt))
+        views.append(View("leave_one_out", figure, told, ablation_maps.LEAVE_ONE_OUT, alt))
     if spans:
         utterances = int((result.context.speech.part == 2).sum())
         seconds = loaded.model.spec.grid.seconds
         known = name, named_probes(result, "anew"), utterances, seconds
         figure = ablation_maps.span_curves(spans, *known)
         told, alt = rows.span_rows(spans), f"Every task against the span of attention, {name}"
-        views.append(View("span_curves", figure, told, captions.SPAN_CURVES, alt))
+        views.append(View("span_curves", figure, told, ablation_maps.SPAN_CURVES, alt))
     if grids:
         figure = ablation_maps.span_grid(grids, name)
         told, alt = rows.grid_rows(grids), f"Every task, heads pruned times spans, {name}"
-        views.append(View("span_grid", figure, told, captions.SPAN_GRID, alt))
+        views.append(View("span_grid", figure, told, ablation_maps.SPAN_GRID, alt))
     return views
 
 
@@ -347,4 +347,7 @@ def found_text(result: AblationResult, table: Ablation) -> str:
     for task in table.tasks:
         counts = [f"{c.removable} by {c.ordering}" for c in task.curves if c.ordering in METRICS]
         spare.append(f"{task.name} {', '.join(counts)}")
-    return f"{first} Of {table.heads} heads can go at 1 % relative loss: {'; '.join(spare)}."
+    return (
+        f"{first} Of {table.heads} heads can be pruned at 1 % relative loss"
+        f"{figures.tested_at(table)}: {'; '.join(spare)}."
+    )

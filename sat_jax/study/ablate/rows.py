@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL
-from sat_jax.figures.ablation_records import Ablation, Grid, Ranking, Single, Spans
+from sat_jax.records.ablation import Ablation, Grid, Ranking, Single, Spans
 from sat_jax.study.ablate.scores import RECONSTRUCTION, TaskScores, span_name
 from sat_jax.sweep.plan import Plan, Row
 from sat_jax.sweep.store import Arrays
@@ -61,7 +61,7 @@ def whole_arrays(plan: Plan, arrays: Arrays) -> Arrays:
 
 
 def curve_rows(tables: Sequence[Ablation], orderings: Sequence[str]) -> Rows:
-    """One row per condition, task, ordering and number of heads that are gone."""
+    """One row per condition, task, ordering and number of pruned heads."""
     return [
         {
             "model": table.name,
@@ -122,7 +122,7 @@ def span_rows(spans: Sequence[Spans]) -> Rows:
 
 
 def grid_rows(grids: Sequence[Grid]) -> Rows:
-    """One row per task, number of heads that are gone, and span."""
+    """One row per task, number of pruned heads, and span."""
     return [
         {"task": each.name, "pruned": pruned, "span": named_span(span), "value": each.value[i, j]}
         for each in grids

@@ -7,7 +7,7 @@ import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
 from sat_jax.audio.phones import MANNER
-from sat_jax.figures.ablation_records import (
+from sat_jax.records.ablation import (
     MOST_SHOWN,
     Curve,
     Grid,
@@ -16,11 +16,11 @@ from sat_jax.figures.ablation_records import (
     Spans,
     Task,
 )
+from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate.measure import RECONSTRUCTION
 from sat_jax.study.ablate.tasks import ProbeTask
-from sat_jax.study.heads import KeptHeads
 from sat_jax.study.loaded_run import LoadedRun
-from sat_jax.study.phones import kept_maps, kept_operations
+from sat_jax.study.phones import kept_phones
 from sat_jax.sweep.orderings import (
     REVERSED,
     area,
@@ -50,6 +50,7 @@ class TaskScores(NamedTuple):
     probes: str
     """anew or frozen; empty for reconstruction, which has none."""
     chance: float
+    """Of guessing the commonest class; of reconstruction, the error of predicting the mean."""
     value: np.ndarray
     """(G,) L1, or accuracy in percent, the mean over seeds."""
     drawn: np.ndarray
@@ -73,14 +74,18 @@ def task_scores(
     draws: int,
     seed: int,
     kinds: tuple[str, ...] = PROBES,
+    mean_error: float = np.nan,
 ) -> list[TaskScores]:
-    """All tasks in the order of the figures, intervals from `draws` draws."""
+    """All tasks in the order of the figures, intervals from `draws` draws.
+
+    `mean_error` is the reconstruction error of predicting the mean.
+    """
     scores = []
     if RECONSTRUCTION in arrays:
         errors = arrays[RECONSTRUCTION].astype(np.float64)
         weights = drawn_utterances(errors.shape[1], draws, seed)
         scores.append(
-            TaskScores(RECONSTRUCTION, "", np.nan, errors.mean(1), weights @ errors.T, None)
+            TaskScores(RECONSTRUCTION, "", mean_error, errors.mean(1), weights @ errors.T, None)
         )
     for task in tasks:
         frames = task.frames()
@@ -202,7 +207,7 @@ def single_of(scores: TaskScores, rows: list[Row], shape: tuple[int, int]) -> Si
     )
 
 
-def ranking_of(loaded: LoadedRun, orders: Orders, kept: KeptHeads) -> Ranking:
+def ranking_of(loaded: LoadedRun, orders: Orders, kept: HeadTable) -> Ranking:
     """The orders of all heads side by side; relation maps where the phones study left them."""
     shape, heads = kept.category.shape, kept.category.size
     names = [
@@ -212,8 +217,7 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: KeptHeads) -> Ranking:
     ]
     first, second = (ranks_of(orders[name], shape) for name in ("globalness", "weight"))
     shown = disagreeing(first, second, MOST_SHOWN)
-    maps, phones = kept_maps(loaded)
-    texts = kept_operations(loaded)
+    maps, phones, texts = kept_phones(loaded)
     return Ranking(
         name=loaded.model.checkpoints[0].name,
         orderings=tuple(names),
@@ -225,7 +229,7 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: KeptHeads) -> Ranking:
         maps=None if maps is None or not shown else maps[tuple(zip(*shown, strict=True))],
         manners=tuple(MANNER.get(phone, "") for phone in phones),
         phones=phones,
-        operations=tuple(texts.get(head, "") for head in shown),
+        operations=tuple("" if texts is None else str(texts[head]) for head in shown),
     )
 
 

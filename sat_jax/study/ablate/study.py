@@ -10,6 +10,7 @@ import numpy as np
 
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Section
+from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate.context import (
     SweepContext,
     gradient_importance,
@@ -19,11 +20,11 @@ from sat_jax.study.ablate.context import (
 )
 from sat_jax.study.ablate.corpus import Speech, open_speech
 from sat_jax.study.ablate.layers import Probed, probe_layers
-from sat_jax.study.ablate.measure import RECONSTRUCTION, measure
+from sat_jax.study.ablate.measure import RECONSTRUCTION, mean_frame_error, measure
 from sat_jax.study.ablate.page import AblationResult, write
 from sat_jax.study.ablate.scores import task_scores
 from sat_jax.study.ablate.tasks import probe_tasks
-from sat_jax.study.heads import KeptHeads, kept_heads
+from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.sweep import plan as plans
 from sat_jax.sweep.orderings import order_by
@@ -72,7 +73,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         gradient = gradient_importance(loaded, checkpoint, speech)
     orders = plans.preset_orders(
         asked.preset,
-        plans.metric_orders(kept._asdict()),
+        plans.metric_orders(kept.metrics),
         gradient,
         user,
         min(asked.draws, COARSE_DRAWS) if asked.preset == "coarse" else asked.draws,
@@ -95,7 +96,7 @@ def study(loaded: LoadedRun) -> list[Section]:
 
 
 def with_hidden_layer(
-    loaded: LoadedRun, speech: Speech, orders: Orders, kept: KeptHeads
+    loaded: LoadedRun, speech: Speech, orders: Orders, kept: HeadTable
 ) -> AblationResult:
     """The trained model at the paper's seven points of the metric orderings, with probes that have
     a hidden layer and learn from the utterances of `speech`."""
@@ -170,11 +171,12 @@ def check(loaded: LoadedRun) -> None:
 
 
 def result_of(
-    context: SweepContext, plan: Plan, arrays: Arrays, orders: Orders, kept: KeptHeads
+    context: SweepContext, plan: Plan, arrays: Arrays, orders: Orders, kept: HeadTable
 ) -> AblationResult:
     """Everything that was measured of one checkpoint, with its scores."""
     asked = context.loaded.analysis
-    scores = task_scores(arrays, context.tasks, asked.draws, asked.seed)
+    mean_error = mean_frame_error(context.speech) if RECONSTRUCTION in arrays else np.nan
+    scores = task_scores(arrays, context.tasks, asked.draws, asked.seed, mean_error=mean_error)
     return AblationResult(context, plan, arrays, orders, scores, kept)
 
 
@@ -184,7 +186,7 @@ def untrained(context: SweepContext) -> AblationResult:
     checkpoint = loaded.model.checkpoints[1]
     context = of_checkpoint(context, checkpoint)
     kept = kept_heads(loaded, checkpoint.end)
-    orders = {"globalness": plans.metric_orders(kept._asdict())["globalness"]}
+    orders = {"globalness": plans.metric_orders(kept.metrics)["globalness"]}
     plan = plans.make_plan("coarse", orders, kept.category.shape, loaded.analysis.ablate.kind)
     store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
     arrays = measure(context, plan.settings, store, f"{checkpoint.name}: ablate")

@@ -15,6 +15,8 @@ class Entry(NamedTuple):
     """Among all candidates of its source."""
     place: Chosen
     tried: int
+    attention: bool = False
+    """Whether its rows are attention."""
 
 
 def spectral_entries(tuned: Tuned) -> list[Entry]:
@@ -28,14 +30,17 @@ def spectral_entries(tuned: Tuned) -> list[Entry]:
     return entries
 
 
-def model_entries(tuned: Tuned, left: np.ndarray) -> list[Entry]:
-    """The best hidden state and the best of the heads in `left` (L, H), which come first."""
-    n, layers = int(left.sum()), len(left)
+def model_entries(tuned: Tuned, head_mask: np.ndarray) -> list[Entry]:
+    """The best hidden state and the best head.
+
+    Candidates are the heads that are not pruned, True in `head_mask` (L, H), then the states.
+    """
+    n, layers = int(head_mask.sum()), len(head_mask)
     state, head = int(tuned.r[n:].argmax()), int(tuned.r[:n].argmax())
-    layer, number = np.argwhere(left)[head].tolist()
-    # Among the rows of its layer, which are those of the heads that are left.
-    member = int(left[layer, :number].sum())
+    layer, number = np.argwhere(head_mask)[head].tolist()
+    # Among the rows of its layer, which pruned heads have none of.
+    member = int(head_mask[layer, :number].sum())
     return [
         Entry(f"hidden layer {state}", n + state, Chosen(layers + state, 0), layers + 1),
-        Entry(f"head L{layer + 1} H{number + 1}", head, Chosen(layer, member), n),
+        Entry(f"head L{layer + 1} H{number + 1}", head, Chosen(layer, member), n, attention=True),
     ]

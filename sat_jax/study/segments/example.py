@@ -11,7 +11,7 @@ import numpy as np
 from sat_jax.analysis import segmentation
 from sat_jax.audio import dataset
 from sat_jax.features import frontend
-from sat_jax.figures.segment_records import Panel, SegmentExample
+from sat_jax.records.segments import Panel, SegmentExample
 from sat_jax.shapes import SAMPLE_RATE, sample_count
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.passes import run_pass

@@ -75,7 +75,7 @@ class Tuned(NamedTuple):
 
 
 def plain_source(loaded: LoadedRun) -> Source:
-    """Attention rows of all heads that are left, layer by layer, then the hidden states 0 to L."""
+    """Attention rows of all unpruned heads, layer by layer, then the hidden states 0 to L."""
     grid = loaded.model.spec.grid
     return Source(loaded.passes.trace_fn, rows_of_trace, grid, grid.whole_frames)
 

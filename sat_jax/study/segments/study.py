@@ -21,12 +21,11 @@ from sat_jax.analysis.segment_score import (
     score,
 )
 from sat_jax.audio import dataset
-from sat_jax.figures import captions as general
-from sat_jax.figures import segment_captions as captions
 from sat_jax.figures import segments as figures
 from sat_jax.figures import style
-from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.figures.segment_records import Score, SegmentTable
+from sat_jax.figures.report import Picture, Section, Table, with_pruned
+from sat_jax.records.check import PRUNED
+from sat_jax.records.segments import Score, SegmentTable
 from sat_jax.study.corpus import long_enough
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_model import Checkpoint
@@ -152,25 +151,22 @@ def table_of(
     speech: Speech,
 ) -> SegmentTable:
     """Everything that the figures say about one checkpoint."""
-    left = loaded.model.spec.head_mask
-    n = int(left.sum())
+    head_mask = loaded.model.spec.head_mask
+    n = int(head_mask.sum())
     known = known_counts(speech)
     found = model.found.sum(0)
     r = score(found[:, 0], found[:, 1], known.sum())["r"]
     draws = drawn_scores(weights_of(loaded, len(known)), model.found, known)["r"]
     low, high = np.nanpercentile(draws, INTERVAL, axis=0)
-    entries = model_entries(model.tuned, left)
-    even = sum(
-        count_hits(boundaries, even_boundaries(boundaries, samples))
-        for boundaries, samples in zip(speech.known, speech.test.lengths.tolist(), strict=True)
-    )
+    entries = model_entries(model.tuned, head_mask)
+    even = sum(count_hits(boundaries, even_boundaries(boundaries)) for boundaries in speech.known)
     return SegmentTable(
         name=checkpoint.name,
         scores=(*baselines, *scored(loaded, speech, model, entries)),
-        heads_valid=in_place(model.tuned.r[:n], left),
-        heads=in_place(r[:n], left),
-        heads_low=in_place(low[:n], left),
-        heads_high=in_place(high[:n], left),
+        heads_valid=in_place(model.tuned.r[:n], head_mask),
+        heads=in_place(r[:n], head_mask),
+        heads_low=in_place(low[:n], head_mask),
+        heads_high=in_place(high[:n], head_mask),
         hidden=r[n:],
         hidden_low=low[n:],
         hidden_high=high[n:],
@@ -205,7 +201,7 @@ def scored(
             high=float(high[i]),
             valid_r=float(tuned.r[i]),
             tried=entry.tried,
-            alpha=float(tuned.alpha[i]),
+            alpha=float(tuned.alpha[i]) * frame_scale(loaded, entry),
             beta=float(tuned.beta[i]),
             curve=curves[i],
             **{name: float(value[i]) for name, value in values.items()},
@@ -214,13 +210,24 @@ def scored(
     ]
 
 
+def frame_scale(loaded: LoadedRun, entry: Entry) -> float:
+    """What turns the alpha that was tuned on rows of positions into that of rows of frames.
+
+    A map at frames has every column R times, each 1/R of what it was, so that its rows lie sqrt(R)
+    times closer to each other. Rows of other features, and square roots of attention, do not.
+    """
+    options, frames = loaded.analysis, loaded.model.spec.grid.frames
+    plain = options.segment_rows == "plain" and not options.segment_shifts
+    return frames**-0.5 if entry.attention and plain else 1.0
+
+
 def difference(
     loaded: LoadedRun, spectral: Candidates, model: Candidates, speech: Speech
 ) -> tuple[float, float, float]:
     """R-value of the chosen head minus that of the chosen MFCC, with its paired interval."""
     known = known_counts(speech)
-    left = loaded.model.spec.head_mask
-    head, mfcc = model_entries(model.tuned, left)[-1], spectral_entries(spectral.tuned)[0]
+    head_mask = loaded.model.spec.head_mask
+    head, mfcc = model_entries(model.tuned, head_mask)[-1], spectral_entries(spectral.tuned)[0]
     pair = np.stack([model.found[:, head.index], spectral.found[:, mfcc.index]], axis=1)
     head_r, base = score(*pair.sum(0).T, known.sum())["r"]
     drawn = drawn_scores(weights_of(loaded, len(known)), pair, known)["r"]
@@ -274,7 +281,7 @@ def head_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:
             ends = {"r_low": table.heads_low[at], "r_high": table.heads_high[at]}
             kind = {"category": str(table.category[at]), "r_tuning": table.heads_valid[at]}
             row = {**where, **kind, "r": table.heads[at], **ends}
-            rows.append(style.blank(row) if table.category[at] == style.PRUNED else row)
+            rows.append(style.blank(row) if table.category[at] == PRUNED else row)
         for layer, r in enumerate(table.hidden):
             where = {"model": table.name, "layer": layer, "head": 0, "category": "hidden"}
             ends = {"r_low": table.hidden_low[layer], "r_high": table.hidden_high[layer]}
@@ -330,21 +337,21 @@ def sections(
     return [
         Section(
             "Phone boundaries: which features find them",
-            f"{found}\n\n{captions.SEGMENTATION}",
+            f"{found}\n\n{figures.SEGMENTATION}",
             pictures=[
                 Picture(
                     place("segmentation_example"),
-                    captions.SEGMENTATION_EXAMPLE,
+                    figures.SEGMENTATION_EXAMPLE,
                     f"Attention and similarity matrices with phone boundaries, {tables[0].name}",
                 ),
                 Picture(
                     place("precision_recall"),
-                    captions.PRECISION_RECALL,
+                    figures.PRECISION_RECALL,
                     f"Precision against recall of phone boundaries, {names}",
                 ),
                 Picture(
                     place("segmentation_heads"),
-                    general.of_heads(captions.SEGMENTATION_HEADS, tables),
+                    with_pruned(figures.SEGMENTATION_HEADS, tables),
                     f"R-value of every head and layer, {names}",
                 ),
             ],

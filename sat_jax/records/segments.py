@@ -1,4 +1,4 @@
-"""What the segmentation figures are made of: records and their checks; which boundaries are hit."""
+"""Phone segmentation: scores of features and of heads, one utterance as an example; checks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,10 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.figures import style
-from sat_jax.figures.compared import check_numbers
-
-TOLERANCE = 0.02  # seconds by which a hit may miss its reference
+from sat_jax.records.check import check_categories, check_numbers, head_mask_of
 
 
 class Score(NamedTuple):
@@ -34,7 +31,7 @@ class Score(NamedTuple):
 class SegmentTable(NamedTuple):
     """R-values of every head and hidden state of one model; `low`, `high` end 95 % intervals.
 
-    Heads that are gone are NaN.
+    Pruned heads are NaN.
     """
 
     name: str
@@ -66,7 +63,7 @@ class Panel(NamedTuple):
 
 
 class SegmentExample(NamedTuple):
-    """One utterance and what was made of it, see `utterance.Example`."""
+    """One utterance and what was made of it, see `figures.utterance.Example`."""
 
     id: str
     audio: np.ndarray  # (N,) int16
@@ -83,13 +80,13 @@ def check_segments(tables: Sequence[SegmentTable]) -> None:
         raise InputError("segmentation figures: no table was given; expected at least one model")
     for table in tables:
         where, shape = f"segment table {table.name!r}", np.shape(table.category)
-        style.check_categories(where, table.category)
+        check_categories(where, table.category)
         if not table.scores:
             raise InputError(f"{where}: scores are empty; expected at least one score")
         heads = ("heads_valid", "heads", "heads_low", "heads_high")
         hidden = ("hidden", "hidden_low", "hidden_high")
         of_heads = {name: (getattr(table, name), shape) for name in heads}
-        check_numbers(where, of_heads, style.gone(table.category))
+        check_numbers(where, of_heads, head_mask_of(table.category))
         shapes = dict.fromkeys(hidden, (shape[0] + 1,)) | {"even": ()}
         check_numbers(where, {name: (getattr(table, name), shapes[name]) for name in shapes})
         for score in table.scores:
@@ -123,19 +120,3 @@ def check_segment_example(example: SegmentExample) -> None:
             raise InputError(
                 f"{where}, panel {panel.title!r}: {size} cells of {panel.step} s; expected > 0"
             )
-
-
-def hits(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which predicted (n,) boundaries hit and which true (m,) ones are hit; seconds in, bool out.
-
-    A hit is within 20 ms of the nearest true boundary, and is the first to reach it (Räsänen,
-    Laine, Altosaar 2009: one prediction per reference). Both rise.
-    """
-    if not len(true) or not len(predicted):
-        return np.zeros(len(predicted), bool), np.zeros(len(true), bool)
-    nearest = np.searchsorted((true[1:] + true[:-1]) / 2, predicted, side="right")
-    near = abs(predicted - true[nearest]) <= TOLERANCE + 1e-9
-    reached, first = np.unique(nearest[near], return_index=True)
-    hit, found = np.zeros(len(predicted), bool), np.zeros(len(true), bool)
-    hit[np.flatnonzero(near)[first]] = found[reached] = True
-    return hit, found

@@ -1,4 +1,4 @@
-"""What the figures of the ablation study are made of: records and their checks."""
+"""The ablation study: what remains of tasks when heads are pruned or spans limited; checks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.figures import style
-from sat_jax.figures.compared import check_numbers
+from sat_jax.records.check import CATEGORIES, check_numbers
 
 ORDERINGS = (
     "globalness",
@@ -25,17 +24,17 @@ MOST_TASKS, MOST_TABLES, MOST_SHOWN = 4, 4, 4
 
 
 class Curve(NamedTuple):
-    """One ordering on one task: what is left of it after so many heads are gone."""
+    """One ordering on one task: its value after so many heads are pruned."""
 
     ordering: str  # one of `ORDERINGS`, or one of them + " reversed"
-    pruned: np.ndarray  # (n,) heads gone, ascending, begins at 0
+    pruned: np.ndarray  # (n,) heads pruned, ascending, begins at 0
     value: np.ndarray  # (n,) (random: the mean over draws)
     low: np.ndarray  # (n,) 95 % interval (random: the lowest draw)
     high: np.ndarray  # (n,)              (random: the highest draw)
-    area: float  # mean of the curve over the share of heads that are gone, its interval
+    area: float  # mean of the curve over the share of pruned heads, its interval
     area_low: float
     area_high: float
-    removable: int  # most heads that can go at <= 1 % relative loss
+    removable: int  # most heads that can be pruned at <= 1 % relative loss
 
 
 class Task(NamedTuple):
@@ -44,7 +43,7 @@ class Task(NamedTuple):
     name: str  # "reconstruction", "phone", "speaker frame", "speaker utterance"
     label: str  # axis label, e.g. "L1 of the spectrogram", "phone accuracy (%)"
     lower_is_better: bool
-    chance: float  # what guessing the commonest class gives; NaN where there is no such thing
+    chance: float  # of guessing the commonest class, or the error of the mean; NaN: unknown
     curves: tuple[Curve, ...]
 
 
@@ -77,7 +76,7 @@ class Spans(NamedTuple):
 class Grid(NamedTuple):
     """One task over heads pruned x span."""
 
-    ordering: str  # in which heads go; the same for all tasks
+    ordering: str  # in which heads are pruned; the same for all tasks
     name: str
     label: str
     lower_is_better: bool
@@ -99,7 +98,7 @@ class Single(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """In which order the heads of one model go, by every ordering."""
+    """In which order the heads of one model are pruned, by every ordering."""
 
     name: str  # the model
     orderings: tuple[str, ...]  # (O,)
@@ -115,7 +114,7 @@ class Ranking(NamedTuple):
 
 
 def base(ordering: str) -> str:
-    """The ordering that a reversed one goes back to."""
+    """The ordering that a reversed one reverses."""
     return ordering.removesuffix(REVERSED)
 
 
@@ -198,9 +197,9 @@ def check_ranking(ranking: Ranking) -> None:
     where, shape = f"ranking of {ranking.name!r}", np.shape(ranking.category)
     if len(shape) != 2 or 0 in shape:
         raise InputError(f"{where}: category has shape {shape}, expected (L, H)")
-    unknown = sorted(set(np.ravel(ranking.category).tolist()) - set(style.CATEGORIES))
+    unknown = sorted(set(np.ravel(ranking.category).tolist()) - set(CATEGORIES))
     if unknown:
-        raise InputError(f"{where}: category {unknown[0]!r} is not one of {style.CATEGORIES}")
+        raise InputError(f"{where}: category {unknown[0]!r} is not one of {CATEGORIES}")
     count, orders = len(ranking.disagreeing), len(ranking.orderings)
     if not orders:
         raise InputError(f"{where}: orderings is empty; expected at least one")
@@ -252,7 +251,7 @@ def _check_task(where: str, task: Task, heads: int) -> None:
         _check_interval(here, curve.area, curve.area_low, curve.area_high, (), "area")
         if not 0 <= curve.removable <= heads:
             raise InputError(f"{here}: removable is {curve.removable}, expected 0..{heads}")
-        # No head is gone yet: the intact model is the same whatever goes first.
+        # Nothing is pruned yet: the intact model is the same whatever is pruned first.
         first = task.curves[0]
         if not np.isclose(curve.value[0], first.value[0], rtol=1e-4, atol=0):
             raise InputError(
