@@ -11,34 +11,18 @@ from test_model import F, R, make, numpy_forward
 
 from sat_jax import mesh
 from sat_jax.model.attention.edit import HeadEdit
-from sat_jax.model.attention.self_attention import replace_maps
 from sat_jax.model.packing import packing_of, real_rows
-from sat_jax.model.prune import keep_heads
 from sat_jax.sweep.batch_ops import NUMBERS, Counts, batch_ops, rounded
 from sat_jax.sweep.ops import encoder_ops
 from sat_jax.sweep.orderings import gates_of, random_orders, single_gates
 from sat_jax.sweep.trie import (
     FULL,
-    Units,
     as_rows,
     distinct,
-    filled,
-    join,
     make_settings,
     node_counts,
-    parents_of,
-    parts,
-    runs,
     sweep,
     take,
-    units_of,
-)
-from sat_jax.trace.capture import capture
-from sat_jax.trace.importance import (
-    gate_gradients,
-    layer_normalised,
-    reconstruction_error,
-    summed_maps,
 )
 
 L, H, T = 3, 4, 12
@@ -406,172 +390,3 @@ def test_fewer_layers_of_settings_end_earlier():
 def test_an_unknown_engine_is_an_error():
     with pytest.raises(KeyError, match="beam"):
         swept(mixed(), engine="beam")
-
-
-# --- The parts of the trie ------------------------------------------------------------------------
-
-
-def test_settings_fill_up_to_the_shape_of_their_gates():
-    plain = make_settings(np.ones((2, L, H)))
-    assert (plain.span == FULL).all()
-    assert not plain.swap.any()
-    assert [field.dtype for field in plain] == [np.float32, np.int32, bool]
-    spans = make_settings(np.ones((2, L, H)), np.array([3, 5])[:, None, None])
-    assert spans.span.shape == (2, L, H)
-    assert (spans.span[1] == 5).all()
-    both = join([plain, spans])
-    np.testing.assert_array_equal(take(both, slice(2, 4)).span, spans.span)
-
-
-def test_runs_are_ranges_of_equal_neighbours():
-    rows = np.array([[9], [1], [1], [2], [1], [1], [1]])
-    assert list(runs(rows, 1, 7)) == [(1, 3), (3, 4), (4, 7)]
-    assert list(runs(rows, 4, 7)) == [(4, 7)]
-    assert list(runs(rows, 3, 4)) == [(3, 4)]
-
-
-@pytest.mark.parametrize(
-    ("count", "width", "buffer"), [(1, 1, 1), (1, 8, 1), (3, 8, 4), (5, 8, 8), (3, 3, 3), (2, 3, 2)]
-)
-def test_nodes_are_filled_up_to_few_numbers(count, width, buffer):
-    items = np.arange(count) + 10
-    found = filled(items, width)
-    assert len(found) == buffer
-    np.testing.assert_array_equal(found[:count], items)
-    assert (found[count:] == items[-1]).all()
-    children = [(parent + 10, 0, 1) for parent in range(count)]
-    np.testing.assert_array_equal(parents_of(children, width), found)
-
-
-def test_parts_are_slices():
-    assert [list(part) for part in parts([1, 2, 3, 4, 5], 2)] == [[1, 2], [3, 4], [5]]
-    assert list(parts([], 2)) == []
-
-
-def test_units_are_ways_of_using_heads():
-    gate = np.zeros((3, 2, H), np.float32)
-    gate[:, 1] = [[1, 0.5, 0, 0], [1, 1, 0, 0], [0, 1, 0, 2]]
-    span = np.full((3, 2, H), FULL, np.int32)
-    span[1, 1, 1] = span[0, 1, 2] = 4
-    swap = np.zeros((3, 2, H), bool)
-    swap[2, 1, 3] = True
-    units, gates = units_of(make_settings(gate, span, swap), 1)
-    assert Units(*(field.tolist() for field in units)) == Units(
-        [0, 1, 1, 3], [FULL, 4, FULL, FULL], [False, False, False, True]
-    )
-    np.testing.assert_array_equal(gates, [[1, 0, 0.5, 0], [1, 1, 0, 0], [0, 0, 1, 2]])
-
-
-@pytest.mark.parametrize("index", [[0, 2], [3], [2, 1, 1], []])
-def test_kept_heads_are_their_slices_of_the_parameters(index):
-    _, params, _, _ = pieces_of()
-    layer = params["encoder"]["layer_0"]
-    attention = layer["attention"]
-    found = keep_heads(layer, pieces_of()[0].config, np.array(index, int), H)
-    assert {name for name in layer if found[name] is not layer[name]} == {"attention"}
-    kept = found["attention"]
-    np.testing.assert_array_equal(kept["out"]["bias"], attention["out"]["bias"])
-    if not index:
-        assert set(kept) == {"out"}
-        assert set(kept["out"]) == {"bias"}
-        return
-    d = attention["out"]["bias"].shape[0]
-    k = d // H
-    for place, head in enumerate(index):
-        mine, theirs = (slice(at * 3 * k, (at + 1) * 3 * k) for at in (place, head))
-        for name in ("kernel", "bias"):
-            np.testing.assert_array_equal(
-                kept["streams"][name][..., mine], attention["streams"][name][..., theirs]
-            )
-        np.testing.assert_array_equal(
-            kept["out"]["kernel"][place * k : (place + 1) * k],
-            attention["out"]["kernel"][head * k : (head + 1) * k],
-        )
-    assert kept["streams"]["kernel"].shape == (d, len(index) * 3 * k)
-
-
-# --- Importance by gradient, mean maps ------------------------------------------------------------
-
-
-def targets():
-    return np.random.default_rng(3).normal(size=(len(LENGTHS), T, R * F)).astype(np.float32)
-
-
-def test_reconstruction_error_is_the_mean_over_valid_positions():
-    inputs, valid, _ = encoded()
-    found = reconstruction_error(inputs, targets(), valid)
-    for row, length in enumerate(LENGTHS[:3]):
-        expected = np.abs(inputs[row, :length] - targets()[row, :length]).mean()
-        assert found[row] == pytest.approx(expected, abs=1e-5)
-    assert found[3] == 0
-
-
-def test_gate_gradients_are_finite_differences():
-    model, params, _, _ = pieces_of()
-    inputs, valid, _ = encoded()
-    found = jax.jit(lambda *a: gate_gradients(model, *a))(params, inputs, targets(), valid)
-    assert found.shape == (len(LENGTHS), L, H)
-    assert (found[3] == 0).all()
-    step = 1e-4
-    for row, length in enumerate(LENGTHS[:3]):
-        for place in ((0, 0), (1, 3), (2, 2)):
-            errors = []
-            for sign in (1, -1):
-                gate = np.ones((L, H))
-                gate[place] += sign * step
-                out, _, _ = numpy_forward(params, model.config, inputs[row, :length], gate)
-                errors.append(np.abs(out - targets()[row, :length]).mean())
-            slope = abs(errors[0] - errors[1]) / (2 * step)
-            assert found[row][place] == pytest.approx(slope, abs=1e-5, rel=1e-2)
-    assert (found[:3] > 1e-4).any()
-
-
-def test_importance_has_length_one_in_every_layer():
-    importance = jnp.array([[3.0, 4.0], [0.0, 0.0], [0.0, 2.0]])
-    np.testing.assert_allclose(layer_normalised(importance), [[0.6, 0.8], [0, 0], [0, 1]])
-
-
-def test_summed_maps_are_those_of_utterances_without_padding():
-    model, params, _, _ = pieces_of()
-    inputs, valid, _ = encoded()
-    sums, pairs = jax.jit(lambda *a: summed_maps(model, *a))(params, inputs, valid)
-    expected, count = np.zeros((L, H, T, T)), np.zeros((T, T))
-    for row, length in enumerate(LENGTHS[:3]):
-        _, maps, _ = numpy_forward(params, model.config, inputs[row, :length])
-        expected[:, :, :length, :length] += maps
-        count[:length, :length] += 1
-    np.testing.assert_allclose(sums, expected, atol=1e-5)
-    np.testing.assert_array_equal(pairs, count)
-
-
-def test_replaced_maps_are_distributions_over_the_keys_there_are():
-    _, valid, maps = encoded()
-    rng = np.random.default_rng(0)
-    probs = rng.dirichlet(np.ones(T), (len(LENGTHS), H, T)).astype(np.float32)
-    swap = np.array([True, False, True, False])
-    found = np.asarray(replace_maps(probs, swap, maps[0], jnp.asarray(valid)))
-    np.testing.assert_array_equal(found[:, ~swap], probs[:, ~swap])
-    for row, length in enumerate(LENGTHS[:3]):
-        np.testing.assert_allclose(found[row][swap].sum(-1), 1, atol=1e-6)
-        assert (found[row][swap][..., length:] == 0).all()
-        kept = maps[0][swap][..., :length]
-        expected = kept / kept.sum(-1, keepdims=True)
-        np.testing.assert_allclose(found[row][swap][..., :length], expected, atol=1e-6)
-    assert (found[3][swap] == 0).all()
-
-
-def test_an_utterances_own_maps_change_nothing():
-    model, params, _, _ = pieces_of()
-    inputs, valid, _ = encoded()
-    row, length = slice(1, 2), LENGTHS[1]
-    trace = jax.jit(lambda p: capture(model, p, inputs[row], valid[row]))(params)
-    maps = jnp.stack([probs[0] for probs in trace.probs])
-    run = jax.jit(
-        lambda s, m: model.apply({"params": params}, inputs, valid, HeadEdit(None, None, s, m))
-    )
-    one = np.zeros((L, H), bool)
-    one[0, 1] = True
-    for swap in (one, ~one, one | ~one):
-        np.testing.assert_allclose(run(swap, maps)[row], trace.output, **NEAR)
-        others = run(swap, jnp.flip(maps, axis=-1))[row]
-        assert np.abs(others - trace.output)[0, :length].max() > 1e-3
