@@ -21,7 +21,9 @@ _HOME = {
     "Config": "sat_jax.config",
     "InputError": "sat_jax.errors",
     "measure_heads": "sat_jax.analysis.head_metrics",
-    "summarise": "sat_jax.analysis.head_types",
+    "summarise_maps": "sat_jax.study.any_maps",
+    "relate_phones": "sat_jax.study.any_maps",
+    "save_figures": "sat_jax.study.any_maps",
     "sweep": "sat_jax.sweep.trie",
     "make_settings": "sat_jax.sweep.trie",
 }

@@ -82,7 +82,7 @@ def speech_by_hand():
 
 def test_questions_are_about_the_rows_of_their_parts():
     said = []
-    tasks = probe_tasks(Ablation(), speech_by_hand(), said.append)
+    tasks = probe_tasks(Ablation(), speech_by_hand(), said.append, 128)
     assert said == []
     phone, frame, whole = tasks
     assert [q.name for q in tasks] == ["phone", "speaker-frame", "speaker-utterance"]
@@ -93,7 +93,8 @@ def test_questions_are_about_the_rows_of_their_parts():
         assert task.owner.tolist() == [0, 0, 1]
         assert task.tested.tolist() == [3, 4]
         assert not task.pooled
-        assert task.budget.hidden == Ablation().hidden
+        assert task.budget.hidden == 128
+        assert task.budget.steps == Ablation().mlp_steps
     np.testing.assert_array_equal(phone.test.labels, speech_by_hand().phone[4:])
     assert [e.labels.ravel().tolist() for e in (frame.train, frame.valid, frame.test)] == [
         *([1, 1, 0], [1], [1, 1, 0])
@@ -107,6 +108,9 @@ def test_questions_are_about_the_rows_of_their_parts():
     assert whole.pooled
     assert whole.budget.hidden == 0
     assert [q.classes for q in tasks] == [3, 2, 2]
+    for task in probe_tasks(Ablation(), speech_by_hand(), said.append):
+        assert task.budget.hidden == 0
+        assert task.budget.steps == Ablation().probe_steps
 
 
 def test_chance_is_the_commonest_class_of_training():

@@ -14,16 +14,18 @@ import jax
 import numpy as np
 import pytest
 import trees
+from head_tables import write_head_table
 from test_end_to_end import ENVIRONMENT, command, python
 from two_processes import ROOT
 
-from sat_jax import files, mesh
+from sat_jax import mesh
 from sat_jax.config import Ablation, Analysis, Config, Corpus, Model
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frame_labels
 from sat_jax.figures import style
 from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.model.build import spec_of
+from sat_jax.records.heads import RANKED
 from sat_jax.study.ablate import study as ablate
 from sat_jax.study.ablate.context import chunk_within, open_context
 from sat_jax.study.ablate.corpus import (
@@ -33,8 +35,9 @@ from sat_jax.study.ablate.corpus import (
 )
 from sat_jax.study.ablate.measure import run as run_settings
 from sat_jax.study.ablate.tasks import probe_tasks
-from sat_jax.study.heads import KeptHeads
 from sat_jax.study.loaded_run import open_run
+from sat_jax.sweep import plan as plans
+from sat_jax.sweep.orderings import points_of
 from sat_jax.sweep.trie import make_settings
 from sat_jax.trace.capture import capture
 
@@ -43,6 +46,7 @@ TASKS = ("reconstruction", "phone", "speaker-frame", "speaker-utterance")
 SHORT = ["--loop.steps", "30", "--loop.valid-every", "30", "--loop.checkpoint-every", "30"]
 SMALL = {"train_utterances": 12, "valid_utterances": 4, "test_utterances": 4, "max_frames": 96}
 SMALL |= {"probe_steps": 6, "probe_batch": 64, "hidden": 8, "draws": 2}
+SMALL |= {"mlp_utterances": 16, "mlp_steps": 8}
 DRAWS = 50
 
 
@@ -69,14 +73,9 @@ def run(tmp_path_factory, data):
 def place(out):
     """A directory for results in which the heads study has been, with numbers made up."""
     rng = np.random.default_rng(7)
-    kinds = ("global", "vertical", "diagonal")
-    rows = [
-        {"layer": layer + 1, "head": head + 1, "category": kinds[(layer + head) % 3]}
-        | {name: round(rng.random(), 3) for name in KeptHeads._fields[1:]}
-        for layer, head in np.ndindex(L, H)
-    ]
-    for name in ("heads.csv", "heads_untrained.csv"):
-        files.write_table(out / "analysis" / name, rows)
+    metrics = {name: rng.random((L, H)) for name in RANKED}
+    for name in ("heads.npz", "heads_untrained.npz"):
+        write_head_table(out / "analysis" / name, metrics)
     return out
 
 
@@ -106,16 +105,20 @@ def test_full_leaves_tables_figures_and_sections(full):
     run, said = full
     stems = ["task_curves", "reversed_curves", "compared_curves", "area_chart", "rank_scatter"]
     stems += ["rank_correlations", "leave_one_out", "span_curves", "span_grid"]
+    stems += ["probes_by_layer", "probe_budget", "mlp_curves"]
     for stem in stems:
         for suffix, size in (("png", 10_000), ("csv", 100)):
             assert (run / "figures" / f"{stem}.{suffix}").stat().st_size > size, (stem, suffix)
-    names = [f"ablation{end}{kind}" for end in ("", "_untrained") for kind in (".csv", ".npz")]
+    names = [
+        f"ablation{end}{kind}" for end in ("", "_untrained", "_mlp") for kind in (".csv", ".npz")
+    ]
     for name in (*names, "ablation_areas.csv"):
         assert (run / "analysis" / name).stat().st_size > 1000
     stored = sorted(p.name for p in (run / "analysis" / "leaves").glob("*/*"))
-    assert stored == ["00000.npz", "leaves.npz"]
+    assert stored == ["00000.npz", "00000.npz", "leaves.npz"]
     report = (run / "report.html").read_text()
-    headings = ["What is left when heads go", "Which order is cheapest"]
+    headings = ["What the input and every layer hold"]
+    headings += ["What is left when heads go", "Which order is cheapest"]
     headings.append("One head, or far keys, taken away")
     places = [report.index(f"{heading}</h2>") for heading in headings]
     assert places == sorted(places)
@@ -212,6 +215,58 @@ def test_values_are_those_of_the_arrays(full):
     right = [number(row) for row in right if row["measure"] == "accuracy"]
     hits = arrays["speaker_utterance_anew_hits"]
     np.testing.assert_allclose(100 * hits.mean((1, 2)), right, rtol=1e-5)
+
+
+def test_layers_and_budgets_are_probed(full):
+    run, said = full
+    rows = table(run / "analysis" / "probes_by_layer.csv")
+    trained = rows[-1]["model"]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    assert models[0] == "log-mel"
+    assert models[2:] == ["reference untrained", "all heads pruned"] or len(models) == 4
+    for task in ("phone", "speaker frame"):
+        for probe in ("linear", "hidden layer"):
+            mine = [r for r in rows if (r["task"], r["probe"]) == (task, probe)]
+            layers = {m: [r["layer"] for r in mine if r["model"] == m] for m in models}
+            whole = [str(layer) for layer in range(L + 1)]
+            assert list(layers.values()) == [[""], whole, whole, [str(L)]]
+            steps = {int(row["steps"]) for row in mine}
+            assert steps == {8 if probe == "hidden layer" else 4}
+    assert {row["utterances"] for row in rows} == {"16"}
+    for row in rows:
+        assert number(row, "low") - 1e-6 <= number(row, "accuracy") <= number(row, "high") + 1e-6
+    # The log-mel spectrogram follows from itself; from states that it went into less well.
+    shares = {(row["model"], row["layer"]): number(row, "log_mel_r2") for row in rows}
+    assert shares["log-mel", ""] > 0.99
+    assert all(share < 1 for place, share in shares.items() if place[1])
+    budgets = table(run / "analysis" / "probe_budget.csv")
+    found = [(int(b["utterances"]), int(b["steps"])) for b in budgets if b["model"] == "log-mel"]
+    assert sorted(found) == [(4, 8), (8, 8), (16, 2), (16, 4), (16, 8)]
+    whole = [b for b in budgets if (b["utterances"], b["steps"]) == ("16", "8")]
+    deep = [r for r in rows if (r["task"], r["probe"]) == ("phone", "hidden layer")]
+    last = {(r["model"], r["layer"]): r["accuracy"] for r in deep}
+    assert len(whole) == 2
+    for row in whole:
+        assert row["accuracy"] == last[row["model"], row["layer"]]
+    assert trained == "all heads pruned"
+    assert (
+        "Probes of layers learned from 16 utterances in at most 8"
+        in (run / "report.html").read_text()
+    )
+
+
+def test_probes_with_a_hidden_layer_stand_at_seven_points(full):
+    rows = table(full[0] / "analysis" / "ablation_mlp.csv")
+    assert {row["ordering"] for row in rows} == set(plans.METRICS)
+    assert {row["task"] for row in rows} == set(TASKS[1:])
+    kind = {"ordering": "weight", "task": "phone", "probes": "anew", "measure": "accuracy"}
+    pruned = [int(row["pruned"]) for row in rows if kind.items() <= row.items()]
+    assert pruned == points_of(L * H, True).tolist()
+    areas = table(full[0] / "analysis" / "ablation_areas.csv")
+    assert {row["probes"] for row in areas} == {
+        *(f"{name} ({kind})" for name in ("probes trained anew", "frozen probes")
+          for kind in ("linear", "hidden layer")),
+    }  # fmt: skip
 
 
 def test_areas_are_those_of_the_curves(full):
@@ -424,11 +479,12 @@ def test_the_untrained_model_stands_beside(coarse):
 
 def test_coarse_has_fewer_figures(coarse):
     assert [section.heading for section in coarse.sections] == [
-        *("What is left when heads go", "Which order is cheapest")
+        *("What the input and every layer hold", "What is left when heads go"),
+        "Which order is cheapest",
     ]
     stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}
     assert stems == {"task_curves", "compared_curves", "area_chart"} | {
-        *("rank_scatter", "rank_correlations")
+        *("rank_scatter", "rank_correlations", "probes_by_layer", "probe_budget")
     }
 
 
@@ -558,6 +614,9 @@ def asked(**changes):
         ({"probe_seeds": 0}, "ablate.probe-seeds is 0: give at least 1"),
         ({"probe_steps": 0}, "ablate.probe-steps is 0: give at least 1"),
         ({"probe_batch": 0}, "ablate.probe-batch is 0: give at least 1"),
+        ({"mlp_steps": 0}, "ablate.mlp-steps is 0: give at least 1"),
+        ({"mlp_utterances": 0}, "ablate.mlp-utterances is 0: give at least 1"),
+        ({"mlp_rate": 0.0}, "ablate.mlp-rate is 0.0: give a positive number"),
         ({"hidden": 0}, "ablate.hidden is 0: give at least 1"),
         ({"memory_mib": 0}, "ablate.memory-mib is 0: give at least 1"),
         ({"draws": -1}, "ablate.draws is -1: give at least 0"),

@@ -9,6 +9,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from head_tables import write_head_table
 from test_end_to_end import python
 
 from sat_jax import mesh
@@ -145,17 +146,9 @@ GLOBALNESS = [[3.0, 1.0, 2.0, 0.5], [4.0, 0.1, 0.2, 5.0]]
 
 
 def write_heads(run, values):
-    """A heads.csv with the columns that an ordering needs; NaN is a head that is gone."""
-    (run / "analysis").mkdir(parents=True, exist_ok=True)
-    with (run / "analysis" / "heads.csv").open("w", newline="") as file:
-        names = ("globalness", "verticality", "diagonality", "weight")
-        table = csv.writer(file)
-        table.writerow(["layer", "head", "category", *names])
-        for layer, row in enumerate(values, 1):
-            for head, value in enumerate(row, 1):
-                gone = np.isnan(value)
-                cells = [""] * 4 if gone else [value] * 4
-                table.writerow([layer, head, "pruned" if gone else "global", *cells])
+    """The table of the heads study, every metric with the same values; NaN is a pruned head."""
+    names = ("globalness", "verticality", "diagonality", "weight")
+    write_head_table(run / "analysis" / "heads.npz", dict.fromkeys(names, values))
 
 
 def test_heads_go_in_the_order_of_the_table_or_of_a_file(tmp_path):
@@ -183,7 +176,7 @@ def test_heads_go_in_the_order_of_the_table_or_of_a_file(tmp_path):
     assert first(gone, by="weight reversed", heads=5) == [7, 0, 2, 1, 5]
     with pytest.raises(InputError, match="5 of the 5 heads that are not pruned"):
         first(gone, heads=6)
-    with pytest.raises(InputError, match="other heads are gone there"):
+    with pytest.raises(InputError, match="other heads are pruned there"):
         first()
 
 

@@ -14,6 +14,8 @@ from scipy.special import xlogy
 from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import heads, labels, maps, style, utterance
+from sat_jax.records.check import CATEGORIES
+from sat_jax.records.heads import HeadTable
 
 METRICS = ("globalness", "verticality", "diagonality")
 PHONES = ["sil", "dh", "ah", "k", "w", "ih", "b", "r", "aw", "n", "f", "aa", "s", "jh", "m", "sh"]
@@ -71,13 +73,13 @@ def make_table(example, name="toy (step 2500)", noise=0.03, seed=0):
     drawn = {k: ranks_of(draws[k]) for k in ranked}
 
     def category(of):
-        return np.array(style.CATEGORIES)[np.argmin([of[k] for k in METRICS], axis=0)]
+        return np.array(CATEGORIES)[np.argmin([of[k] for k in METRICS], axis=0)]
 
     def ends(of, q):
         return {k: np.quantile(v, q, axis=0) for k, v in of.items()}
 
     share = (category(drawn) == category(ranks)).mean(axis=0)
-    return heads.HeadTable(
+    return HeadTable(
         name,
         metrics,
         ends(draws, 0.025),
@@ -88,6 +90,7 @@ def make_table(example, name="toy (step 2500)", noise=0.03, seed=0):
         category(ranks),
         share,
         64,
+        {},
     )
 
 
@@ -221,7 +224,7 @@ def test_scatter_shows_every_head_once_per_panel_in_the_colour_of_its_category(t
 def test_distribution_counts_the_categories_of_each_layer(toy):
     bars = heads.head_distribution([toy[1]]).axes[0].containers
     below = np.zeros(6)
-    for name, container in zip(style.CATEGORIES, bars, strict=True):
+    for name, container in zip(CATEGORIES, bars, strict=True):
         assert [bar.get_y() for bar in container] == below.tolist()
         below += (toy[1].category == name).sum(axis=1)
         assert [bar.get_height() for bar in container] == (toy[1].category == name).sum(
@@ -320,7 +323,7 @@ def test_categories_differ_for_every_kind_of_colour_vision():
     }
     for matrix in lost.values():
         points = []
-        for name in style.CATEGORIES:
+        for name in CATEGORIES:
             rgb = np.array(matplotlib.colors.to_rgb(style.COLOURS[name]))
             linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
             seen = np.linalg.inv(to_cones) @ np.array(matrix) @ to_cones @ linear
@@ -366,7 +369,7 @@ def test_figures_leave_rc_parameters_and_pyplot_alone():
     code = (
         "import sys, matplotlib\n"
         "before = {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'}\n"
-        "import sat_jax.figures.report, sat_jax.figures.maps, sat_jax.figures.captions\n"
+        "import sat_jax.figures.report, sat_jax.figures.maps, sat_jax.figures.heads\n"
         "with sat_jax.figures.style.applied(): pass\n"
         "assert all(matplotlib.rcParams[key] == value for key, value in before.items())\n"
         "bad = {'matplotlib.pyplot', 'jax', 'flax', 'scipy'} & set(sys.modules)\n"

@@ -11,11 +11,11 @@ from test_figures import assert_legible, drawn_texts
 
 from sat_jax.errors import InputError
 from sat_jax.figures import ablation, ablation_axes, style
-from sat_jax.figures import ablation_records as records
+from sat_jax.records import ablation as records
 
 PAPER = ("globalness", "verticality", "diagonality", "weight", "random")
 TASKS = {  # label, lower is better, intact, all heads gone, chance
-    "reconstruction": ("L1 of the spectrogram", True, 0.182, 0.431, np.nan),
+    "reconstruction": ("L1 of the spectrogram", True, 0.182, 0.431, 0.39),
     "phone": ("phone accuracy (%)", False, 71.3, 44.0, 12.1),
     "speaker frame": ("speaker accuracy (%)", False, 64.0, 22.5, 3.1),
     "speaker utterance": ("speaker accuracy (%)", False, 98.2, 95.1, 3.1),
@@ -171,8 +171,28 @@ def test_curves_stand_at_their_values_in_the_look_of_their_ordering():
         if task.name == "speaker utterance":  # 3.1 % would squeeze 95..98 % into a line
             assert (chance, said) == ([], ["chance 3.1 ↓"])
         else:
-            assert (chance, said) == ([task.chance] * (task.name != "reconstruction"), [])
-            assert np.isnan(task.chance) or low < task.chance
+            assert (chance, said) == ([task.chance], [])
+            assert low < task.chance < high or task.name != "reconstruction"
+
+
+@pytest.mark.parametrize(
+    ("names", "chance", "said"),
+    [
+        (("reconstruction",), 0.39, {"predicting the mean"}),
+        (("phone",), 12.1, {"chance"}),
+        (("reconstruction", "phone"), None, {"predicting the mean or chance"}),
+        (("reconstruction",), np.nan, set()),
+        (("reconstruction",), 9.0, {"predicting the mean 9 \u2191"}),
+    ],
+)
+def test_a_level_that_needs_no_model_is_called_what_it_is(names, chance, said, monkeypatch):
+    table = make_ablation(tasks=names)
+    if chance is not None:
+        table = table._replace(tasks=(table.tasks[0]._replace(chance=chance),))
+    texts = assert_legible(ablation.task_curves(table, PAPER), monkeypatch)
+    assert {text for text in texts if "chance" in text or "mean" in text} == said | {
+        "random (mean, range)"
+    }
 
 
 def test_every_point_of_a_short_curve_has_a_marker():

@@ -7,7 +7,9 @@ from matplotlib.colors import to_hex, to_rgba
 from test_figures import assert_legible
 
 from sat_jax.errors import InputError
-from sat_jax.figures import phone_axes, phone_captions, phone_curves, phones, style
+from sat_jax.figures import phone_axes, phone_curves, phones, style
+from sat_jax.records.check import CATEGORIES
+from sat_jax.records.phones import Interval, PhoneSummary, PhoneTable, check_phones
 
 BY_MANNER = {
     "silence": "sil",
@@ -34,7 +36,7 @@ def make_phone_table(layers, heads, names=PHONES, manners=MANNERS, trained=True,
     for layer, head in np.ndindex(layers, heads):
         depth = (layer + rng.uniform(-0.7, 0.7)) / max(layers - 1, 1)
         if not trained:
-            category[layer, head] = rng.choice(style.CATEGORIES)
+            category[layer, head] = rng.choice(CATEGORIES)
         elif depth < 0.35:
             category[layer, head] = "diagonal"
             logs[layer, head] += rng.normal(size=(count, count)) - 0.8 + 4 * np.eye(count)
@@ -64,26 +66,23 @@ def make_phone_table(layers, heads, names=PHONES, manners=MANNERS, trained=True,
     same = 1 + 0.3 * np.maximum(diagonal, -0.9)
     verticality = -4.6 + (category == "vertical") * rng.uniform(0.5, 1.8, (layers, heads))
     verticality = verticality + rng.normal(size=(layers, heads)) * 0.05
-    return phones.PhoneTable(
+    summary = PhoneSummary(
+        relation=relation,
+        elsewhere=relation * 0.5,
+        concentration=Interval(concentration, concentration - spread, concentration + spread),
+        silence=Interval(silence, silence * 0.93, silence * 1.06),
+        silence_uniform=0.18,
+        own=Interval(own, own * 0.93, own * 1.06),
+        own_uniform=0.037,
+        same=Interval(same, same * 0.93, same * 1.06),
+        towards_silence=Interval(silence, silence, silence),
+        seen=np.full(count, 50),
+    )
+    return PhoneTable(
         name="toy (step 2400)" if trained else "toy untrained",
         phones=tuple(names),
         manners=tuple(manners),
-        relation=relation,
-        elsewhere=relation * 0.5,
-        concentration=concentration,
-        concentration_low=concentration - spread,
-        concentration_high=concentration + spread,
-        silence=silence,
-        silence_low=silence * 0.93,
-        silence_high=silence * 1.06,
-        silence_uniform=0.18,
-        own=own,
-        own_low=own * 0.93,
-        own_high=own * 1.06,
-        own_uniform=0.037,
-        same=same,
-        same_low=same * 0.93,
-        same_high=same * 1.06,
+        summary=summary,
         verticality=verticality,
         category=category.astype(str),
         operations=tuple(map(tuple, operations)),
@@ -91,9 +90,24 @@ def make_phone_table(layers, heads, names=PHONES, manners=MANNERS, trained=True,
     )
 
 
+def replaced(table, **fields):
+    """The table with fields of its own, of its summary, or of an interval (NAME_low) replaced."""
+    for name, value in fields.items():
+        stem, _, end = name.rpartition("_")
+        if name in PhoneTable._fields:
+            table = table._replace(**{name: value})
+            continue
+        old = getattr(table.summary, name, None)
+        if end in ("low", "high"):
+            name, value = stem, getattr(table.summary, stem)._replace(**{end: value})
+        elif isinstance(old, Interval):
+            value = old._replace(value=value)
+        table = table._replace(summary=table.summary._replace(**{name: value}))
+    return table
+
+
 RADII = np.array([0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 35, 50, 75, 100])
 FOREIGN = [f"p{i}" if i % 3 else f"tS{i}:" for i in range(60)]
-ENDS = ("", "_low", "_high")
 
 
 def make_curves(models, layers, heads):
@@ -201,7 +215,7 @@ def test_phone_maps_show_the_chosen_heads_in_the_order_given(toy, elsewhere):
     shown = [(3, 2), (0, 1), (5, 7)]
     figure = phones.phone_maps(toy, shown, elsewhere)
     renderer, panels = FigureCanvasAgg(figure).get_renderer(), figure.axes[:3]
-    values = toy.elsewhere if elsewhere else toy.relation
+    values = toy.summary.elsewhere if elsewhere else toy.summary.relation
     for axes, (layer, head) in zip(panels, shown, strict=True):
         assert_cells(axes.images[0], values[layer, head])
         # Row 0 is the first query phone and stands on top, column 0 on the left.
@@ -243,12 +257,12 @@ def test_all_maps_stand_at_their_layer_and_head(toy):
         assert np.allclose((left, top), (head * pitch, layer * pitch))
         assert np.allclose((left, top), (frame.get_x(), frame.get_y()))
         assert to_hex(frame.get_edgecolor()) == style.COLOURS[toy.category[layer, head]].lower()
-        assert_cells(image, toy.relation[layer, head])
+        assert_cells(image, toy.summary.relation[layer, head])
 
 
 def test_focus_chart_has_a_row_per_head_and_a_column_per_phone(toy):
     axes = phones.focus_chart(toy).axes[0]
-    assert_cells(axes.images[0], toy.concentration.reshape(48, 39))
+    assert_cells(axes.images[0], toy.summary.concentration.value.reshape(48, 39))
     assert axes.images[0].get_extent() == [0, 39, 48, 0]
     for text in axes.texts:
         x, y = text.get_position()
@@ -295,16 +309,16 @@ def test_focus_and_neglect_are_the_extremes_with_the_interval_of_their_phone(toy
     for axes, pick in zip(figure.axes[:2], (np.nanargmax, np.nanargmin), strict=True):
         points, bars = [], set()
         for layer, head in np.ndindex(6, 8):
-            at = layer, head, pick(toy.concentration[layer, head])
+            at = layer, head, pick(toy.summary.concentration.value[layer, head])
             x, colour = toy.verticality[layer, head], style.COLOURS[toy.category[layer, head]]
-            points.append((x, toy.concentration[at], colour.lower()))
-            bars.add((x, toy.concentration_low[at], toy.concentration_high[at]))
+            points.append((x, toy.summary.concentration.value[at], colour.lower()))
+            bars.add((x, toy.summary.concentration.low[at], toy.summary.concentration.high[at]))
         assert sorted(scatter_points(axes)) == sorted(points)
         assert bars_of(axes) == bars
         # Neglect cannot be seen beside focus: each has its own panel, which holds all bars.
         assert axes.get_ylim()[0] < min(low for _, low, _ in bars)
         assert axes.get_ylim()[1] > max(high for *_, high in bars)
-        phone = PHONES[pick(toy.concentration[3, 2])]
+        phone = PHONES[pick(toy.summary.concentration.value[3, 2])]
         assert f"a: {phone}" in [text.get_text() for text in axes.texts]
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
 
@@ -312,9 +326,11 @@ def test_focus_and_neglect_are_the_extremes_with_the_interval_of_their_phone(toy
 def test_names_stand_beside_their_own_point(toy):
     figure = phone_curves.verticality_against_concentration(toy, [])
     for axes, pick in zip(figure.axes[:2], (np.nanargmax, np.nanargmin), strict=True):
-        names = np.array(PHONES)[pick(toy.concentration, axis=-1)].ravel()
+        names = np.array(PHONES)[pick(toy.summary.concentration.value, axis=-1)].ravel()
         best = np.take_along_axis(
-            toy.concentration, pick(toy.concentration, axis=-1)[..., None], axis=-1
+            toy.summary.concentration.value,
+            pick(toy.summary.concentration.value, axis=-1)[..., None],
+            axis=-1,
         )
         points = np.stack([toy.verticality.ravel(), best.ravel()], axis=-1)
         inches = axes.transData.transform(points) / figure.dpi
@@ -329,7 +345,7 @@ def test_shown_heads_carry_letters_and_their_maps(toy, monkeypatch):
     shown = [(2, 3), (3, 2), (5, 5), (0, 1)]
     figure = phone_curves.verticality_against_concentration(toy, shown)
     for axes, (layer, head) in zip(figure.axes[2:6], shown, strict=True):
-        assert_cells(axes.images[0], toy.relation[layer, head])
+        assert_cells(axes.images[0], toy.summary.relation[layer, head])
         assert frame_colour(axes) == style.COLOURS[toy.category[layer, head]].lower()
     texts = assert_legible(figure, monkeypatch)
     for letter, (layer, head) in zip("abcd", shown, strict=True):
@@ -340,7 +356,7 @@ def test_shown_heads_carry_letters_and_their_maps(toy, monkeypatch):
         rings = [line for line in axes.lines if line.get_marker() == "o"]
         assert len(rings) == 4
         for ring, (layer, head) in zip(rings, shown, strict=True):
-            at = toy.verticality[layer, head], pick(toy.concentration[layer, head])
+            at = toy.verticality[layer, head], pick(toy.summary.concentration.value[layer, head])
             place = axes.transAxes.transform(np.ravel(ring.get_xydata()))
             assert np.allclose(axes.transData.transform(at), place, atol=0.5)
 
@@ -351,8 +367,11 @@ def test_a_lettered_point_has_no_second_name(single):
 
 
 def test_letters_have_room_even_where_all_points_coincide(toy, monkeypatch):
-    same = np.broadcast_to(toy.concentration[3, 2], toy.concentration.shape)
-    crowd = toy._replace(
+    same = np.broadcast_to(
+        toy.summary.concentration.value[3, 2], toy.summary.concentration.value.shape
+    )
+    crowd = replaced(
+        toy,
         verticality=np.full((6, 8), -4.0),
         concentration=same,
         concentration_low=same - 0.1,
@@ -365,12 +384,12 @@ def test_letters_have_room_even_where_all_points_coincide(toy, monkeypatch):
 
 def test_shares_show_every_head_with_its_bar_and_uniform_attention(toy):
     other = make_phone_table(6, 8, trained=False, seed=1)
-    other = other._replace(own_uniform=0.95)
+    other = replaced(other, own_uniform=0.95)
     figure = phone_curves.segment_shares([other, toy])
     for number, axes in enumerate(figure.axes):
         table, kind = (other, toy)[number // 3], ("silence", "own", "same")[number % 3]
-        values, low, high = (getattr(table, kind + end) for end in ENDS)
-        uniform = 1.0 if kind == "same" else getattr(table, f"{kind}_uniform")
+        values, low, high = getattr(table.summary, kind)
+        uniform = 1.0 if kind == "same" else getattr(table.summary, f"{kind}_uniform")
         assert axes.lines[0].get_ydata() == [uniform, uniform]
         points = scatter_points(axes)
         assert len(points) == 48
@@ -389,8 +408,8 @@ def test_shares_show_every_head_with_its_bar_and_uniform_attention(toy):
 
 def test_a_corpus_without_silence_is_named_and_drawn(toy, monkeypatch):
     none = np.full((6, 8), np.nan)
-    quiet = toy._replace(
-        silence=none, silence_low=none, silence_high=none, silence_uniform=float("nan")
+    quiet = replaced(
+        toy, silence=none, silence_low=none, silence_high=none, silence_uniform=float("nan")
     )
     texts = assert_legible(phone_curves.segment_shares([quiet]), monkeypatch)
     assert "no silence in this corpus" in texts
@@ -398,7 +417,7 @@ def test_a_corpus_without_silence_is_named_and_drawn(toy, monkeypatch):
         phone_curves.segment_shares([toy]), monkeypatch
     )
     with pytest.raises(InputError, match="silence is nan at L1 H1"):
-        phones.check_phones(quiet._replace(silence_uniform=0.2))
+        check_phones(replaced(quiet, silence_uniform=0.2))
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 6, 3), (4, 4, 2), (2, 24, 1)])
@@ -449,7 +468,7 @@ def test_manners_of_single_phones_are_named_as_far_as_they_have_room(monkeypatch
 
 
 def change(**fields):
-    return lambda table: table._replace(**fields)
+    return lambda table: replaced(table, **fields)
 
 
 @pytest.mark.parametrize(
@@ -468,11 +487,11 @@ def change(**fields):
         (change(same_low=np.full((6, 8), np.nan)), "same_low is nan at L1 H1"),
         (change(verticality=np.full((6, 8), np.nan)), "verticality is nan at L1 H1"),
         (
-            lambda t: t._replace(concentration_low=t.concentration_low * np.nan),
+            lambda t: replaced(t, concentration_low=t.summary.concentration.low * np.nan),
             "concentration_low is nan at L1 H1",
         ),
         (
-            lambda t: t._replace(concentration=t.concentration * np.nan),
+            lambda t: replaced(t, concentration=t.summary.concentration.value * np.nan),
             "a head has no concentration",
         ),
     ],
@@ -556,11 +575,3 @@ def test_one_colour_scale_symmetric_about_uniform_attention(toy):
         )
         assert np.allclose(shown, 2.0 ** np.arange(-3, 4), rtol=0.01)
         assert np.allclose(key.get_xticks(), np.linspace(*ramp.get_extent()[:2], 7))
-
-
-def test_captions_are_paragraphs_that_fit_a_line():
-    captions = {name: text for name, text in vars(phone_captions).items() if name.isupper()}
-    assert len(captions) == 10
-    for name, text in captions.items():
-        assert text == text.strip(), name
-        assert max(map(len, text.splitlines())) <= 200, name

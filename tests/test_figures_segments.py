@@ -8,8 +8,11 @@ from matplotlib.colors import to_hex
 from test_figures import PHONES, assert_legible
 
 from sat_jax.errors import InputError
-from sat_jax.figures import compared, segment_captions, segment_records, segments, style
-from sat_jax.figures.segment_records import Panel, Score, SegmentExample, SegmentTable
+from sat_jax.figures import compared, segments, style
+from sat_jax.records import boundaries
+from sat_jax.records.check import CATEGORIES
+from sat_jax.records.runs import RunRow
+from sat_jax.records.segments import Panel, Score, SegmentExample, SegmentTable
 
 
 def make_score(name, r, tried, rng, width=1.0):
@@ -47,7 +50,7 @@ def make_table(layers, heads, name="toy (step 2500)", trained=True, seed=0):
         hidden,
         hidden - 1,
         hidden + 1,
-        rng.choice(style.CATEGORIES, r.shape),
+        rng.choice(CATEGORIES, r.shape),
         48.0,
         64,
         2210,
@@ -100,13 +103,13 @@ def make_row(c_num, name=None, heads=48, diagonal=16, seed=0):
     offset = np.round(rng.gamma(2, 10 * c_num, diagonal) / 30) * 30
     mean = offset.mean() if diagonal else np.nan
     shares = {
-        n: (s, s - 0.08, s + 0.08) for n, s in zip(style.CATEGORIES, (0.4, 0.27, 0.33), strict=True)
+        n: (s, s - 0.08, s + 0.08) for n, s in zip(CATEGORIES, (0.4, 0.27, 0.33), strict=True)
     }
     scores = {
         n: (r, r - 1.2, r + 1.1)
         for n, r in zip(compared.SCORES, 75 + rng.normal(size=4) * 2, strict=True)
     }
-    return compared.RunRow(
+    return RunRow(
         name or f"toy, masked span {c_num}",
         c_num,
         offset,
@@ -195,7 +198,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
     strips = [axes for axes in figure.axes if axes.get_ylabel() in ("score S", "S")]
     assert len(strips) == 3
     for panel, axes in zip(example.panels, maps, strict=True):
-        hit, _ = segment_records.hits(panel.predicted, true)
+        hit, _ = boundaries.hits(panel.predicted, true)
         expected = {"#000000": true, "#009e73": panel.predicted[hit]}
         expected["#d55e00"] = panel.predicted[~hit]
         for ticks in axes.collections:
@@ -208,7 +211,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
             assert (ends[:, :, 1 if upper else 0] > 1).all()
         assert len(axes.collections) == 6
     for panel, axes in zip(example.panels[1:], strips, strict=True):
-        hit, found = segment_records.hits(panel.predicted, true)
+        hit, found = boundaries.hits(panel.predicted, true)
         assert hit.any() and not hit.all() and found.any() and not found.all()
         lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
         solid = [line.get_xdata()[0] for line in lines if line.get_linestyle() == "-"]
@@ -226,7 +229,7 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
 
 
 def test_a_boundary_is_hit_once_by_the_nearest_within_20_ms():
-    hits = segment_records.hits
+    hits = boundaries.hits
     true = np.array([0.10, 0.13, 0.50])
     hit, found = hits(np.array([0.08, 0.114, 0.116, 0.477, 0.52, 0.52]), true)
     # 0.08 takes 0.10, 0.114 comes too late, 0.116 is nearer to 0.13; 0.477 is 23 ms off.
@@ -248,7 +251,9 @@ def test_r_value_of_precision_and_recall_is_that_of_counts(references, predicted
     r1 = np.sqrt((100 - rate) ** 2 + over**2)
     r2 = (-over + rate - 100) / np.sqrt(2)
     expected = 100 * (1 - (abs(r1) + abs(r2)) / 200)
-    assert compared.r_value(100 * right / predicted, rate) == pytest.approx(expected)
+    assert boundaries.r_value(rate, 100 * (rate * predicted / (100 * right) - 1)) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("lowest", [8.0, 45.0, 88.0])
@@ -271,11 +276,14 @@ def test_contours_join_equal_r_values_and_are_named_where_they_end(lowest):
         recall, precision = path.vertices.T
         near = precision > 10  # below, R changes by more than 1 from one grid point to the next
         assert near.sum() > 10
-        assert abs(compared.r_value(precision, recall) - level)[near].max() < 0.5
+        assert (
+            abs(boundaries.r_value(recall, 100 * (recall / precision - 1)) - level)[near].max()
+            < 0.5
+        )
         assert recall.max() == pytest.approx(100)
         x, y = named[level]
         assert x > 100
-        assert compared.r_value(y, 100.0) == pytest.approx(level, abs=0.5)
+        assert boundaries.r_value(100.0, 100 * (100 / y - 1)) == pytest.approx(level, abs=0.5)
 
 
 def test_curves_pass_their_tuned_point_and_kinds_look_alike_in_all_panels():
@@ -314,7 +322,7 @@ def test_heads_stand_at_their_layer_and_value_with_the_chosen_one_ringed():
     assert best != np.unravel_index(table.heads.argmax(), (6, 8))
     for axes in (upper, lower):
         seen = 0
-        for kind in style.CATEGORIES:
+        for kind in CATEGORIES:
             colour = style.COLOURS[kind]
             points = next(p for p in axes.lines if p.get_markerfacecolor() == colour)
             chosen = table.category == kind
@@ -374,7 +382,7 @@ def test_runs_stand_side_by_side_with_their_values():
         assert np.array_equal(each[:, 1], row.offset)
     means = [line for line in offsets.lines if line.get_marker() == "_"]
     assert [line.get_ydata()[0] for line in means] == [rows[0].offset_mean, rows[2].offset_mean]
-    for container, name in zip(shares.containers, style.CATEGORIES, strict=True):
+    for container, name in zip(shares.containers, CATEGORIES, strict=True):
         heights = [bar.get_height() for bar in container]
         assert heights == [row.shares[name][0] for row in rows]
         assert {to_hex(bar.get_facecolor()) for bar in container} == {style.COLOURS[name].lower()}
@@ -479,7 +487,7 @@ def test_broken_examples_are_named(fields, message):
         ({"offset": np.ones((2, 2))}, "offset has shape"),
         ({"globalness": np.zeros(0)}, "globalness is empty"),
         ({"valid_loss": np.inf}, "valid_loss is not finite"),
-        ({"shares": dict.fromkeys(style.CATEGORIES, (0.3, 0.2))}, r"shares\[global\] has shape"),
+        ({"shares": dict.fromkeys(CATEGORIES, (0.3, 0.2))}, r"shares\[global\] has shape"),
     ],
 )
 def test_broken_runs_are_named(fields, message):
@@ -491,15 +499,3 @@ def test_broken_runs_are_named(fields, message):
 def test_too_few_and_too_many_runs_are_refused(count):
     with pytest.raises(InputError, match=f"{count} were given, expected 2 to 6"):
         compared.mask_lengths([make_row(c_num + 1) for c_num in range(count)])
-
-
-def test_captions_say_the_tolerance_that_is_used_and_have_whole_paragraphs():
-    assert f"within {1000 * segment_records.TOLERANCE:g} ms" in segment_captions.SEGMENTATION
-    captions = {k: v for k, v in vars(segment_captions).items() if k.isupper()}
-    assert len(captions) == 5
-    for text in captions.values():
-        assert text == text.strip()
-        assert text.endswith(".")
-        for paragraph in text.split("\n\n"):
-            # A formula is indented in every line, prose in none.
-            assert len({line.startswith("    ") for line in paragraph.splitlines()}) == 1

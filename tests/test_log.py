@@ -9,10 +9,10 @@ import pytest
 
 from sat_jax.config import AdamW, Loop
 from sat_jax.errors import InputError
-from sat_jax.figures.heads import HeadTable
 from sat_jax.figures.tables import write_heads
 from sat_jax.pretrain import log, terminal, watch
 from sat_jax.pretrain.step import StepMetrics
+from sat_jax.records.heads import HeadTable
 from sat_jax.study.head_sections import training_summary
 
 
@@ -178,6 +178,7 @@ def test_heads_as_csv(tmp_path):
         category=np.array([["global", "vertical", "diagonal"]] * 2),
         category_share=np.full((2, 3), 0.5),
         utterances=9,
+        shares={},
     )
     path = write_heads(tmp_path / "analysis" / "heads.csv", table)
     rows = list(csv.DictReader(path.open()))

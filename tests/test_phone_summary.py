@@ -18,13 +18,12 @@ from sat_jax.analysis.operations import (
 )
 from sat_jax.analysis.phone_summary import (
     Attention,
-    Interval,
-    PhoneSummary,
     concentration,
     leaving,
     relation,
     summarise_phones,
 )
+from sat_jax.records.phones import Interval, PhoneSummary
 
 PHONES = ("sil", "a", "b", "s")
 P, SILENCE = len(PHONES), 0

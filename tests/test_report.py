@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sat_jax import files
 from sat_jax.errors import InputError
-from sat_jax.figures import captions, report, style
+from sat_jax.figures import heads, report, style
 from sat_jax.study.page import keep_sections, kept_sections, write_page
 from sat_jax.trace.store import save_sound
 
@@ -44,11 +44,11 @@ def written(tmp_path_factory):
     files.write_table(run / "figures" / "dist #1.csv", ROWS)
     sound = np.random.default_rng(0).integers(-999, 999, 1600).astype(np.int16)
     sections = [
-        report.Section("Metrics <G>", captions.METRICS + "\n\n{{body}} stays\n\n    if a <b> c"),
+        report.Section("Metrics <G>", heads.HEAD_METRICS + "\n\n{{body}} stays\n\n    if a <b> c"),
         report.Section(
             "Distribution",
-            captions.CATEGORIES,
-            [report.Picture(png, captions.HEAD_DISTRIBUTION, 'heads "by" layer')],
+            heads.HEAD_CATEGORIES,
+            [report.Picture(png, heads.HEAD_DISTRIBUTION, 'heads "by" layer')],
             [report.Clip("utterance", save_sound(run / "trace" / "one.wav", sound))],
             [report.Table("All <heads>.", files.write_table(run / "heads.csv", ROWS))],
             [("CSV", run / "heads.csv")],

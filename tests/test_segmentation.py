@@ -10,14 +10,12 @@ import pytest
 
 from sat_jax.analysis.segment_score import (
     SCORES,
-    TOLERANCE,
     count_hits,
     drawn_scores,
     even_boundaries,
     half_frame_times,
     reference_boundaries,
     score,
-    targets,
 )
 from sat_jax.analysis.segmentation import (
     boundary_counts,
@@ -30,6 +28,7 @@ from sat_jax.analysis.segmentation import (
     reaches,
 )
 from sat_jax.errors import InputError
+from sat_jax.records.boundaries import TOLERANCE, targets
 
 T = 20
 ALPHAS = np.array([0.3, 1.5])

@@ -10,6 +10,7 @@ from test_segmentation import oracle
 
 from sat_jax.commands.analyze import wanted
 from sat_jax.config import Analysis
+from sat_jax.records.phones import Interval
 from sat_jax.shapes import Grid, stacked_grid
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.corpus import spread
@@ -111,7 +112,7 @@ def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
     assert wanted(tmp_path, ()) == ["heads", "phones", "segments", "ablate"]
     assert wanted(tmp_path, ("segments",)) == ["heads", "segments"]
     (tmp_path / "analysis").mkdir()
-    (tmp_path / "analysis" / "heads.csv").write_text("")
+    (tmp_path / "analysis" / "heads.npz").write_text("")
     assert wanted(tmp_path, ("segments", "phones")) == ["phones", "segments"]
 
 
@@ -126,20 +127,14 @@ def test_few_utterances_are_spread_and_none_is_taken_twice(monkeypatch):
     assert len(set(taken[0].tolist())) == 7
 
 
-class Phones(NamedTuple):
-    """What the rows of the phones study need of its table."""
-
-    phones: tuple
-    category: np.ndarray
-    verticality: np.ndarray
-    concentration: np.ndarray
-    concentration_low: np.ndarray
-    concentration_high: np.ndarray
-
-
 def test_a_phone_that_never_occurs_is_no_focus_and_no_neglect():
     c = np.array([[[np.nan, -0.5, -0.2], [np.nan, 0.3, 2.0]]])
-    table = Phones(("zh", "a", "b"), np.full((1, 2), "global"), np.zeros((1, 2)), c, c - 1, c + 1)
+    table = SimpleNamespace(
+        phones=("zh", "a", "b"),
+        category=np.full((1, 2), "global"),
+        verticality=np.zeros((1, 2)),
+        summary=SimpleNamespace(concentration=Interval(c, c - 1, c + 1)),
+    )
     first, second = extreme_rows(table)
     assert (first["focus_phone"], first["focus"], first["neglect_phone"]) == ("b", -0.2, "a")
     assert (second["focus_phone"], second["focus_high"]) == ("b", 3.0)

@@ -11,7 +11,7 @@ from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.study.corpus import chosen_corpus
 from sat_jax.study.page import kept_sections
-from sat_jax.study.phones import kept_maps
+from sat_jax.study.phones import kept_phones
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
@@ -59,7 +59,7 @@ def test_a_pickle_in_phone_maps_is_one_line_and_runs_nothing(tmp_path):
     trap = np.array([Trap(tmp_path / "sprung")], dtype=object)
     np.savez(tmp_path / "analysis" / "phone_maps.npz", relation=trap, phones=np.array(["a"]))
     with pytest.raises(InputError, match=r"phone_maps\.npz: is not what analyze\.py writes") as e:
-        kept_maps(SimpleNamespace(out=tmp_path))
+        kept_phones(SimpleNamespace(out=tmp_path))
     assert "\n" not in str(e.value)
     assert not (tmp_path / "sprung").exists()
 

@@ -45,13 +45,14 @@ class Ablation:
     """Layer whose output probes read; the last by default."""
     hidden: int = 128
     """Hidden units of the probes that are not linear."""
-    probe_steps: int = 400
+    probe_steps: int = 200
     """Most training steps of a linear probe, the same for every setting; it may stop earlier."""
     mlp_steps: int = 1200
-    """Most training steps of a probe of mlp_utterances, linear or not; it may stop earlier."""
+    """Most training steps of a probe with a hidden layer, twice those of a linear one of
+    mlp_utterances; it may stop earlier."""
     probe_batch: int = 512
     """Positions in one training step of a probe on frames."""
-    probe_rate: float = 0.01
+    probe_rate: float = 0.02
     """Highest learning rate of the linear probes."""
     mlp_rate: float = 0.015
     """Highest learning rate of the probes of mlp_utterances."""

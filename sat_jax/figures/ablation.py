@@ -1,4 +1,4 @@
-"""What is left of tasks when heads are pruned: `Ablation` records in, `Figure` out."""
+"""Scores of tasks when heads are pruned: `Ablation` records in, `Figure` out."""
 
 from collections.abc import Sequence
 
@@ -88,7 +88,7 @@ the random band does worse than no order at all."""
 
 
 def task_curves(table: Ablation, orderings: Sequence[str], dashed: Sequence[str] = ()) -> Figure:
-    """Every task against the number of heads that are gone, one panel per task.
+    """Every task against the number of pruned heads, one panel per task.
 
     `orderings` are drawn with solid lines, `dashed` ones with dashed lines and hollow markers in
     the colour of the ordering they reverse. Ribbons are 95 % intervals, the grey band all random
@@ -176,7 +176,7 @@ Noise moves it more than it moves the area."""
 
 
 def area_chart(tables: Sequence[Ablation]) -> Figure:
-    """Area under the curve of every ordering and task, with the number of heads that can go.
+    """Area under the curve of every ordering and task, with the number of heads that can be pruned.
 
     Orderings stand in the order of their mean rank over tasks and tables, the best on top; bars are
     intervals. Filled and hollow markers of other shapes are further tables. Raises InputError as
@@ -222,8 +222,8 @@ def area_chart(tables: Sequence[Ablation]) -> Figure:
             x += wide + COUNTS - 0.06
             style.write(figure, x, head - 0.06, "heads", ha="right", **NOTE)
         text = (
-            f"thin line: intact model; heads: how many of {tables[0].heads} can go at a relative "
-            f"loss of at most 1 %{tested_at(tables[0])}"
+            f"thin line: intact model; heads: how many of {tables[0].heads} can be pruned at "
+            f"≤ 1 % relative loss{tested_at(tables[0])}"
         )
         style.write(figure, left, head + high + foot, text, **NOTE)
         return figure

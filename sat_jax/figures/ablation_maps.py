@@ -159,7 +159,7 @@ can still matter together with others that do the same."""
 
 
 def leave_one_out(singles: Sequence[Single], name: str) -> Figure:
-    """Change of every task when one head alone is gone, one map of layers and heads per task.
+    """Change of every task when one head alone is pruned, one map of layers and heads per task.
 
     Red is worse on every task, white is no change; each has its own scale. Heads whose 95 %
     interval includes 0 carry a dot. Raises InputError as `check_singles` does.

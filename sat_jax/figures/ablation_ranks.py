@@ -36,9 +36,9 @@ two disagree."""
 def rank_scatter(ranking: Ranking) -> Figure:
     """Every head's rank by weight against its rank by globalness, 1 being pruned first.
 
-    Heads on the line go at the same time in both orders. The disagreeing heads are ringed and carry
-    letters; beside the plot stand their ranks, what they do, and their phone relation map where
-    there is one. Raises InputError as `check_ranking` does.
+    Heads on the line are pruned at the same time in both orders. The disagreeing heads are ringed
+    and carry letters; beside the plot stand their ranks, what they do, and their phone relation map
+    where there is one. Raises InputError as `check_ranking` does.
     """
     check_ranking(ranking)
     count, shown = np.size(ranking.category), ranking.disagreeing
@@ -114,7 +114,7 @@ def rank_correlations(ranking: Ranking) -> Figure:
         wide = style.PAGE - 0.2 - style.text_width(text, 7.0, "bold")
         name = style.fitted(ranking.name, wide, 7.0, "bold")
         style.write(figure, 0.1, 0.15, name + text, weight="bold")
-        more = "Spearman correlation between the orders in which heads go"
+        more = "Spearman correlation between the orders in which heads are pruned"
         style.write(figure, 0.1, 0.29, more, fontsize=6.5, color="#444444")
         axes = style.place(figure, left, head, count * pitch, count * high)
         values = np.asarray(ranking.correlation, float)

@@ -89,7 +89,7 @@ def run_labels(spans: Sequence[int]) -> list[str]:
 
 
 def padded_limits(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits of an axis that shows all values with a margin; NaN, of heads that are gone, aside."""
+    """Limits of an axis that shows all values with a margin; NaN, of pruned heads, aside."""
     low, high = min(map(np.nanmin, values)), max(map(np.nanmax, values))
     pad = 0.05 * (high - low) or 1.0
     return low - pad, high + pad

@@ -24,17 +24,17 @@ MOST_TASKS, MOST_TABLES, MOST_SHOWN = 4, 4, 4
 
 
 class Curve(NamedTuple):
-    """One ordering on one task: what is left of it after so many heads are gone."""
+    """One ordering on one task: its value after so many heads are pruned."""
 
     ordering: str  # one of `ORDERINGS`, or one of them + " reversed"
-    pruned: np.ndarray  # (n,) heads gone, ascending, begins at 0
+    pruned: np.ndarray  # (n,) heads pruned, ascending, begins at 0
     value: np.ndarray  # (n,) (random: the mean over draws)
     low: np.ndarray  # (n,) 95 % interval (random: the lowest draw)
     high: np.ndarray  # (n,)              (random: the highest draw)
-    area: float  # mean of the curve over the share of heads that are gone, its interval
+    area: float  # mean of the curve over the share of pruned heads, its interval
     area_low: float
     area_high: float
-    removable: int  # most heads that can go at <= 1 % relative loss
+    removable: int  # most heads that can be pruned at <= 1 % relative loss
 
 
 class Task(NamedTuple):
@@ -76,7 +76,7 @@ class Spans(NamedTuple):
 class Grid(NamedTuple):
     """One task over heads pruned x span."""
 
-    ordering: str  # in which heads go; the same for all tasks
+    ordering: str  # in which heads are pruned; the same for all tasks
     name: str
     label: str
     lower_is_better: bool
@@ -98,7 +98,7 @@ class Single(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """In which order the heads of one model go, by every ordering."""
+    """In which order the heads of one model are pruned, by every ordering."""
 
     name: str  # the model
     orderings: tuple[str, ...]  # (O,)
@@ -114,7 +114,7 @@ class Ranking(NamedTuple):
 
 
 def base(ordering: str) -> str:
-    """The ordering that a reversed one goes back to."""
+    """The ordering that a reversed one reverses."""
     return ordering.removesuffix(REVERSED)
 
 
@@ -251,7 +251,7 @@ def _check_task(where: str, task: Task, heads: int) -> None:
         _check_interval(here, curve.area, curve.area_low, curve.area_high, (), "area")
         if not 0 <= curve.removable <= heads:
             raise InputError(f"{here}: removable is {curve.removable}, expected 0..{heads}")
-        # No head is gone yet: the intact model is the same whatever goes first.
+        # Nothing is pruned yet: the intact model is the same whatever is pruned first.
         first = task.curves[0]
         if not np.isclose(curve.value[0], first.value[0], rtol=1e-4, atol=0):
             raise InputError(

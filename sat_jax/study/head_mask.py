@@ -12,7 +12,7 @@ def joined_unpruned_maps(probs: Sequence[jax.Array | None]) -> jax.Array:
     return jnp.concatenate([maps for maps in probs if maps is not None], 1)
 
 
-def removed(head_mask: np.ndarray) -> str:
+def pruned_sentence(head_mask: np.ndarray) -> str:
     """How many heads were pruned, as a sentence for a reader; empty for an intact model."""
     count = int((~head_mask).sum())
     if not count:

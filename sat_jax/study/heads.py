@@ -24,7 +24,7 @@ from sat_jax.model.build import Spec
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.records.check import head_mask_of
 from sat_jax.records.heads import HeadTable, arrays_of, table_of_arrays
-from sat_jax.study.head_mask import joined_unpruned_maps, removed
+from sat_jax.study.head_mask import joined_unpruned_maps, pruned_sentence
 from sat_jax.study.head_sections import sections, training_summary
 from sat_jax.study.loaded_run import LoadedRun, describe
 from sat_jax.study.page import keep_figure
@@ -68,7 +68,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         read_metrics(loaded.directory / "metrics.jsonl"),
         dataset.directory_of(loaded.config.corpus).name,
     )
-    known = " ".join(filter(None, (describe(loaded), removed(loaded.model.spec.head_mask))))
+    known = " ".join(filter(None, (describe(loaded), pruned_sentence(loaded.model.spec.head_mask))))
     return sections(out, head_tables, f"{known}\n\n{trained}", sound)
 
 

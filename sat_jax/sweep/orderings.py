@@ -6,7 +6,7 @@ REVERSED = " reversed"
 
 
 def order_by(values: np.ndarray, descending: bool) -> np.ndarray:
-    """Heads (L * H,) in the order in which they go, by values (L, H); ties go by layer and head."""
+    """Heads (L * H,) in the order of pruning, by values (L, H); ties by layer and head."""
     flat = np.asarray(values, np.float64).reshape(-1)
     return np.argsort(-flat if descending else flat, kind="stable")
 
@@ -38,7 +38,7 @@ def points_of(heads: int, coarse: bool) -> np.ndarray:
 
 
 def ranks_of(order: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Rank (L, H) of each head in an order of all heads: 1 goes first."""
+    """Rank (L, H) of each head in an order of all heads: 1 is pruned first."""
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(1, len(order) + 1)
     return ranks.reshape(shape)
@@ -62,7 +62,7 @@ def disagreeing(first: np.ndarray, second: np.ndarray, most: int) -> list[tuple[
 
 
 def area(pruned: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Mean of curves (..., N) over the share of heads that are gone, by trapezoids: (...)."""
+    """Mean of curves (..., N) over the share of pruned heads, by trapezoids: (...)."""
     steps = np.diff(pruned) / (pruned[-1] - pruned[0])
     return ((values[..., 1:] + values[..., :-1]) / 2 * steps).sum(-1)
 
@@ -70,7 +70,7 @@ def area(pruned: np.ndarray, values: np.ndarray) -> np.ndarray:
 def removable(
     pruned: np.ndarray, values: np.ndarray, lower_is_better: bool, loss: float = 0.01
 ) -> int:
-    """Most heads that can go so that neither they nor fewer of them lose more than `loss`.
+    """Most heads that can be pruned so that neither they nor fewer of them lose more than `loss`.
 
     values (N,) at `pruned` (N,) heads, ascending from 0; the loss is relative to the first one.
     """

@@ -6,7 +6,7 @@ utterances, or of the steps, show what more of either would bring.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from sat_jax.analysis.linear_map import explained_variance
 from sat_jax.analysis.probe import Examples
 from sat_jax.mesh import by_device
 from sat_jax.records.probes import BudgetPoint, ProbedLayer
-from sat_jax.study.ablate.corpus import TEST, TRAIN, EncodedBatch, Speech
+from sat_jax.study.ablate.corpus import TEST, TRAIN, Speech
 from sat_jax.study.ablate.scores import NAMES, task_scores
 from sat_jax.study.ablate.tasks import (
     ProbeRun,
@@ -68,10 +68,11 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     both = tuple(each for task in tasks for each in (as_linear(task), task))
     spectrum = rows_of(speech, [encoded.log_mel for encoded in speech.encoded])
     trained = loaded.model.checkpoints[0].name
+    score = scorer(loaded, speech, both)
     layers, budgets = [], []
     for sources in [[Source(LOG_MEL, None, spectrum)], *layer_sources(loaded, speech)]:
         r2 = [linear_share(speech, source.features, spectrum) for source in sources]
-        layers += probed(loaded, speech, both, sources, r2)
+        layers += probed(loaded, speech, both, score, sources, r2)
         budgets += [
             point
             for source in sources
@@ -84,15 +85,16 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
 
 
 def as_linear(task: ProbeTask) -> ProbeTask:
-    """The same task with a linear probe of the same budget."""
-    return task._replace(name=task.name + LINEAR, budget=task.budget._replace(hidden=0))
+    """The same task with a linear probe and half the steps, which are more than enough for it."""
+    linear = fewer_steps(task, 2)
+    return linear._replace(name=task.name + LINEAR, budget=linear.budget._replace(hidden=0))
 
 
 def layer_sources(loaded: LoadedRun, speech: Speech) -> Iterator[list[Source]]:
     """States of every layer of both checkpoints, a few at a time so that they fit the memory."""
     spec = loaded.model.spec
     size = 4 * len(speech.utterance) * spec.width
-    most = max(int(loaded.analysis.ablate.memory_mib * 2**20 // (4 * size)), 1)
+    most = max(int(loaded.analysis.ablate.memory_mib * 2**20 // size), 1)
     group = max(most // loaded.passes.devices.size, 1) * loaded.passes.devices.size
     wanted = [(checkpoint, layer, False) for checkpoint in loaded.model.checkpoints
               for layer in range(spec.layers + 1)]  # fmt: skip
@@ -122,21 +124,22 @@ def hidden_states(
         return tuple(trace.hidden[layer] for layer in layers)
 
     step = jax.jit(by_device(states, loaded.passes.devices, 1))
-    parts = [step(params, encoded.inputs, encoded.valid) for encoded in speech.encoded]
-    return [rows_of(speech, of_layer) for of_layer in zip(*parts, strict=True)]
+    shape = len(speech.utterance), spec.width
+    found = [np.empty(shape, np.float32) for _ in layers]
+    for encoded in speech.encoded:
+        valid = np.asarray(encoded.valid)
+        states_of = step(params, encoded.inputs, encoded.valid)
+        for rows, each in zip(found, states_of, strict=True):
+            rows[encoded.place] = np.asarray(each)[valid]
+    return found
 
 
 def rows_of(speech: Speech, batches: Sequence[jax.Array]) -> np.ndarray:
     """Batches (B, T, D) as rows (N, D) of the valid positions."""
     rows = np.empty((len(speech.utterance), batches[0].shape[-1]), np.float32)
     for encoded, batch in zip(speech.encoded, batches, strict=True):
-        rows[place_of(encoded)] = np.asarray(batch)[np.asarray(encoded.valid)]
+        rows[encoded.place] = np.asarray(batch)[np.asarray(encoded.valid)]
     return rows
-
-
-def place_of(encoded: EncodedBatch) -> np.ndarray:
-    """(n,) which rows the valid positions of a batch are, utterance after utterance."""
-    return encoded.place
 
 
 def linear_share(speech: Speech, features: np.ndarray, spectrum: np.ndarray) -> float:
@@ -150,11 +153,12 @@ def probed(
     loaded: LoadedRun,
     speech: Speech,
     tasks: tuple[ProbeTask, ...],
+    score: Callable[[jax.Array], Any],
     sources: list[Source],
     r2: list[float],
 ) -> list[ProbedLayer]:
     """Accuracies of all tasks on representations of one width."""
-    asked, arrays = loaded.analysis, scores_of(loaded, speech, tasks, sources)
+    asked, arrays = loaded.analysis, scores_of(loaded, score, sources)
     found = []
     for scores in task_scores(arrays, tasks, asked.draws, asked.seed, ("anew",)):
         task = next(each for each in tasks if each.name == scores.task)
@@ -178,21 +182,27 @@ def probed(
     return found
 
 
-def scores_of(
-    loaded: LoadedRun, speech: Speech, tasks: tuple[ProbeTask, ...], sources: list[Source]
-) -> Arrays:
-    """What probes that are trained on each of G representations get right; arrays (G, ...)."""
+def scorer(
+    loaded: LoadedRun, speech: Speech, tasks: tuple[ProbeTask, ...]
+) -> Callable[[jax.Array], Any]:
+    """`train_and_score` of these tasks, one representation (N, D) per device; jitted."""
     asked, devices = loaded.analysis, loaded.passes.devices
     seeds = 1 if asked.ablate.preset == "coarse" else asked.ablate.probe_seeds
     keys = jax.random.split(jax.random.key(asked.seed), seeds)
     batched = jax.default_backend() != "cpu"
     probe_run = ProbeRun(tasks, speech.utterance, keys, batched, asked.draws, asked.seed)
-    step = jax.jit(by_device(functools.partial(train_and_score, probe_run), devices))
-    found = []
+    return jax.jit(by_device(functools.partial(train_and_score, probe_run), devices))
+
+
+def scores_of(
+    loaded: LoadedRun, score: Callable[[jax.Array], Any], sources: list[Source]
+) -> Arrays:
+    """What probes that are trained on each of G representations get right; arrays (G, ...)."""
+    devices, found = loaded.passes.devices, []
     for first in range(0, len(sources), devices.size):
         some = [source.features for source in sources[first : first + devices.size]]
         filled = np.stack([some[min(i, len(some) - 1)] for i in range(devices.size)])
-        _, scores = step(mesh.place_batch(filled, devices))
+        _, scores = score(mesh.place_batch(filled, devices))
         found.append({name: np.asarray(each)[: len(some)] for name, each in scores.items()})
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
@@ -211,7 +221,7 @@ def budget_points(
     tasks = tuple(
         each._replace(name=f"{each.name}/{number}") for number, (each, _) in enumerate(fewer)
     )
-    arrays = scores_of(loaded, speech, tasks, [source])
+    arrays = scores_of(loaded, scorer(loaded, speech, tasks), [source])
     scores = task_scores(arrays, tasks, 1, loaded.analysis.seed, ("anew",))
     return [
         BudgetPoint(

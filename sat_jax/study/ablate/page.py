@@ -80,7 +80,7 @@ def write(
     curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {
         LAYERS: probe_views(layers, analysis),
-        "What is left when heads go": curves,
+        "What remains when heads are pruned": curves,
         "Which order is cheapest": [area_view(anew), *ranking_views(result)],
         "One head, or far keys, taken away": other_views(result),
     }
@@ -93,7 +93,7 @@ def write(
         analysis / "ablation_areas.csv",
     )
     texts = {
-        "What is left when heads go": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
+        "What remains when heads are pruned": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
         LAYERS: layers_text(layers),
     }
     tables = {
@@ -145,10 +145,10 @@ def layers_text(layers: Probed) -> str:
     """In words: the budget, what half of it would give, and whether a layer beats the input."""
     if not layers.layers:
         return ""
-    first = layers.layers[0]
+    linear, deep = (next(r for r in layers.layers if r.probe == probe) for probe in SHAPES.values())
     texts = [
-        f"Probes of layers learned from {first.utterances} utterances in at most {first.steps} "
-        "steps, and the best validation loss counts."
+        f"Probes of layers learned from {deep.utterances} utterances in at most {deep.steps} "
+        f"steps ({linear.steps} of linear ones); the best parameters by validation loss count."
     ]
     for model, layer in dict.fromkeys((p.model, p.layer) for p in layers.budgets):
         mine = [p for p in layers.budgets if (p.model, p.layer) == (model, layer)]

@@ -61,7 +61,7 @@ def whole_arrays(plan: Plan, arrays: Arrays) -> Arrays:
 
 
 def curve_rows(tables: Sequence[Ablation], orderings: Sequence[str]) -> Rows:
-    """One row per condition, task, ordering and number of heads that are gone."""
+    """One row per condition, task, ordering and number of pruned heads."""
     return [
         {
             "model": table.name,
@@ -122,7 +122,7 @@ def span_rows(spans: Sequence[Spans]) -> Rows:
 
 
 def grid_rows(grids: Sequence[Grid]) -> Rows:
-    """One row per task, number of heads that are gone, and span."""
+    """One row per task, number of pruned heads, and span."""
     return [
         {"task": each.name, "pruned": pruned, "span": named_span(span), "value": each.value[i, j]}
         for each in grids

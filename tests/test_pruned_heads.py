@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 import trees
 from jax.sharding import AxisType
-from matplotlib.colors import to_hex
-from test_figures import assert_legible, make_example, make_table
-from test_figures_phones import make_phone_table
-from test_figures_segments import make_table as make_segments
 
 from sat_jax import files
 from sat_jax.analysis.head_mask import in_place, layer_means, nothing_pruned
@@ -26,12 +22,12 @@ from sat_jax.audio import dataset
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Analysis, Config, Features, Model
 from sat_jax.errors import InputError
-from sat_jax.figures import captions, heads, maps, phone_curves, phones, segments, style, tables
+from sat_jax.figures import report, style
 from sat_jax.model.build import build_model, init_params, spec_of
 from sat_jax.study import heads as heads_study
 from sat_jax.study import phones as phones_study
 from sat_jax.study.corpus import AnalysedCorpus
-from sat_jax.study.head_mask import removed
+from sat_jax.study.head_mask import pruned_sentence
 from sat_jax.study.loaded_model import Checkpoint, LoadedModel, open_model
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.passes import Passes, edges_of
@@ -146,14 +142,16 @@ def intact(loaded):
     """What the trained model is found to do with all of its heads, without tables and figures."""
     one = loaded.model._replace(checkpoints=loaded.model.checkpoints[:1])
     loaded = loaded._replace(model=one)
-    (((summary, curves),), _), trained = heads_study.measure(loaded), loaded.model.checkpoints[0]
+    ((summary, curves),), trained = heads_study.measure(loaded), loaded.model.checkpoints[0]
     attention, names = phones_study.measure(loaded, trained), loaded.corpus.split.phone_names
     segment = segments_study.segmenter(segments_study.model_source(loaded), loaded)
     speech = segments_study.open_speech(loaded)
     return SimpleNamespace(
         summary=summary,
         curves=curves["mean"],
-        phones=summarise_phones(attention, names.index("sil"), loaded.analysis.draws),
+        phones=summarise_phones(
+            attention, names.index("sil"), loaded.analysis.draws, head_mask=np.ones((3, 4), bool)
+        ),
         names=names,
         found=segments_study.find(loaded, "trained", segment, trained.params, speech),
     )
@@ -288,13 +286,11 @@ def test_nothing_is_said_of_numpy_and_blank_places_are_explained(refined):
     assert refined.warnings == []
     pictures = [p for part in refined.sections.values() for s in part for p in s.pictures]
     assert all(picture.png.exists() for picture in pictures)
-    explained = {p.png.stem for p in pictures if captions.REMOVED in p.caption}
+    explained = {p.png.stem for p in pictures if report.PRUNED_PLACES in p.caption}
     wanted = {"all_heads", "head_distribution", "cumulative_diagonality", "all_phone_maps"}
     assert explained == wanted | {"focus_chart", "segment_shares", "segmentation_heads"}
     assert "7 of 12 heads were pruned" in refined.sections["heads"][0].text
-    whole = SimpleNamespace(category=np.array([["global", "vertical"]]))
-    assert captions.of_heads("One.\n\nTwo.", [whole]) == "One.\n\nTwo."
-    assert removed(nothing_pruned((3, 4))) == ""
+    assert pruned_sentence(nothing_pruned((3, 4))) == ""
 
 
 def test_one_head_may_be_left():
@@ -303,7 +299,7 @@ def test_one_head_may_be_left():
     values = {name: rng.normal(size=(30, 3, 4)).astype(np.float32) for name in names}
     left = np.zeros((3, 4), bool)
     left[2, 2] = True
-    summary = summarise(values, draws=50, left=left)
+    summary = summarise({k: v[:, left] for k, v in values.items()}, draws=50, head_mask=left)
     for name in names:
         bounds = (summary.ranks[name], summary.rank_low[name], summary.rank_high[name])
         assert [each[2, 2] for each in bounds] == [1, 1, 1]
@@ -314,13 +310,45 @@ def test_one_head_may_be_left():
     assert (state.name, state.index, state.place) == ("hidden layer 2", 3, Chosen(5, 0))
 
 
-def test_heads_csv_of_other_heads_is_refused(refined, loaded):
+def test_a_table_of_other_heads_is_refused(refined, loaded):
     other = without(loaded, ONE, "refined")
-    with pytest.raises(InputError, match=r"heads\.csv: other heads are gone there"):
+    with pytest.raises(
+        InputError, match=r"heads\.npz: other heads are pruned there .* --only heads"
+    ):
         heads_study.kept_heads(other, "")
     kept = heads_study.kept_heads(refined.loaded, "")
     np.testing.assert_array_equal(kept.category != "pruned", LEFT)
-    np.testing.assert_array_equal(np.isfinite(kept.weight), LEFT)
+    np.testing.assert_array_equal(np.isfinite(kept.metrics["weight"]), LEFT)
+    smaller = loaded.model.spec._replace(layers=2)
+    with pytest.raises(InputError, match="is of 3 x 4 heads, the model has 2 x 4; make it anew"):
+        heads_study.read_heads(refined.loaded.out / "analysis" / "heads.npz", smaller)
+
+
+def test_a_table_is_handed_on_as_it_is_and_nothing_else_is_taken_for_one(refined, tmp_path):
+    path = refined.loaded.out / "analysis" / "heads.npz"
+    kept = heads_study.read_heads(path, refined.loaded.model.spec)
+    rows = rows_of(refined, "analysis/heads.csv")
+    for row in rows:
+        if LEFT[place(row)]:
+            assert row["globalness"] == cell(kept.metrics["globalness"][place(row)])
+            assert row["rank_weight_low"] == cell(kept.rank_low["weight"][place(row)])
+    assert (kept.name, kept.utterances) == ("trained", int(rows[0]["utterances"]))
+    shares = rows_of(refined, "analysis/categories.csv")
+    assert [row["share"] for row in shares] == [cell(kept.shares[r["category"]][0]) for r in shares]
+    arrays = dict(np.load(path))
+    for name, change in {
+        "objects": arrays | {"utterances": np.array([{}], object)},
+        "empty": {},
+        "other": arrays | {"stranger": np.zeros(3)},
+        "short": arrays | {"metrics/weight": np.zeros((2, 2))},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **change)
+        with pytest.raises(InputError, match=rf"{name}\.npz: .* make it anew with analyze.py"):
+            heads_study.read_heads(tmp_path / f"{name}.npz", refined.loaded.model.spec)
+    (tmp_path / "text.npz").write_text("no arrays")
+    for name in ("text", "missing"):
+        with pytest.raises(InputError, match=rf"{name}\.npz: .* make it anew with analyze.py"):
+            heads_study.read_heads(tmp_path / f"{name}.npz", refined.loaded.model.spec)
 
 
 def test_a_model_without_any_head_has_nothing_to_see(tmp_path):
@@ -329,19 +357,16 @@ def test_a_model_without_any_head_has_nothing_to_see(tmp_path):
     with pytest.raises(InputError, match="all of its heads are pruned"):
         open_model(tmp_path, dataclasses.replace(CONFIG, model=model), None, None)
     np.testing.assert_array_equal(spec_of(CONFIG).head_mask, np.ones((3, 4), bool))
-    assert removed(np.array([[True, False]])).startswith("1 of 2 head was pruned")
+    assert pruned_sentence(np.array([[True, False]])).startswith("1 of 2 head was pruned")
 
 
-def test_a_diverged_head_is_found_among_those_that_are_gone():
-    values = np.ones((2, 3, 4))
-    values[:, ~LEFT] = np.nan
+def test_a_diverged_head_is_named_by_its_place_among_all_heads():
+    values = np.ones((2, 5))
     reduce.require_finite("m", {"weight": values, "curve": values[..., None]}, ["a", "b"], LEFT)
     for wrong in (np.nan, np.inf):
-        values[1, 2, 3] = wrong
+        values[1, 4] = wrong
         with pytest.raises(InputError, match="weight of utterance b .* layer 3, head 4"):
             reduce.require_finite("m", {"weight": values}, ["a", "b"], LEFT)
-    with pytest.raises(InputError, match="layer 1, head 2"):
-        reduce.require_finite("m", {"weight": values}, ["a", "b"], nothing_pruned((3, 4)))
 
 
 def test_a_diverged_model_stops_the_study(loaded):
@@ -369,9 +394,12 @@ def test_numbers_come_into_place_and_back():
     assert in_place(np.arange(5), LEFT).dtype == np.float64
     with pytest.raises(ValueError, match="could not be broadcast|shape mismatch"):
         in_place(np.arange(4.0), LEFT)
+    with pytest.raises(ValueError, match="values of 12 heads, head_mask has 5"):
+        summarise(dict.fromkeys(MEASURES, np.zeros((2, 12))), head_mask=LEFT)
     curves = np.random.default_rng(0).random((6, 3, 4, 7)).astype(np.float32)
-    np.testing.assert_array_equal(layer_means(curves, nothing_pruned((3, 4))), curves.mean(2))
-    some = layer_means(curves, LEFT)
+    every = layer_means(curves.reshape(6, 12, 7), nothing_pruned((3, 4)))
+    np.testing.assert_array_equal(every, curves.mean(2))
+    some = layer_means(curves[:, LEFT], LEFT)
     np.testing.assert_array_equal(some[:, 2], curves[:, 2, [1, 3]].mean(1))
     assert np.isnan(some[:, 1]).all()
 
@@ -380,163 +408,12 @@ def test_summary_of_some_heads_is_that_of_a_model_that_has_only_these():
     # The shapes of the studies above, for which everything is compiled.
     rng = np.random.default_rng(0)
     values = {name: rng.normal(size=(8, 3, 4)).astype(np.float32) for name in MEASURES}
-    some = summarise(values, draws=20, left=LEFT)
+    some = summarise({k: v[:, LEFT] for k, v in values.items()}, draws=20, head_mask=LEFT)
     alone = summarise({name: each[:, LEFT][:, None] for name, each in values.items()}, draws=20)
-    for ours, theirs in zip(some[:6], alone[:6], strict=True):
+    for ours, theirs in zip(some[1:7], alone[1:7], strict=True):
         for name in ours:
             np.testing.assert_array_equal(ours[name][LEFT], theirs[name][0])
             assert np.isnan(ours[name][~LEFT]).all()
     np.testing.assert_array_equal(some.category[LEFT], alone.category[0])
     assert (some.category[~LEFT] == "pruned").all()
     assert some.shares == alone.shares
-
-
-def without_heads(table, left):
-    """A record whose arrays (L, H, ...) are NaN, and its categories gone, where a head is."""
-
-    def cut(values):
-        if isinstance(values, dict):
-            return {name: cut(each) for name, each in values.items()}
-        if not isinstance(values, np.ndarray) or values.shape[:2] != left.shape:
-            return values
-        if values.dtype.kind in "UO":
-            return np.where(left, values, "pruned")
-        values = values.astype(float)
-        values[~left] = np.nan
-        return values
-
-    return table._replace(**{name: cut(each) for name, each in table._asdict().items()})
-
-
-def ranked_anew(table, left):
-    """Ranks among the heads that are left."""
-
-    def anew(group):
-        found = {}
-        for name, values in group.items():
-            among = np.searchsorted(np.sort(table.ranks[name][left]), values) + 1
-            found[name] = np.where(left, among.clip(1, left.sum()), np.nan)
-        return found
-
-    ends = ("ranks", "rank_low", "rank_high")
-    return table._replace(**{end: anew(getattr(table, end)) for end in ends})
-
-
-GRID = np.ones((6, 8), bool)
-GRID[1], GRID[3, 2:], GRID[0, 0] = False, False, False
-SINGLE = np.zeros((6, 8), bool)
-SINGLE[4, 5] = True
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    shown = make_example(6, 8, 40)
-    return shown, make_table(shown), make_phone_table(6, 8), make_segments(6, 8)
-
-
-@pytest.mark.parametrize("left", [GRID, SINGLE])
-def test_figures_of_what_is_left_are_legible(drawn, left, monkeypatch):
-    shown, *records = drawn
-    shown = shown._replace(maps=np.where(left[..., None, None], shown.maps, np.nan))
-    table, spoken, found = (without_heads(each, left) for each in records)
-    table = ranked_anew(table, left)
-    one = tuple(np.argwhere(left)[0].tolist())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        figures = {
-            "gallery": maps.gallery(shown, table),
-            "all_heads": maps.all_heads(shown, table),
-            "scatter": heads.head_scatter([table, table]),
-            "distribution": heads.head_distribution([table]),
-            "ranks": heads.rank_intervals(table),
-            "phone_maps": phones.phone_maps(spoken, [one]),
-            "all_phone_maps": phones.all_phone_maps(spoken),
-            "focus": phones.focus_chart(spoken),
-            "verticality": phone_curves.verticality_against_concentration(spoken, [one]),
-            "shares": phone_curves.segment_shares([spoken]),
-            "segments": segments.segmentation_heads([found, found]),
-            "recall": segments.precision_recall([found]),
-        }
-        texts = {name: assert_legible(each, monkeypatch) for name, each in figures.items()}
-    count = int(left.sum())
-    assert len([t for t in texts["ranks"] if "-" in t and t[0].isdigit()]) == 4 * count
-    assert len([t for t in texts["gallery"] if t.startswith("L")]) == 3 * min(4, count)
-    grid = max(figures["all_heads"].axes, key=lambda axes: len(axes.patches))
-    assert len(grid.images) == count
-    frames = [to_hex(patch.get_edgecolor()) for patch in grid.patches]
-    assert frames.count(style.BLANK["edgecolor"]) == left.size - count
-    assert len(frames) == left.size
-    grid = max(figures["all_phone_maps"].axes, key=lambda axes: len(axes.patches))
-    assert (len(grid.images), len(grid.patches)) == (count, left.size)
-    for name, panel in {"scatter": -1, "distribution": -1, "shares": -1, "verticality": 1}.items():
-        axes = figures[name].axes[panel]
-        points = [p for part in axes.collections for p in offsets_of(part)]
-        assert len(points) == count, name
-    bars = figures["distribution"].axes[0].patches
-    assert sum(bar.get_height() for bar in bars) == count
-    chart = figures["focus"].axes[0]
-    white = [p for p in chart.patches if to_hex(p.get_facecolor()) == "#ffffff"]
-    assert len(white) == left.size - count
-    assert [round(p.get_y()) for p in white] == np.flatnonzero(~left).tolist()
-
-
-def offsets_of(part):
-    """Places of the markers of a scatter; none for bars."""
-    is_scatter = hasattr(part, "get_sizes") and len(part.get_sizes())
-    return part.get_offsets().tolist() if is_scatter else []
-
-
-def test_layers_without_heads_have_no_curve():
-    curves = np.full((2, 3, 4, 5), 0.5)
-    curves[:, ~LEFT] = np.nan
-    layer = np.full((2, 3, 5), 0.5)
-    layer[:, 1] = np.nan
-    given = (["a", "b"], np.arange(5), curves, layer, layer, np.linspace(0.1, 1, 5), 0.03)
-    figure = phone_curves.cumulative_diagonality(*given, LEFT)
-    # Two models' heads and means, and uniform attention.
-    counts = [len(axes.lines) for axes in figure.axes]
-    assert counts == [2 * (3 + 1) + 1, 1, 2 * (2 + 1) + 1]
-    with pytest.raises(InputError, match="holds values that are not in"):
-        phone_curves.cumulative_diagonality(*given)
-    with pytest.raises(InputError, match="left has shape"):
-        phone_curves.cumulative_diagonality(*given, LEFT[1:])
-
-
-def test_records_may_lack_what_is_gone_and_nothing_else(drawn):
-    shown, table, spoken, found = drawn
-    gone = without_heads(table, GRID)
-    blank = without_heads(spoken, GRID)
-    empty = without_heads(found, GRID)
-    checks = [
-        (
-            heads.check,
-            table._replace(category=gone.category),
-            "value at L1 H1, which is gone",
-        ),
-        (heads.check, gone._replace(category=table.category), "not finite at L1 H1; look for"),
-        (heads.check, gone._replace(category=np.full((6, 8), "pruned")), "every head is gone"),
-        (phones.check_phones, spoken._replace(category=blank.category), "is .* at L1 H1"),
-        (phones.check_phones, blank._replace(category=spoken.category), "at L1 H1"),
-        (segments.check_segments, found._replace(category=empty.category), "is not finite"),
-        (segments.check_segments, empty._replace(category=found.category), "is not finite"),
-    ]
-    for check, record, message in checks:
-        with pytest.raises(InputError, match=message):
-            check([record] if check is segments.check_segments else record)
-    with pytest.raises(InputError, match=r"head \(1, 0\) is gone"):
-        phones.phone_maps(blank, [(1, 0)])
-    holes = shown._replace(maps=np.where(GRID[..., None, None], shown.maps, np.nan))
-    with pytest.raises(InputError, match="rows of the maps do not sum to 1"):
-        maps.all_heads(holes, table)
-
-
-def test_rows_of_a_head_that_is_gone_are_empty(drawn):
-    table = without_heads(drawn[1], SINGLE)
-    assert len(tables.gallery_rows(table)) == 3
-    means = [row["mean_globalness"] for row in tables.distribution_rows([table])]
-    assert [mean == "" for mean in means] == [True] * 4 + [False, True]
-    rows = tables.metric_rows([table])
-    assert rows[0]["category"] == "pruned"
-    assert rows[0]["globalness"] == rows[0]["category_share"] == ""
-    assert rows[0]["utterances"] == 64
-    assert rows[4 * 8 + 5]["globalness"] == table.metrics["globalness"][4, 5]
