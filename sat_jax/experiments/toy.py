@@ -1,12 +1,12 @@
 """The demo: a small Mockingjay that grows all three kinds of heads in minutes on a CPU."""
 
 from sat_jax.config import (
+    AdamW,
     Batches,
     Config,
     Loop,
     MaskedReconstruction,
     Model,
-    Muon,
     QueryKey,
     StackedFrames,
 )
@@ -21,12 +21,11 @@ CONFIG = Config(
         width=128,
         ffn=512,
         dropout=0.0,
-        pre_ln=True,
         init_std=None,
         residual_init_scale=0.3,
     ),
-    objective=MaskedReconstruction(position_offset=40),
-    optim=Muon(peak_lr=2e-3, warmup_share=0.1, final_lr_share=0.0, beta2=0.98, momentum=0.9),
+    objective=MaskedReconstruction(position_offset=150),
+    optim=AdamW(peak_lr=1e-3, warmup_share=0.1, final_lr_share=0.05, beta2=0.98),
     batches=Batches(size=8, max_frames=336, buckets=1),
-    loop=Loop(steps=1800, log_every=20, valid_every=500, checkpoint_every=500),
+    loop=Loop(steps=2400, log_every=20, valid_every=500, checkpoint_every=500),
 )
