@@ -1,6 +1,7 @@
 """Who learns on what in the ablation study, and what the tasks are about."""
 
 import re
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from sat_jax.study.ablate.corpus import (
     interleave,
     speaker_parts,
 )
+from sat_jax.study.ablate.measure import mean_frame_error
 from sat_jax.study.ablate.tasks import pooled_means, probe_tasks
 
 
@@ -157,3 +159,18 @@ def test_pooled_means_are_those_of_utterances():
     for utterance in range(5):
         expected = features[:, owner == utterance].mean(1)
         np.testing.assert_allclose(found[:, utterance], expected, atol=1e-6)
+
+
+def test_error_of_the_mean_is_that_of_a_plain_loop_over_test_utterances():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(4, 9, 6)).astype(np.float32)
+    lengths = np.array([9, 5, 7, 3])
+    valid = np.arange(9) < lengths[:, None]
+    batch = SimpleNamespace(targets=targets, valid=valid, utterance=np.array([2, 0, 1, -1]))
+    speech = SimpleNamespace(encoded=(batch,), part=np.array([TEST, TRAIN, TEST]))
+    errors = []
+    for row in (0, 1):
+        frames = targets[row, : lengths[row]]
+        mean = sum(frames) / lengths[row]
+        errors.append(sum(abs(frame - mean).mean() for frame in frames) / lengths[row])
+    assert mean_frame_error(speech) == pytest.approx(sum(errors) / 2, rel=1e-5)

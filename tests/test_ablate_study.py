@@ -118,7 +118,7 @@ def test_full_leaves_tables_figures_and_sections(full):
     assert stored == ["00000.npz", "00000.npz", "leaves.npz"]
     report = (run / "report.html").read_text()
     headings = ["What the input and every layer hold"]
-    headings += ["What is left when heads go", "Which order is cheapest"]
+    headings += ["What remains when heads are pruned", "Which order is cheapest"]
     headings.append("One head, or far keys, taken away")
     places = [report.index(f"{heading}</h2>") for heading in headings]
     assert places == sorted(places)
@@ -184,10 +184,10 @@ def test_every_point_of_every_ordering_is_there(full):
 
 def test_heads_go_in_the_order_of_their_values(full):
     run, _ = full
-    heads = table(run / "analysis" / "heads.csv")
+    metrics = np.load(run / "analysis" / "heads.npz")
     arrays = np.load(run / "analysis" / "ablation.npz")
     for name, sign in (("globalness", -1), ("weight", 1)):
-        expected = np.argsort([sign * number(row, name) for row in heads], kind="stable")
+        expected = np.argsort(sign * metrics[f"metrics/{name}"].ravel(), kind="stable")
         np.testing.assert_array_equal(order_of(arrays, name), expected)
         np.testing.assert_array_equal(order_of(arrays, f"{name} reversed"), expected[::-1])
     single = [row for row in table(run / "figures" / "leave_one_out.csv") if "recon" in row["task"]]
@@ -479,7 +479,7 @@ def test_the_untrained_model_stands_beside(coarse):
 
 def test_coarse_has_fewer_figures(coarse):
     assert [section.heading for section in coarse.sections] == [
-        *("What the input and every layer hold", "What is left when heads go"),
+        *("What the input and every layer hold", "What remains when heads are pruned"),
         "Which order is cheapest",
     ]
     stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}

@@ -13,6 +13,8 @@ from two_processes import start
 from sat_jax.errors import InputError
 from sat_jax.study import compared
 
+QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
+QUICK += ["--ablate.mlp-utterances", "16", "--ablate.mlp-steps", "20", "--ablate.probe-seeds", "1"]
 SHORT = ["--loop.steps", "60", "--loop.valid-every", "60", "--loop.checkpoint-every", "60"]
 
 
@@ -32,8 +34,7 @@ def trained(tmp_path_factory, data):
 @pytest.fixture(scope="module")
 def analysed(trained):
     run, _ = trained
-    few = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20"]
-    few += ["--ablate.tasks", "reconstruction", "phone", "--ablate.probe-seeds", "1"]
+    few = [*QUICK, "--ablate.tasks", "reconstruction", "phone"]
     result = python(sys.executable, "analyze.py", str(run), *few)
     assert result.returncode == 0, result.stderr
     return run
@@ -52,6 +53,7 @@ def test_analysis_of_the_run(analysed):
     stems |= {"phone_maps", "phone_maps_elsewhere", "verticality_concentration", "segment_shares"}
     stems |= {"segmentation_example", "precision_recall", "segmentation_heads"}
     stems |= {"task_curves", "compared_curves", "area_chart", "rank_scatter", "rank_correlations"}
+    stems |= {"probes_by_layer", "probe_budget"}
     assert {p.stem for p in (run / "figures").iterdir()} == stems
     for stem in stems:
         for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):
@@ -152,7 +154,7 @@ def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, t
     result = python(
         *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
         *("--corpus.kind", "folder"),
-        *("--corpus.path", str(tree), "--corpus.data-dir", str(data)),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), *QUICK),
     )
     assert result.returncode == 0, result.stderr
     assert "phones: the corpus has no phone labels" in result.stdout

@@ -23,7 +23,14 @@ from sat_jax.model.prune import prune_params
 from sat_jax.study.export import edit_of, write_run
 from tests.third_family import Biased, BiasedQueryKey, ThirdFamily, Waveform
 
-PROBES = {"train_utterances": 12, "valid_utterances": 4, "test_utterances": 6, "draws": 1}
+PROBES = {
+    "train_utterances": 12,
+    "mlp_utterances": 12,
+    "mlp_steps": 20,
+    "valid_utterances": 4,
+    "test_utterances": 6,
+    "draws": 1,
+}
 
 
 @pytest.fixture(scope="module")
