@@ -1,4 +1,4 @@
-"""TraceFn and measure the heads of runs: load, trace, analyse, draw, report.
+"""See and measure the heads of runs: load, trace, analyse, draw, report.
 
 python analyze.py runs/toy
 python analyze.py runs/toy --only segments
