@@ -27,6 +27,7 @@ from sat_jax.study.segments.search import (
     interleaved,
     only,
     rows_of_trace,
+    shifted,
 )
 from sat_jax.study.segments.study import frame_scale
 
@@ -169,3 +170,16 @@ def test_the_alpha_of_a_head_gives_its_boundaries_at_frames(stack):
     assert frame_scale(loaded, state) == 1
     loaded.analysis = Analysis(segment_rows="sqrt")
     assert frame_scale(loaded, head) == 1
+
+
+def test_shifted_passes_hear_the_same_audio_one_frame_later_each():
+    audio = np.arange(2000, dtype=np.int16)[None]
+    lengths = np.array([1500])
+    spec = SimpleNamespace(grid=stacked_grid(400, 160, STACK))
+    passes = SimpleNamespace(trace_fn=lambda params, heard, samples: (heard, samples))
+    loaded = SimpleNamespace(model=SimpleNamespace(spec=spec), passes=passes)
+    found = shifted(loaded)(None, audio, lengths)
+    assert [int(samples[0]) for _, samples in found] == [1500, 1340, 1180]
+    for shift, (heard, _) in enumerate(found):
+        assert heard.shape == audio.shape
+        np.testing.assert_array_equal(heard[0, : 2000 - 160 * shift], audio[0, 160 * shift :])

@@ -121,7 +121,7 @@ def shifted(loaded: LoadedRun) -> reduce.TraceFn:
             for shift in range(stack)
         ]
         return [
-            loaded.trace_fn(params, heard, jnp.maximum(lengths - samples, 0))
+            loaded.passes.trace_fn(params, heard, jnp.maximum(lengths - samples, 0))
             for heard, samples in later
         ]
 
