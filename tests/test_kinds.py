@@ -96,14 +96,14 @@ def test_a_kind_is_chosen_by_a_plain_flag_and_keeps_what_both_kinds_have(argumen
 
 
 def test_the_command_line_knows_the_fields_of_the_kind_that_is_chosen(monkeypatch, capsys):
-    flags = ["train.py", "toy", "--optim", "muon", "--optim.momentum", "0.7"]
+    flags = ["train.py", "mockingjay_base", "--optim", "muon", "--optim.momentum", "0.7"]
     flags += ["--objective.c-num", "6", "--model.attention", "qk", "--model.attention.no-tied"]
     monkeypatch.setattr(sys, "argv", flags)
     config = experiment_or_run(experiments(), "")
     assert (config.optim.momentum, config.objective.c_num) == (0.7, 6)
     assert not config.model.attention.tied
-    assert config.optim.peak_lr == experiments()["toy"][1].optim.peak_lr
-    monkeypatch.setattr(sys, "argv", ["train.py", "toy", "--optim.momentum", "0.7"])
+    assert config.optim.peak_lr == experiments()["mockingjay_base"][1].optim.peak_lr
+    monkeypatch.setattr(sys, "argv", ["train.py", "mockingjay_base", "--optim.momentum", "0.7"])
     with pytest.raises(SystemExit):
         experiment_or_run(experiments(), "")
     assert "--optim.momentum" in capsys.readouterr().err
