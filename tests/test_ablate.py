@@ -10,13 +10,12 @@ import pytest
 from test_model import F, R, make, numpy_forward
 
 from sat_jax import mesh
-from sat_jax.model.attention.edit import HeadEdit
+from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
 from sat_jax.model.packing import packing_of, real_rows
 from sat_jax.sweep.batch_ops import NUMBERS, Counts, batch_ops, rounded
 from sat_jax.sweep.ops import encoder_ops
 from sat_jax.sweep.orderings import gates_of, random_orders, single_gates
 from sat_jax.sweep.trie import (
-    FULL,
     as_rows,
     distinct,
     make_settings,
@@ -96,7 +95,7 @@ def mixed():
     """10 settings: kept, faded and pruned heads, spans and swaps, and layers without any head."""
     ones, none = np.ones(H), np.zeros(H)
     gates = np.stack([ones, [1, 0, 0.25, 0], none, [0, 1, 1, -0.5]])
-    spans = np.stack([[FULL] * H, [FULL, 0, 2, 1], [FULL] * H, [3] * H])
+    spans = np.stack([[NO_SPAN] * H, [NO_SPAN, 0, 2, 1], [NO_SPAN] * H, [3] * H])
     swaps = np.stack([none, none, none, [0, 1, 0, 1]]).astype(bool)
     drawn = np.array(list(itertools.product([3, 1], [1, 2], [3, 2])))
     drawn = np.random.default_rng(0).permutation(np.concatenate([drawn, [[0] * L, [2] * L]]))
@@ -218,7 +217,7 @@ def test_every_utterance_is_that_of_the_numpy_oracle_without_padding(pre_ln):
     model, params, _, _ = pieces_of(pre_ln)
     inputs, _, _ = encoded()
     gates = np.stack([gates_of(np.arange(L * H), np.array([g]), (L, H))[0] for g in (0, 3, 8, 12)])
-    spans = np.array([FULL, 2, FULL, 1])
+    spans = np.array([NO_SPAN, 2, NO_SPAN, 1])
     settings = make_settings(gates, spans[:, None, None])
     found = swept(settings, finish=predictor(pre_ln), pre_ln=pre_ln)["prediction"]
     for row, length in enumerate(LENGTHS[:3]):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.sweep.store import Store, keys_of
-from sat_jax.sweep.trie import FULL, make_settings, take
+from sat_jax.sweep.trie import make_settings, take
 
 L, H = 2, 4
 
@@ -21,7 +22,7 @@ def test_keys_are_those_of_what_settings_do():
     assert keys_of(take(settings, [3, 1])) == [keys[3], keys[1]]
     gate = np.ones((1, L, H))
     gate[0, 1, 2] = 0
-    span = np.full((1, L, H), FULL)
+    span = np.full((1, L, H), NO_SPAN)
     span[0, 1, 2] = 3
     assert keys_of(make_settings(gate, span)) == keys_of(make_settings(gate))
     span[0, 1, 1] = 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sat_jax.errors import InputError
+from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.sweep.orderings import (
     area,
     disagreeing,
@@ -27,7 +28,7 @@ from sat_jax.sweep.plan import (
     read_order,
 )
 from sat_jax.sweep.store import Store
-from sat_jax.sweep.trie import FULL, distinct
+from sat_jax.sweep.trie import distinct
 
 SHAPE = (3, 4)
 HEADS = 12
@@ -211,7 +212,7 @@ def test_settings_of_a_preset(preset, settings):
         if row.study == "single" and row.pruned:
             assert np.argwhere(gone).tolist() == [[row.layer, row.head]]
     # The intact model is one and the same setting wherever it comes up.
-    intact = [i for i, row in enumerate(plan.rows) if row.pruned == 0 and row.span == FULL]
+    intact = [i for i, row in enumerate(plan.rows) if row.pruned == 0 and row.span == NO_SPAN]
     assert len({distinct(plan.settings)[1][i] for i in intact}) == 1
 
 
@@ -222,7 +223,7 @@ def test_full_compares_the_other_kind(kind, other):
     assert {row.study for row in compared} == {"order"}
     assert [row.ordering for row in compared] == [name for name in METRICS for _ in range(7)]
     spans = [row.span for row in plan.rows if row.study == "span"]
-    assert spans == [FULL, 50, 25, 15, 5, 3, 2, 1, 0]
+    assert spans == [NO_SPAN, 50, 25, 15, 5, 3, 2, 1, 0]
     grid = {(row.pruned, row.span) for row in plan.rows if row.study == "grid"}
     assert grid == {(pruned, span) for pruned in range(0, 13, 2) for span in SPANS}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_ablate import H, L, pieces_of
 
+from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.model.prune import keep_heads
 from sat_jax.sweep.trie import (
-    FULL,
     Units,
     filled,
     join,
@@ -21,7 +21,7 @@ from sat_jax.sweep.trie import (
 
 def test_settings_fill_up_to_the_shape_of_their_gates():
     plain = make_settings(np.ones((2, L, H)))
-    assert (plain.span == FULL).all()
+    assert (plain.span == NO_SPAN).all()
     assert not plain.swap.any()
     assert [field.dtype for field in plain] == [np.float32, np.int32, bool]
     spans = make_settings(np.ones((2, L, H)), np.array([3, 5])[:, None, None])
@@ -59,13 +59,13 @@ def test_parts_are_slices():
 def test_units_are_ways_of_using_heads():
     gate = np.zeros((3, 2, H), np.float32)
     gate[:, 1] = [[1, 0.5, 0, 0], [1, 1, 0, 0], [0, 1, 0, 2]]
-    span = np.full((3, 2, H), FULL, np.int32)
+    span = np.full((3, 2, H), NO_SPAN, np.int32)
     span[1, 1, 1] = span[0, 1, 2] = 4
     swap = np.zeros((3, 2, H), bool)
     swap[2, 1, 3] = True
     units, gates = units_of(make_settings(gate, span, swap), 1)
     assert Units(*(field.tolist() for field in units)) == Units(
-        [0, 1, 1, 3], [FULL, 4, FULL, FULL], [False, False, False, True]
+        [0, 1, 1, 3], [NO_SPAN, 4, NO_SPAN, NO_SPAN], [False, False, False, True]
     )
     np.testing.assert_array_equal(gates, [[1, 0, 0.5, 0], [1, 1, 0, 0], [0, 0, 1, 2]])
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sat_jax.errors import InputError
+from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.sweep import trie
 from sat_jax.sweep.orderings import (
     REVERSED,
@@ -17,11 +18,11 @@ from sat_jax.sweep.orderings import (
     random_orders,
     single_gates,
 )
-from sat_jax.sweep.trie import FULL, Settings, make_settings
+from sat_jax.sweep.trie import Settings, make_settings
 
 METRICS = {"globalness": True, "verticality": True, "diagonality": True, "weight": False}
 """Metric orderings (Yang et al. 2020, section 7), and whether the largest value goes first."""
-SPANS = (FULL, 50, 25, 15, 5, 3, 2, 1, 0)
+SPANS = (NO_SPAN, 50, 25, 15, 5, 3, 2, 1, 0)
 """Positions that all heads may look away."""
 
 
@@ -35,7 +36,7 @@ class Row(NamedTuple):
     """What a pruned head's attention becomes: zero, or its mean."""
     draw: int = 0
     pruned: int = 0
-    span: int = FULL
+    span: int = NO_SPAN
     layer: int = -1
     """Of the single head that is gone, from 0."""
     head: int = -1

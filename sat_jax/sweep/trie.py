@@ -15,9 +15,6 @@ import numpy as np
 
 from sat_jax.model.attention.edit import NO_SPAN
 
-FULL = NO_SPAN
-"""A span that limits nothing."""
-
 
 class Settings(NamedTuple):
     """What is done to every head in each of G settings."""
@@ -25,7 +22,7 @@ class Settings(NamedTuple):
     gate: np.ndarray
     """(G, L, H) float32: 1 keeps a head, 0 prunes it."""
     span: np.ndarray
-    """(G, L, H) int32: positions that a head may look away; `FULL` is no limit."""
+    """(G, L, H) int32: positions that a head may look away; `NO_SPAN` is no limit."""
     swap: np.ndarray
     """(G, L, H) bool: heads whose attention is replaced by its mean over a corpus."""
 
@@ -68,7 +65,7 @@ def make_settings(
 ) -> Settings:
     """Settings of gates (G, L, H), with spans and swapped heads that broadcast to their shape."""
     gate = np.asarray(gates, np.float32)
-    span = np.broadcast_to(FULL if spans is None else spans, gate.shape).astype(np.int32)
+    span = np.broadcast_to(NO_SPAN if spans is None else spans, gate.shape).astype(np.int32)
     return Settings(gate, span, np.broadcast_to(swap, gate.shape).astype(bool))
 
 
@@ -88,7 +85,7 @@ def as_rows(settings: Settings) -> np.ndarray:
     How a pruned head would look at anything does not matter.
     """
     kept = settings.gate != 0
-    span = np.where(kept, settings.span, FULL)
+    span = np.where(kept, settings.span, NO_SPAN)
     swap = np.where(kept, settings.swap, False)
     return np.concatenate([settings.gate, span, swap], axis=-1).astype(np.float64)
 
@@ -220,7 +217,7 @@ def units_of(settings: Settings, layer: int) -> tuple[Units, np.ndarray]:
     gate, span, swap = (field[:, layer] for field in settings)
     setting, kept = np.nonzero(gate)
     # A way as one number: comparing rows of head, span and swap takes five times as long.
-    way = (np.arange(gate.shape[1]) * 2 * FULL + span) * 2 + swap
+    way = (np.arange(gate.shape[1]) * 2 * NO_SPAN + span) * 2 + swap
     _, first, unit = np.unique(way[setting, kept], return_index=True, return_inverse=True)
     gates = np.zeros((len(gate), len(first)), np.float32)
     gates[setting, unit] = gate[setting, kept]

@@ -13,12 +13,11 @@ from sat_jax import mesh
 from sat_jax.analysis.probe import Probe
 from sat_jax.study.ablate.context import SweepContext, group_size
 from sat_jax.study.ablate.corpus import TEST, EncodedBatch, Speech
+from sat_jax.study.ablate.tasks import RECONSTRUCTION
 from sat_jax.sweep import trie
 from sat_jax.sweep.batch_ops import batch_ops
 from sat_jax.sweep.store import Arrays, Store, keys_of
 from sat_jax.sweep.trie import Settings, distinct, make_settings
-
-RECONSTRUCTION = "reconstruction"
 
 
 def measure(context: SweepContext, settings: Settings, store: Store, title: str) -> Arrays:

@@ -7,7 +7,8 @@ import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL
 from sat_jax.records.ablation import Ablation, Grid, Ranking, Single, Spans
-from sat_jax.study.ablate.scores import RECONSTRUCTION, TaskScores, span_name
+from sat_jax.study.ablate.scores import TaskScores, span_name
+from sat_jax.study.ablate.tasks import RECONSTRUCTION
 from sat_jax.sweep.plan import Plan, Row
 from sat_jax.sweep.store import Arrays
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
 from sat_jax.audio.phones import MANNER
+from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.records.ablation import (
     MOST_SHOWN,
     Curve,
@@ -17,8 +18,7 @@ from sat_jax.records.ablation import (
     Task,
 )
 from sat_jax.records.heads import HeadTable
-from sat_jax.study.ablate.measure import RECONSTRUCTION
-from sat_jax.study.ablate.tasks import ProbeTask
+from sat_jax.study.ablate.tasks import RECONSTRUCTION, ProbeTask
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.phones import kept_phones
 from sat_jax.sweep.orderings import (
@@ -31,7 +31,6 @@ from sat_jax.sweep.orderings import (
 )
 from sat_jax.sweep.plan import Orders, Row
 from sat_jax.sweep.store import Arrays
-from sat_jax.sweep.trie import FULL
 
 NAMES = {
     RECONSTRUCTION: ("reconstruction", "L1 of the spectrogram"),
@@ -235,4 +234,4 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: HeadTable) -> Ranking:
 
 def span_name(span: int) -> int | None:
     """A span as figures want it."""
-    return None if span >= FULL else span
+    return None if span >= NO_SPAN else span

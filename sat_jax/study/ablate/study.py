@@ -20,10 +20,10 @@ from sat_jax.study.ablate.context import (
 )
 from sat_jax.study.ablate.corpus import Speech, open_speech
 from sat_jax.study.ablate.layers import Probed, probe_layers
-from sat_jax.study.ablate.measure import RECONSTRUCTION, mean_frame_error, measure
+from sat_jax.study.ablate.measure import mean_frame_error, measure
 from sat_jax.study.ablate.page import AblationResult, write
 from sat_jax.study.ablate.scores import task_scores
-from sat_jax.study.ablate.tasks import probe_tasks
+from sat_jax.study.ablate.tasks import RECONSTRUCTION, probe_tasks
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.sweep import plan as plans
@@ -58,7 +58,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     if speech is None:
         return []
     tasks = probe_tasks(asked, speech, loaded.say)
-    if not tasks and "reconstruction" not in asked.tasks:
+    if not tasks and RECONSTRUCTION not in asked.tasks:
         loaded.say("ablate: no task is left to ask")
         return []
     layers, wide = Probed([], []), None

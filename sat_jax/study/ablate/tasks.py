@@ -14,6 +14,8 @@ from sat_jax.analysis.probe_score import confusion, drawn, macro_f1, seed_means
 from sat_jax.config import Ablation
 from sat_jax.study.ablate.corpus import TEST, TRAIN, VALID, Speech
 
+RECONSTRUCTION = "reconstruction"
+"""The one task that has no probes, as `Ablation.tasks` names it."""
 EVERY = 25
 """Steps between evaluations of a probe, at most."""
 PATIENCE = 8
@@ -73,7 +75,7 @@ def probe_tasks(
                 )
             else:
                 say("ablate: phone is left out, as the corpus has no phone labels")
-        elif name != "reconstruction":
+        elif name != RECONSTRUCTION:
             if speech.speaker_part is None:
                 say(f"ablate: {name} is left out: no two speakers are in training and test")
                 continue
