@@ -30,6 +30,7 @@ PROBES = {
     "valid_utterances": 4,
     "test_utterances": 6,
     "draws": 1,
+    "tasks": ("reconstruction", "phone"),
 }
 
 
