@@ -42,7 +42,8 @@ class Summary:
     subsets: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    """Intervals of each phone."""
     aligned: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -136,7 +137,7 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
 
 def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
     read = CORPORA[corpus.kind].read
-    summary, notes, labels = Summary(), Counter(), set()
+    summary, notes, labels = Summary(), Counter(), Counter()
     for item in items:
         try:
             decoded = read(item, corpus)
@@ -149,20 +150,20 @@ def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
             if len(entry["examples"]) < _EXAMPLES:
                 entry["examples"].append(str(fault))
             continue
-        digest, names = _append(out, decoded)
+        digest = _append(out, decoded)
         summary.ids.append(decoded.id)
         summary.speakers.append(decoded.speaker)
         summary.subsets.append(decoded.subset)
         summary.lengths.append(len(decoded.audio))
         summary.digests.append(digest)
         summary.aligned += decoded.segments is not None
-        labels.update(names)
+        labels.update(segment.label for segment in decoded.segments or ())
         notes.update(decoded.notes)
-    summary.notes, summary.labels = dict(notes), sorted(labels)
+    summary.notes, summary.labels = dict(notes), dict(sorted(labels.items()))
     return summary
 
 
-def _append(out: BinaryIO, decoded: Decoded) -> tuple[str, list[str]]:
+def _append(out: BinaryIO, decoded: Decoded) -> str:
     segments = decoded.segments or []
     names = sorted({segment.label for segment in segments})
     audio = np.ascontiguousarray(decoded.audio, "<i2").tobytes()
@@ -180,7 +181,7 @@ def _append(out: BinaryIO, decoded: Decoded) -> tuple[str, list[str]]:
     out.write(struct.pack("<I", len(head)) + head + audio + phones)
     identity = json.dumps([decoded.id, names]).encode()
     digest = hashlib.sha256(struct.pack("<I", len(identity)) + identity + audio + phones)
-    return digest.hexdigest(), names
+    return digest.hexdigest()
 
 
 def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -207,7 +208,7 @@ def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
 def merge(summaries: list[Summary]) -> Summary:
     """Summary of the whole corpus."""
     whole = Summary()
-    notes, labels = Counter(), set()
+    notes, labels = Counter(), Counter()
     for part in summaries:
         for name in ("ids", "speakers", "subsets", "lengths", "digests"):
             getattr(whole, name).extend(getattr(part, name))
@@ -219,7 +220,7 @@ def merge(summaries: list[Summary]) -> Summary:
             total["count"] += entry["count"]
             room = _EXAMPLES - len(total["examples"])
             total["examples"].extend(entry["examples"][:room])
-    whole.notes, whole.labels = dict(sorted(notes.items())), sorted(labels)
+    whole.notes, whole.labels = dict(sorted(notes.items())), dict(sorted(labels.items()))
     return whole
 
 
