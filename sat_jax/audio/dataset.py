@@ -207,9 +207,10 @@ def _is_ready(directory: Path) -> bool:
 def _one_line(directory: Path) -> str:
     content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
     hours = content["samples"] / SAMPLE_RATE / 3600
+    source = f" ({content['phone_source']})" if content["phone_source"] else ""
     return (
         f"corpus {directory}: {len(content['ids'])} utterances, {hours:.2f} h, "
-        f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names"
+        f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names{source}"
     )
 
 
