@@ -12,7 +12,7 @@ from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_maps, ablation_ranks
 from sat_jax.figures import probes as probe_figures
 from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.records.ablation import Ablation
+from sat_jax.records.ablation import REVERSED, Ablation
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
@@ -26,7 +26,6 @@ from sat_jax.study.ablate.scores import (
     task_of,
 )
 from sat_jax.study.page import keep_figure
-from sat_jax.sweep.orderings import REVERSED
 from sat_jax.sweep.plan import METRICS, Orders, Plan
 from sat_jax.sweep.store import Arrays
 

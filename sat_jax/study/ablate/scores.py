@@ -9,6 +9,7 @@ from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
 from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.records.ablation import (
     MOST_SHOWN,
+    REVERSED,
     Curve,
     Grid,
     Ranking,
@@ -21,7 +22,6 @@ from sat_jax.study.ablate.tasks import RECONSTRUCTION, ProbeTask
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.phones import kept_phones
 from sat_jax.sweep.orderings import (
-    REVERSED,
     area,
     disagreeing,
     rank_correlations,
