@@ -226,8 +226,8 @@ def tell_plan(context: SweepContext, plan: Plan) -> None:
     parts = np.bincount(speech.part, minlength=3)
     ablation = context.loaded.analysis.ablate
     say(
-        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {ablation.preset}, "
-        f"on the first {speech.seconds:.1f} s of utterances; "
+        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), "
+        f"preset {ablation.preset}, on the first {speech.seconds:.1f} s of utterances; "
         f"{parts[0]} utterances to learn from, {parts[1]} to stop by, {parts[2]} to test on "
         f"({speech.origin})"
     )
