@@ -56,13 +56,18 @@ class Source(NamedTuple):
 
 
 def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
-    """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer."""
+    """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer.
+
+    The coarse preset asks for the first task only, mostly phones, and compares no budgets.
+    """
     analysis, last = loaded.analysis, loaded.model.spec.layers
     tasks = [
         task
         for task in probe_tasks(analysis.ablate, speech, lambda _: None, analysis.ablate.hidden)
         if not task.pooled
     ]
+    coarse = analysis.ablate.preset == "coarse"
+    tasks = tasks[:1] if coarse else tasks
     if not tasks:
         return Probed([], [])
     both = tuple(each for task in tasks for each in (as_linear(task), task))
@@ -76,9 +81,12 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
         budgets += [
             point
             for source in sources
-            if source.model == LOG_MEL or (source.model, source.layer) == (trained, last)
+            if not coarse
+            and (source.model == LOG_MEL or (source.model, source.layer) == (trained, last))
             for point in budget_points(loaded, speech, tasks[0], source)
         ]
+    if coarse:
+        return Probed(layers, [])
     whole = [full_budget(layers, tasks[0], model, layer) for model, layer in
              ((LOG_MEL, None), (trained, last))]  # fmt: skip
     return Probed(layers, [*budgets, *(point for point in whole if point)])
