@@ -6,9 +6,10 @@ its `--help`.
 """
 
 from sat_jax.config.analysis import Ablation, Analysis, Export
+from sat_jax.config.attention import Attention, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
-from sat_jax.config.model import Attention, Frontend, Model, QueryKey, StackedFrames
+from sat_jax.config.model import Frontend, Model, StackedFrames
 from sat_jax.config.train import (
     AdamW,
     Batches,

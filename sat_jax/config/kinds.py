@@ -9,7 +9,8 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from sat_jax.config.model import ATTENTIONS, FRONTENDS, Attention, Frontend
+from sat_jax.config.attention import ATTENTIONS, Attention
+from sat_jax.config.model import FRONTENDS, Frontend
 from sat_jax.config.train import OBJECTIVES, OPTIMIZERS, Objective, Optim
 from sat_jax.errors import InputError
 

@@ -1,11 +1,13 @@
 """Settings of a model: its front end, its attention, its sizes, how it begins and is computed.
 
-`Frontend` and `Attention` are of one of several kinds; each kind is a dataclass with the fields
-that mean something for it, found by its name in `FRONTENDS` and `ATTENTIONS`.
+`Frontend` and `Attention` (see `config.attention`) are of one of several kinds; each kind is a
+dataclass with the fields that mean something for it, found by its name in `FRONTENDS`.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+from sat_jax.config.attention import Attention, QueryKey
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,6 @@ class StackedFrames(Frontend):
     def frames_per_position(self) -> int:
         """The stack."""
         return self.stack
-
-
-@dataclass(frozen=True)
-class Attention:
-    """How maps of attention come about."""
-
-
-@dataclass(frozen=True)
-class QueryKey(Attention):
-    """Scaled products of queries and keys (Vaswani et al. 2017)."""
-
-    kind: str = "qk"
-    """The attention algorithm; one of the keys of ATTENTIONS."""
-    tied: bool = False
-    """Start with equal query and key projections (they are free in training)."""
-    init_scale: float = 1.0
-    """Factor on query and key kernels at the start."""
 
 
 @dataclass(frozen=True)
@@ -116,4 +101,3 @@ class Model:
 
 
 FRONTENDS: dict[str, type[Frontend]] = {"stacked_frames": StackedFrames}
-ATTENTIONS: dict[str, type[Attention]] = {"qk": QueryKey}

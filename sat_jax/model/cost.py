@@ -30,7 +30,7 @@ def forward_flops(module: nn.Module, positions: int) -> int:
     for spans in model.head_spans:
         projected = 2 * positions * model.width * len(spans) * width * (projections + 1)
         pairs = [_pairs(model, positions, span) for span in spans]
-        maps = sum(algorithm.flops(positions, each, width) + 2 * width * each for each in pairs)
+        maps = sum(algorithm.flops(positions, each, width, model.attention) for each in pairs)
         total += projected + maps + 4 * positions * model.width * model.ffn
     return total
 

@@ -76,10 +76,11 @@ class EncoderLayer(nn.Module):
         edit: HeadEdit = NO_EDIT,
         key: jax.Array | None = None,
         side: Any = None,
+        number: Any = None,
     ) -> jax.Array:
-        """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on; side as in `attend`."""
+        """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on; the rest: `attend`."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
-        contexts = self.attend(x, valid, edit, side, keys[0])
+        contexts = self.attend(x, valid, edit, side, keys[0], number)
         x = self.merge(x, contexts, edit.gate, keys[1:])
         if not self.is_initializing():
             self.sow(TRACE, HIDDEN, x)
@@ -92,15 +93,17 @@ class EncoderLayer(nn.Module):
         edit: HeadEdit = NO_EDIT,
         side: Any = None,
         key: jax.Array | None = None,
+        number: Any = None,
         packing: Packing | None = None,
     ) -> jax.Array | None:
         """Each head's mixture of values (B, T, H, K); None without any head.
 
         `side` is a tree of arrays (H, ...), the same for all utterances, that the model made once
-        for every layer. With a packing, of rows `x` (P, D) as rows (P, H, K).
+        for every layer; `number` (H,) are the numbers of the heads before any was pruned, None for
+        all of them. With a packing, of rows `x` (P, D) as rows (P, H, K).
         """
         y = self.norm_attention(x) if self.config.pre_ln else x
-        return self.attention.contexts(y, valid, edit, key, side, packing)
+        return self.attention.contexts(y, valid, edit, key, side, number, packing)
 
     def merge(
         self,
@@ -181,12 +184,12 @@ class Encoder(nn.Module):
             return self.close(x)
         for index in range(config.layers):
             of_layer, of_key = jax.tree.map(operator.itemgetter(index), (edit, keys))
-            of_side = side
+            of_side, heads = side, None
             if config.pruned_heads:
                 heads = np.array(config.unpruned_heads[index], np.int32)
                 of_layer, of_side = jax.tree.map(operator.itemgetter(heads), (of_layer, side))
             layer = getattr(self, layer_name(config, index))
-            x = layer(x, valid, of_layer, of_key, of_side)
+            x = layer(x, valid, of_layer, of_key, of_side, heads)
         return self.close(x)
 
     def close(self, x: jax.Array) -> jax.Array:

@@ -74,6 +74,7 @@ def encoder_ops(model: nn.Module, mesh: DeviceMesh) -> EncoderOps:
             jnp.repeat(valid, nodes, axis=0),
             edit,
             jax.tree.map(lambda leaf: leaf[head], side),
+            number=head,
             packing=of_nodes(packing, nodes),
             method="attend",
         )

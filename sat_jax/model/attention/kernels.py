@@ -105,9 +105,11 @@ def _one_span(
         # Blocks stand beside heads: the products know one axis for both.
         return array.reshape(b, h * blocks, array.shape[-2], k)
 
-    query = folded(_blocks(query, queries))
-    key, value = (folded(_with_neighbours(_blocks(part, queries), beside)) for part in (key, value))
-    reached = _with_neighbours(_blocks(valid[:, None, :, None], queries), beside)[..., 0]
+    query = folded(blocks_of(query, queries))
+    key, value = (
+        folded(with_neighbours(blocks_of(part, queries), beside)) for part in (key, value)
+    )
+    reached = with_neighbours(blocks_of(valid[:, None, :, None], queries), beside)[..., 0]
     offset = np.arange(keys)[None, :] - beside - np.arange(queries)[:, None]
     near = np.abs(offset) <= span if span >= 0 else np.ones_like(offset, bool)
     mask = jnp.where(reached[:, :, :, None, :] & near, 0.0, MASKED)
@@ -117,14 +119,14 @@ def _one_span(
     return mixture(probs, value).reshape(b, h, blocks * queries, k)[:, :, :t]
 
 
-def _blocks(array: jax.Array, width: int) -> jax.Array:
+def blocks_of(array: jax.Array, width: int) -> jax.Array:
     """(B, H, T, K) as blocks (B, H, N, width, K), the last one filled up with 0."""
     b, h, t, k = array.shape
     array = jnp.pad(array, ((0, 0), (0, 0), (0, -t % width), (0, 0)))
     return array.reshape(b, h, -1, width, k)
 
 
-def _with_neighbours(blocks: jax.Array, beside: int) -> jax.Array:
+def with_neighbours(blocks: jax.Array, beside: int) -> jax.Array:
     """Blocks (B, H, N, W, K) with `beside` positions of both neighbours, 0 beyond the ends."""
     if not beside:
         return blocks

@@ -1,13 +1,15 @@
 """Scaled dot-product attention: queries and keys in, maps out (Vaswani et al. 2017, eq. 1)."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sat_jax.config import model as settings
+from sat_jax.config import attention as settings
+from sat_jax.model.attention.kernels import fused_context
+from sat_jax.model.attention.scope import Scope
 from sat_jax.model.attention.softmax import masked_softmax
 from sat_jax.model.products import scores
 
@@ -17,10 +19,12 @@ class QueryKey(nn.Module):
 
     config: settings.QueryKey
     heads: int
+    total: int
     longest: int
 
     PROJECTIONS: ClassVar[tuple[str, ...]] = ("query", "key")
     DOT_PRODUCT: ClassVar[bool] = True
+    DROPS: ClassVar[bool] = False
     HEAD_AXES: ClassVar[Mapping[str, int]] = {}
 
     @staticmethod
@@ -31,23 +35,24 @@ class QueryKey(nn.Module):
         return kernels * config.init_scale
 
     @staticmethod
-    def flops(positions: int, pairs: int, width: int) -> int:
-        """Operations of the logits of one head of `width` on so many pairs of positions."""
-        return 2 * width * pairs
+    def flops(positions: int, pairs: int, width: int, config: settings.QueryKey) -> int:
+        """Logits and mixture of all pairs."""
+        del positions, config
+        return 4 * width * pairs
 
     def __call__(
-        self,
-        x: jax.Array,
-        valid: jax.Array,
-        allowed: jax.Array | None = None,
-        side: Any = None,
-        *,
-        query: jax.Array,
-        key: jax.Array,
+        self, x: jax.Array, scope: Scope, *, query: jax.Array, key: jax.Array
     ) -> jax.Array:
-        """Maps (B, H, T, S), float32, of projections (B, H, T, K); `x` and `side` are not used.
+        """Maps (B, H, T, S), float32, of projections (B, H, T, K); `x` is not used."""
+        del x
+        logits = scores(query * query.shape[-1] ** -0.5, key)
+        return masked_softmax(logits, scope.valid, scope.allowed)
 
-        valid (B, S); `allowed` (H, T, S), where given, are the keys that the softmax runs over.
-        """
-        del x, side
-        return masked_softmax(scores(query * query.shape[-1] ** -0.5, key), valid, allowed)
+    def mix(
+        self, x: jax.Array, scope: Scope, value: jax.Array, *, query: jax.Array, key: jax.Array
+    ) -> jax.Array | None:
+        """Mixtures (B, H, T, K) by a fused kernel; None on a CPU, which has none."""
+        del x
+        if jax.default_backend() == "cpu":
+            return None
+        return fused_context(query, key, value, scope.valid)

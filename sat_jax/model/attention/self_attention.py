@@ -1,18 +1,7 @@
 """Multi-head self-attention around any algorithm: hidden states in, mixed states out, maps sown.
 
-An algorithm is a linen module `(config, heads, longest)`: the fields of its kind in the config, the
-heads it has, and the most positions that it will meet. It offers
-
-- `PROJECTIONS`, the projections of the input that it needs beside the values;
-- a call `(x, valid, allowed, side, **projections)` to maps (B, H, T, S) in float32;
-- `HEAD_AXES`, name to axis of those of its own parameters that have a head axis: heads that are
-  pruned lose their part of them;
-- `start(kernels, config)`, how the kernels (D, H, P, K) of its projections begin;
-- `flops(positions, pairs, width)` of one head, without projections and the mixture of values;
-- `DOT_PRODUCT`, whether it is plain scaled dot-product attention, which fused kernels compute.
-
-Everything that all algorithms share is here: the fused projection, span, gate, replaced maps,
-sowing, dropout and W_O.
+What an algorithm offers stands in `attention.scope`. Everything that all algorithms share is here:
+the fused projection, span, gate, replaced maps, sowing, dropout and W_O.
 """
 
 import math
@@ -25,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from sat_jax.config import Attention, Model
-from sat_jax.config import QueryKey as QueryKeyConfig
+from sat_jax.config import attention as settings
+from sat_jax.model.attention import hashed, input_independent, sparse, synthesizer
 from sat_jax.model.attention.edit import (
     NO_EDIT,
     HeadEdit,
@@ -34,8 +24,11 @@ from sat_jax.model.attention.edit import (
     replace_maps,
     within,
 )
-from sat_jax.model.attention.kernels import banded_context, fused_context
+from sat_jax.model.attention.kernels import banded_context
 from sat_jax.model.attention.query_key import QueryKey
+from sat_jax.model.attention.routing import Routing
+from sat_jax.model.attention.scope import Scope
+from sat_jax.model.attention.shared_query import SharedQuery
 from sat_jax.model.dropout import dropout
 from sat_jax.model.packing import Packing, pack, unpack
 from sat_jax.model.products import Dense, mixture
@@ -114,7 +107,7 @@ class SelfAttention(nn.Module):
             dtype=dtype,
             kernel_init=fused_init(self.heads, config, projections),
         )
-        self.algorithm = algorithm(config.attention, self.heads, self.longest)
+        self.algorithm = algorithm(config.attention, self.heads, config.heads, self.longest)
         self.out = Dense(config.width, dtype=dtype, kernel_init=lambda *args: start(*args) * scale)
 
     def __call__(
@@ -124,12 +117,14 @@ class SelfAttention(nn.Module):
         edit: HeadEdit = NO_EDIT,
         key: jax.Array | None = None,
         side: Any = None,
+        number: Any = None,
     ) -> jax.Array:
         """Mix `x` (B, T, D) over positions; padded keys (valid (B, T) False) get probability 0.
 
-        `key` turns dropout on; `side` (H, ...) is what the model hands to every layer.
+        `key` turns dropout on; `side` (H, ...) is what the model hands to every layer; `number`
+        (H,) are the numbers of the heads before any was pruned, None for all of them.
         """
-        return self.project(self.contexts(x, valid, edit, key, side), x.shape, edit.gate)
+        return self.project(self.contexts(x, valid, edit, key, side, number), x.shape, edit.gate)
 
     def contexts(
         self,
@@ -138,6 +133,7 @@ class SelfAttention(nn.Module):
         edit: HeadEdit = NO_EDIT,
         key: jax.Array | None = None,
         side: Any = None,
+        number: Any = None,
         packing: Packing | None = None,
     ) -> jax.Array | None:
         """Each head's mixture of values (B, T, H, K), before the gate; None without any head.
@@ -162,7 +158,8 @@ class SelfAttention(nn.Module):
             name: part.squeeze(3).transpose(0, 2, 1, 3)
             for name, part in zip(names, parts, strict=True)
         }
-        mixed = self.mix(x, streams, valid, edit, key, side).transpose(0, 2, 1, 3)
+        scope = Scope(valid, None, side, number, key, self.config.dropout)
+        mixed = self.mix(x, streams, scope, edit).transpose(0, 2, 1, 3)
         if self.traced:
             self.sow(TRACE, CONTEXTS, mixed)
         return mixed if packing is None else pack(mixed, packing)
@@ -173,28 +170,25 @@ class SelfAttention(nn.Module):
         return self.is_mutable_collection(TRACE) and not self.is_initializing()
 
     def mix(
-        self,
-        x: jax.Array,
-        streams: dict[str, jax.Array],
-        valid: jax.Array,
-        edit: HeadEdit,
-        key: jax.Array | None,
-        side: Any = None,
+        self, x: jax.Array, streams: dict[str, jax.Array], scope: Scope, edit: HeadEdit
     ) -> jax.Array:
         """Mixtures (B, H, T, K) of the values among `streams` (B, H, T, K), projections of `x`."""
-        config = self.config
+        config, valid, key = self.config, scope.valid, scope.rng
         value = streams.pop("value")
         dropped = key is not None and config.dropout > 0
         span = joint_span(self.spans, edit.span)
         band = span is not None and config.span_softmax == "band"
-        unseen = self.algorithm.DOT_PRODUCT and edit.swap is None and not self.traced
-        if unseen and span is None and not dropped and jax.default_backend() != "cpu":
-            return fused_context(streams["query"], streams["key"], value, valid)
-        if unseen and band and edit.span is None:
-            own = (streams["query"], streams["key"], value, valid, self.spans)
-            return banded_context(*own, key, config.dropout)
-        allowed = within((x.shape[1], x.shape[1]), span) if band else None
-        probs = self.algorithm(x, valid, allowed, side, **streams)
+        if edit.swap is None and not self.traced:
+            if span is None and (self.algorithm.DROPS or not dropped):
+                mixed = self.algorithm.mix(x, scope, value, **streams)
+                if mixed is not None:
+                    return mixed
+            if self.algorithm.DOT_PRODUCT and band and edit.span is None:
+                own = (streams["query"], streams["key"], value, valid, self.spans)
+                return banded_context(*own, key, config.dropout)
+        if band:
+            scope = scope._replace(allowed=within((x.shape[1], x.shape[1]), span))
+        probs = self.algorithm(x, scope, **streams)
         if self.traced:
             self.sow(TRACE, PROBS, probs)
         if edit.swap is not None:
@@ -222,4 +216,19 @@ def algorithm_of(attention: Attention) -> type[nn.Module]:
     return ATTENTION[type(attention)]
 
 
-ATTENTION: dict[type[Attention], type[nn.Module]] = {QueryKeyConfig: QueryKey}
+ATTENTION: dict[type[Attention], type[nn.Module]] = {
+    settings.QueryKey: QueryKey,
+    settings.SharedQuery: SharedQuery,
+    settings.SparseStrided: sparse.SparseStrided,
+    settings.SparseFixed: sparse.SparseFixed,
+    settings.SignAlsh: hashed.SignAlsh,
+    settings.Xbox: hashed.Xbox,
+    settings.XboxQnf: hashed.XboxQnf,
+    settings.Simple: hashed.Simple,
+    settings.SimpleAlsh: hashed.SimpleAlsh,
+    settings.Routing: Routing,
+    settings.SynDense: synthesizer.SynDense,
+    settings.SynDenseShared: synthesizer.SynDenseShared,
+    settings.SynRandom: input_independent.SynRandom,
+    settings.SynHandcrafted: input_independent.SynHandcrafted,
+}
