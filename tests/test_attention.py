@@ -10,7 +10,8 @@ import pytest
 from test_model import F, R, batch, built, make
 
 from sat_jax.config import Config, MaskedReconstruction
-from sat_jax.config.model import Attention, Model
+from sat_jax.config.attention import Attention
+from sat_jax.config.model import Model
 from sat_jax.model.attention.edit import HeadEdit, whole_edit
 from sat_jax.model.attention.self_attention import ATTENTION
 from sat_jax.model.attention.softmax import masked_softmax
@@ -36,10 +37,12 @@ class FixedMaps(nn.Module):
 
     config: Fixed
     heads: int
+    total: int
     longest: int
 
     PROJECTIONS = ()
     DOT_PRODUCT = False
+    DROPS = False
     HEAD_AXES = {"table": 1}  # noqa: RUF012
 
     @staticmethod
@@ -47,17 +50,22 @@ class FixedMaps(nn.Module):
         return kernels
 
     @staticmethod
-    def flops(positions, pairs, width):
-        return 0
+    def flops(positions, pairs, width, config):
+        return 2 * width * pairs
+
+    @nn.nowrap
+    def mix(self, x, scope, value):
+        return None
 
     @nn.compact
-    def __call__(self, x, valid, allowed=None, side=None):
+    def __call__(self, x, scope):
         shape = (self.longest, self.heads, self.longest)
         table = self.param("table", nn.initializers.normal(1.0), shape)
         scale = self.param("scale", nn.initializers.ones, (1,))
         t = x.shape[1]
         logits = table[:t, :, :t].swapaxes(0, 1) * scale
-        return masked_softmax(jnp.broadcast_to(logits, (len(x), *logits.shape)), valid, allowed)
+        logits = jnp.broadcast_to(logits, (len(x), *logits.shape))
+        return masked_softmax(logits, scope.valid, scope.allowed)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sat_jax.config.model import Attention, Frontend, Model
+from sat_jax.config.attention import Attention
+from sat_jax.config.model import Frontend, Model
 from sat_jax.model.attention.edit import NO_EDIT
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.attention.softmax import masked_softmax
@@ -42,8 +43,12 @@ class BiasedQueryKey(QueryKey):
     def start(kernels, config):
         return kernels * config.sharpness
 
-    def __call__(self, x, valid, allowed=None, side=None, *, query, key):
-        return masked_softmax(scores(query * query.shape[-1] ** -0.5, key) + side, valid, allowed)
+    def __call__(self, x, scope, *, query, key):
+        logits = scores(query * query.shape[-1] ** -0.5, key) + scope.side
+        return masked_softmax(logits, scope.valid, scope.allowed)
+
+    def mix(self, x, scope, value, **projections):
+        return None
 
 
 class ThirdFamily(nn.Module):
