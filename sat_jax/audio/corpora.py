@@ -7,7 +7,11 @@ process. A new kind of corpus is one line in `CORPORA`.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sat_jax.audio import talker, trees
+from sat_jax.audio import talker
+from sat_jax.audio.folder import list_folder
+from sat_jax.audio.item import read_item
+from sat_jax.audio.librispeech import list_librispeech
+from sat_jax.audio.timit import list_timit
 from sat_jax.audio.utterance import Decoded
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
@@ -65,11 +69,7 @@ _TEXTGRIDS = "TextGrid tier phones"
 
 CORPORA: dict[str, Reader] = {
     "talker": Reader(_list_talker, _read_talker, "eSpeak NG phoneme events", ()),
-    "librispeech": Reader(
-        trees.list_librispeech, trees.read_item, _TEXTGRIDS, ("path", "alignments")
-    ),
-    "timit": Reader(trees.list_timit, trees.read_item, "TIMIT .PHN", ("path",)),
-    "folder": Reader(
-        trees.list_folder, trees.read_item, _TEXTGRIDS, ("path", "alignments", "speakers")
-    ),
+    "librispeech": Reader(list_librispeech, read_item, _TEXTGRIDS, ("path", "alignments")),
+    "timit": Reader(list_timit, read_item, "TIMIT .PHN", ("path",)),
+    "folder": Reader(list_folder, read_item, _TEXTGRIDS, ("path", "alignments", "speakers")),
 }
