@@ -1,4 +1,4 @@
-"""Talker speech in, corpora in the layout of LibriSpeech, TIMIT or a plain folder out; helpers."""
+"""Talker speech in, corpora in the layout of each kind out; helpers."""
 
 import functools
 import subprocess
@@ -54,6 +54,15 @@ def textgrid(utterance: Utterance, tier: str = "phones") -> str:
         lines += [f"        intervals [{i}]:", f"            xmin = {first / RATE:.6f}"]
         lines += [f"            xmax = {last / RATE:.6f}", f'            text = "{PHONES[label]}"']
     return "\n".join(lines) + "\n"
+
+
+def ctm(utterances: dict[str, Utterance]) -> str:
+    """Lines of a CTM file, times to a microsecond, under the names given."""
+    return "".join(
+        f"{name} 1 {first / RATE:.6f} {(last - first) / RATE:.6f} {PHONES[label]}\n"
+        for name, utterance in utterances.items()
+        for first, last, label in utterance.phones
+    )
 
 
 def sphere(audio: np.ndarray, count: int | None = None) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sat_jax.audio import talker
+from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.folder import list_folder
 from sat_jax.audio.item import read_item
 from sat_jax.audio.librispeech import list_librispeech
@@ -40,6 +41,11 @@ def list_items(corpus: Corpus) -> list[Any]:
         raise InputError(f"corpus.seed is {corpus.seed}: give 0 or more")
     _check_fields(corpus)
     return sorted(CORPORA[corpus.kind].items(corpus), key=lambda item: item.id)
+
+
+def phone_source(corpus: Corpus) -> str:
+    """Where the phones of a corpus come from, for a report."""
+    return "CTM" if find_ctm(corpus) else CORPORA[corpus.kind].phone_source
 
 
 def _check_fields(corpus: Corpus) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.corpora import CORPORA, list_items, phone_source
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
 from sat_jax.audio.phones import PHONES, SILENCE
 from sat_jax.audio.progress import progress_bar
 from sat_jax.audio.splits import SPLITS, assign, check_possible
+from sat_jax.audio.tree import unread_audio
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
@@ -68,6 +69,8 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
         say(_one_line(directory))
         return directory
     items = list_items(corpus)
+    if corpus.path is not None and (unread := unread_audio(corpus.path)):
+        say(unread)
     directory = directory_of(corpus)
     check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
     corpus.data_dir.mkdir(parents=True, exist_ok=True)
@@ -139,7 +142,7 @@ def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
     return {
         "sample_rate": SAMPLE_RATE,
         "phone_names": names,
-        "phone_source": CORPORA[corpus.kind].phone_source if whole.aligned else "",
+        "phone_source": phone_source(corpus) if whole.aligned else "",
         "speakers": sorted(set(whole.speakers)),
         "fingerprint": hashlib.sha256("\n".join(whole.digests).encode()).hexdigest(),
         "notes": whole.notes,
@@ -149,9 +152,11 @@ def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
 
 
 def _tell(whole: Summary, say: Callable[[str], None]) -> None:
-    for note, count in whole.notes.items():
-        one = f"1 recording was {note.replace(' were ', ' was ')}"
-        say(f"{count} recordings were {note}" if count > 1 else one)
+    for note, entry in whole.notes.items():
+        told = f"{entry['count']} recordings were {note}"
+        if entry["count"] == 1:
+            told = f"1 recording was {note.replace(' were ', ' was ')}"
+        say(f"{told} (first: {entry['first']})")
     for reason, entry in whole.skipped.items():
         say(f"skipped {entry['count']}: {reason} (first: {entry['examples'][0]})")
 

@@ -3,12 +3,12 @@
 import csv
 from pathlib import Path
 
+from sat_jax.audio.aligned import align
 from sat_jax.audio.item import Item
 from sat_jax.audio.tree import (
     by_name,
     companion,
     empty_tree,
-    find_alignments,
     find_root,
     unique,
     walk,
@@ -19,7 +19,7 @@ from sat_jax.errors import InputError
 
 
 def list_folder(corpus: Corpus) -> list[Item]:
-    """Items of any tree of wav, flac and ogg files; an id is the path without its suffix.
+    """Items of any tree of audio files; an id is the path without its suffix.
 
     The speaker is the parent folder, or stands in the CSV `corpus.speakers`. A `.txt` and a
     `.TextGrid` of the same stem belong to the recording.
@@ -27,9 +27,8 @@ def list_folder(corpus: Corpus) -> list[Item]:
     root = find_root(corpus)
     audio = walk(root, SUFFIXES)
     if not audio:
-        raise empty_tree(root, "*.wav, *.flac or *.ogg")
+        raise empty_tree(root, "*.wav, *.flac, *.mp3, *.ogg or *.opus")
     beside = by_name(walk(root, (".txt",)))
-    grids = find_alignments(corpus, root, audio)
     ids = {file: file.relative_to(root).with_suffix("").as_posix() for file in audio}
     speakers = {file: file.parent.name or root.resolve().name for file in audio}
     if corpus.speakers is not None:
@@ -41,18 +40,19 @@ def list_folder(corpus: Corpus) -> list[Item]:
                 f"{len(unknown) - 1} others); add one, ids are paths without suffix"
             )
         speakers = {file: known[name] for file, name in ids.items()}
-    return unique(
+    items = [
         Item(
             id=ids[file],
             speaker=speakers[file],
             subset="",
             audio=file,
-            alignment=grids.get(file),
+            alignment=None,
             text="",
             text_file=beside.get(companion(file, ".txt")),
         )
         for file in audio
-    )
+    ]
+    return unique(align(corpus, root, items))
 
 
 def _read_speakers(path: Path) -> dict[str, str]:

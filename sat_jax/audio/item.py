@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sat_jax.audio.alignments import check_phones, noise_notes, read_phn, read_textgrid
+from sat_jax.audio.ctm import Lines, read_ctm
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import fold_segments, keep_labels
 from sat_jax.audio.utterance import Decoded
@@ -19,6 +20,7 @@ class Item(NamedTuple):
     """One recording of a tree: its names, and the files that belong to it.
 
     `subset` is train, valid, test or empty. A transcript is `text`, or the content of `text_file`.
+    `lines` say where the utterance stands if the alignment is a CTM file.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Item(NamedTuple):
     alignment: Path | None
     text: str
     text_file: Path | None
+    lines: Lines | None = None
 
 
 def read_item(item: Item, corpus: Corpus) -> Decoded:
@@ -38,11 +41,15 @@ def read_item(item: Item, corpus: Corpus) -> Decoded:
     recording = read_audio(item.audio)
     notes, segments = recording.notes, None
     if item.alignment is not None:
-        if item.alignment.suffix.lower() in _TEXTGRID:
+        where: object = item.alignment
+        if item.lines is not None:
+            where = f"{item.alignment}, from line {item.lines.number} ({item.lines.utterance})"
+            stated = read_ctm(item.alignment, item.lines)
+        elif item.alignment.suffix.lower() in _TEXTGRID:
             stated = read_textgrid(item.alignment)
         else:
             stated = read_phn(item.alignment, recording.rate)
-        tiled = check_phones(stated, len(recording.audio), item.alignment)
+        tiled = check_phones(stated, len(recording.audio), where)
         if corpus.phone_set == "as-is":
             segments = keep_labels(tiled)
         else:
@@ -50,9 +57,7 @@ def read_item(item: Item, corpus: Corpus) -> Decoded:
             try:
                 segments = fold_segments(tiled)
             except InputError as error:
-                raise BadItem(
-                    item.alignment, "unknown phone", str(error), "or correct the label"
-                ) from error
+                raise BadItem(where, "unknown phone", str(error), "or correct the label") from error
     text = item.text if item.text_file is None else read_text(item.text_file)
     if corpus.kind == "timit":
         text = re.sub(r"^\d+\s+\d+\s+", "", text)  # first and last sample

@@ -10,7 +10,6 @@ import json
 import os
 import struct
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -44,7 +43,7 @@ class Summary:
     digests: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     aligned: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -136,7 +135,7 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
 
 def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
     read = CORPORA[corpus.kind].read
-    summary, notes, labels = Summary(), Counter(), set()
+    summary, labels = Summary(), set()
     for item in items:
         try:
             decoded = read(item, corpus)
@@ -157,8 +156,9 @@ def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
         summary.digests.append(digest)
         summary.aligned += decoded.segments is not None
         labels.update(names)
-        notes.update(decoded.notes)
-    summary.notes, summary.labels = dict(notes), sorted(labels)
+        for note in decoded.notes:
+            _count_note(summary, note, 1, decoded.id)
+    summary.labels = sorted(labels)
     return summary
 
 
@@ -207,20 +207,26 @@ def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
 def merge(summaries: list[Summary]) -> Summary:
     """Summary of the whole corpus."""
     whole = Summary()
-    notes, labels = Counter(), set()
+    labels = set()
     for part in summaries:
         for name in ("ids", "speakers", "subsets", "lengths", "digests"):
             getattr(whole, name).extend(getattr(part, name))
         whole.aligned += part.aligned
         labels.update(part.labels)
-        notes.update(part.notes)
+        for note, entry in part.notes.items():
+            _count_note(whole, note, entry["count"], entry["first"])
         for reason, entry in part.skipped.items():
             total = whole.skipped.setdefault(reason, {"count": 0, "examples": []})
             total["count"] += entry["count"]
             room = _EXAMPLES - len(total["examples"])
             total["examples"].extend(entry["examples"][:room])
-    whole.notes, whole.labels = dict(sorted(notes.items())), sorted(labels)
+    whole.notes, whole.labels = dict(sorted(whole.notes.items())), sorted(labels)
     return whole
+
+
+def _count_note(summary: Summary, note: str, count: int, first: str) -> None:
+    entry = summary.notes.setdefault(note, {"count": 0, "first": first})
+    entry["count"] += count
 
 
 def part_path(directory: Path, number: int) -> Path:

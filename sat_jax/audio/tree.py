@@ -1,7 +1,6 @@
-"""What trees of recordings share: finding files, their companions and their alignments.
+"""What trees of recordings share: finding files and their companions, saying what is not found.
 
-Listing reads names and transcripts only. A tree has phones if any of its recordings has an
-alignment; then one that lacks it is a bad item.
+Listing reads names and transcripts only.
 """
 
 import os
@@ -9,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sat_jax.audio.item import Item
+from sat_jax.audio.wav import SUFFIXES, UNREAD
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
-
-_TEXTGRID = (".textgrid",)
 
 
 def find_root(corpus: Corpus) -> Path:
@@ -27,7 +25,31 @@ def find_root(corpus: Corpus) -> Path:
 
 def empty_tree(root: Path, pattern: str) -> InputError:
     """What to raise where a tree holds none of the files that `pattern` describes."""
+    if unread := unread_audio(root):
+        return InputError(f"corpus.path {root} holds no {pattern}, and {unread}")
     return InputError(f"corpus.path {root} holds no {pattern}: check --corpus.path and .kind")
+
+
+def unread_audio(root: Path) -> str:
+    """One line about the audio files of a tree that no reader reads; empty if there is none.
+
+    Files beside a converted one of the same name are not meant.
+    """
+    files = walk(root, (*SUFFIXES, *UNREAD))
+    converted = {companion(file, "") for file in files if file.suffix.lower() in SUFFIXES}
+    unread = [
+        file
+        for file in files
+        if file.suffix.lower() in UNREAD and companion(file, "") not in converted
+    ]
+    if not unread:
+        return ""
+    endings = ", ".join(sorted({file.suffix.lower() for file in unread}))
+    count = f"{len(unread)} audio files are" if len(unread) > 1 else "1 audio file is"
+    return (
+        f"{count} in a format that is not read ({endings}; first: {unread[0]}): convert to wav or "
+        f"flac, for each file: ffmpeg -i NAME{unread[0].suffix} NAME.flac"
+    )
 
 
 def walk(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -65,39 +87,6 @@ def companion(file: Path, suffix: str) -> str:
 def by_name(files: Iterable[Path]) -> dict[str, Path]:
     """Files by their `companion` names."""
     return {companion(file, file.suffix.lower()): file for file in files}
-
-
-def find_alignments(corpus: Corpus, root: Path, audio: list[Path]) -> dict[Path, Path]:
-    """TextGrid of each recording (where it would be, if it is missing); empty if none has one."""
-    if corpus.alignments is None:
-        mirror, grids = root, by_name(walk(root, _TEXTGRID))
-    else:
-        if not corpus.alignments.is_dir():
-            raise InputError(
-                f"corpus.alignments {corpus.alignments} is not a folder: give a tree of TextGrids"
-            )
-        mirror = corpus.alignments.resolve()
-        grids = by_name(walk(mirror, _TEXTGRID))
-    found: dict[Path, Path | None] = {}
-    for file in audio:
-        relative = file.relative_to(root)
-        places = [mirror / relative, mirror / root.name / relative]
-        if corpus.kind == "librispeech" and len(relative.parts) > 1:
-            places.append(mirror.joinpath(*relative.parts[1:]))
-        keys = (companion(place, _TEXTGRID[0]) for place in places)
-        found[file] = next((grids[key] for key in keys if key in grids), None)
-    if not any(found.values()):
-        if corpus.alignments is not None:
-            expected = audio[0].relative_to(root).with_suffix(".TextGrid")
-            raise InputError(
-                f"corpus.alignments {mirror} has no TextGrid of this corpus: "
-                f"expected for example {expected}"
-            )
-        return {}
-    return {
-        file: grid or (mirror / file.relative_to(root)).with_suffix(".TextGrid")
-        for file, grid in found.items()
-    }
 
 
 def unique(items: Iterable[Item]) -> list[Item]:
