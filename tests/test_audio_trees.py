@@ -217,7 +217,7 @@ def test_audio_that_is_not_read_is_told(tmp_path):
     assert "ann/0.WMA)" in line
 
 
-@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder"])
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder", "common_voice", "vctk"])
 def test_a_tree_of_such_files_only_is_an_error_that_says_so(tmp_path, kind):
     (tmp_path / "a.m4a").write_bytes(b"")
     with pytest.raises(InputError, match=r"holds no .*, and 1 audio file is .*a\.m4a.*ffmpeg"):
@@ -232,7 +232,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
     assert [i.id for i in list_items(Corpus(kind="folder", path=tmp_path / "near"))] == ["ann/1"]
 
 
-@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder"])
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder", "common_voice", "vctk"])
 def test_an_empty_or_missing_tree_is_named(tmp_path, kind):
     with pytest.raises(InputError, match="holds no .*--corpus.path"):
         list_items(Corpus(kind=kind, path=tmp_path))
@@ -243,7 +243,7 @@ def test_an_empty_or_missing_tree_is_named(tmp_path, kind):
 
 
 def test_settings_of_another_kind_are_refused(tmp_path):
-    with pytest.raises(InputError, match="talker, librispeech, timit, folder"):
+    with pytest.raises(InputError, match="talker, librispeech, timit, common_voice, vctk, folder"):
         list_items(Corpus(kind="librispech"))
     with pytest.raises(InputError, match=r"corpus\.path is .* does not read"):
         list_items(Corpus(path=tmp_path))

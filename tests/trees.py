@@ -142,6 +142,41 @@ def write_timit(
     return root
 
 
+def write_vctk(root: Path, utterances: list[Utterance], version: str = "0.92") -> Path:
+    """Two microphones as flac, or version 0.80 as wav; sentences count per speaker."""
+    counts: dict[str, int] = {}
+    for utterance in utterances:
+        speaker = utterance.speaker.replace("talker", "p")
+        counts[speaker] = counts.get(speaker, 0) + 1
+        ident = f"{speaker}_{counts[speaker]:03d}"
+        old = version == "0.80"
+        folder = root / ("wav48" if old else "wav48_silence_trimmed") / speaker
+        for path in (folder, root / "txt" / speaker):
+            path.mkdir(parents=True, exist_ok=True)
+        if old:
+            soundfile.write(folder / f"{ident}.wav", utterance.audio, RATE)
+        else:
+            soundfile.write(folder / f"{ident}_mic1.flac", utterance.audio, RATE)
+            soundfile.write(folder / f"{ident}_mic2.flac", utterance.audio // 2, RATE)
+        (root / "txt" / speaker / f"{ident}.txt").write_text(utterance.text + "\n")
+    return root
+
+
+def write_common_voice(
+    root: Path, tables: dict[str, list[Utterance]], suffix: str = ".mp3"
+) -> Path:
+    """`root/clips/ID.mp3` and a table for each name: columns as in version 17."""
+    (root / "clips").mkdir(parents=True, exist_ok=True)
+    for name, utterances in tables.items():
+        lines = ["client_id\tpath\tsentence_id\tsentence\tup_votes\tlocale"]
+        for utterance in utterances:
+            soundfile.write(root / "clips" / (utterance.id + suffix), utterance.audio, RATE)
+            row = (utterance.speaker, f"{utterance.id}.mp3", "f00", utterance.text, "2", "en")
+            lines.append("\t".join(row))
+        (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
 def quiet(line: str) -> None:
     """Takes the place of print."""
     del line

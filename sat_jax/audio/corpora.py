@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from sat_jax.audio import talker
 from sat_jax.audio.aligned import find_ctm
+from sat_jax.audio.common_voice import list_common_voice
 from sat_jax.audio.folder import list_folder
 from sat_jax.audio.item import read_item
 from sat_jax.audio.librispeech import list_librispeech
 from sat_jax.audio.timit import list_timit
 from sat_jax.audio.utterance import Decoded
+from sat_jax.audio.vctk import list_vctk
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
@@ -77,5 +79,7 @@ CORPORA: dict[str, Reader] = {
     "talker": Reader(_list_talker, _read_talker, "eSpeak NG phoneme events", ()),
     "librispeech": Reader(list_librispeech, read_item, _TEXTGRIDS, ("path", "alignments")),
     "timit": Reader(list_timit, read_item, "TIMIT .PHN", ("path",)),
+    "common_voice": Reader(list_common_voice, read_item, _TEXTGRIDS, ("path", "alignments")),
+    "vctk": Reader(list_vctk, read_item, _TEXTGRIDS, ("path", "alignments")),
     "folder": Reader(list_folder, read_item, _TEXTGRIDS, ("path", "alignments", "speakers")),
 }

@@ -20,7 +20,7 @@ class Corpus:
     """Where speech comes from and how it is split."""
 
     kind: str = "talker"
-    """One of: talker (synthetic), librispeech, timit, folder."""
+    """One of: talker (synthetic), librispeech, timit, common_voice, vctk, folder."""
     path: Path | None = None
     """Root of the tree, for every kind but the talker."""
     alignments: Path | None = None
