@@ -60,9 +60,9 @@ def test_an_index_holds_bytes_and_first_lines(tmp_path):
     assert [lines.number for lines in index.values()] == [2, 7]
 
 
-def test_windows_line_ends_and_no_last_line_end(tmp_path):
+def test_a_byte_order_mark_windows_line_ends_and_no_last_line_end(tmp_path):
     path = tmp_path / "x.ctm"
-    path.write_bytes(b"a\t1\t0\t1.0\taa\r\na 1 1.0 0.5 b")
+    path.write_bytes(b"\xef\xbb\xbfa\t1\t0\t1.0\taa\r\na 1 1.0 0.5 b")
     assert seconds(path, "a") == [(0, 1, "aa"), (1, 1.5, "b")]
 
 
@@ -84,6 +84,11 @@ def test_what_rounding_parts_is_one_boundary(tmp_path, lines, expected):
 def test_more_than_rounding_is_a_gap_or_an_overlap(tmp_path):
     path = write(tmp_path / "x.ctm", "a 1 0.000 0.333 aa\na 1 0.343 0.3 aa\n")
     assert seconds(path, "a") == [(0, 0.333, "aa"), (0.343, 0.643, "aa")]
+    path = write(tmp_path / "x.ctm", "a 1 0 1 aa\na 1 2 1 aa\n")  # in whole seconds
+    assert seconds(path, "a") == [(0, 1, "aa"), (2, 3, "aa")]
+    path = write(tmp_path / "x.ctm", "a 1 0.00 0.01 aa\na 1 0.00 0.01 b\n")
+    with pytest.raises(BadItem, match=r"x\.ctm, line 2: phone 'b' starts at 0 s, before 0\.01"):
+        segments(path, "a")
     path = write(tmp_path / "x.ctm", "a 1 0.000 0.333 aa\na 1 0.330 0.3 b\n")
     with pytest.raises(BadItem, match=r"x\.ctm, line 2: phone 'b' starts at 0\.33 s, before") as e:
         segments(path, "a")
@@ -154,6 +159,15 @@ def test_a_last_part_of_two_recordings_is_refused(tmp_path):
     corpus = Corpus(kind="folder", path=tmp_path / "wav", alignments=aligned)
     with pytest.raises(InputError, match=r"line 4: utterance '1' .* 2 recordings, 'ann/1'"):
         list_items(corpus)
+
+
+def test_a_recording_whose_id_is_the_name_has_the_utterance(tmp_path):
+    """`ann/1` ends like it, and has none."""
+    root = write_folder(tmp_path / "wav", [noise("1")], textgrids=False)
+    (root / "1.wav").write_bytes((root / "ann" / "1.wav").read_bytes())
+    aligned = write(tmp_path / "a.ctm", ctm({"1": noise("1")}))
+    items = list_items(Corpus(kind="folder", path=root, alignments=aligned))
+    assert [(item.id, item.lines.number) for item in items] == [("1", 1), ("ann/1", 0)]
 
 
 def test_an_utterance_without_lines_is_a_bad_item(tmp_path):

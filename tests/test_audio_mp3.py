@@ -13,7 +13,7 @@ from sat_jax.audio.wav import read_audio
 
 TONE = 0.3 * np.sin(np.arange(3 * RATE) * 2 * np.pi * 440 / RATE)
 QUIET_FIRST = np.concatenate([np.zeros(3 * RATE), 0.1 * np.random.default_rng(0).normal(size=RATE)])
-ID3V2 = b"ID3\4\0\0" + bytes([0, 0, 7, 104]) + b"\xff\xf3" * 500  # 1000 bytes, seven bits each
+ID3V2 = b"ID3\4\0\0" + bytes([0, 0, 7, 104]) + b"\xff\xf3" * 500  # 1000 = 7 << 7 | 104 bytes
 ID3V1 = b"TAG".ljust(128, b"\0")
 
 
@@ -60,6 +60,25 @@ def test_tags_are_no_frames(tmp_path, before, after, counted):
     plain = read(tmp_path / "a.mp3", raw).audio
     tagged = read(tmp_path / "b.mp3", before + raw + after).audio
     np.testing.assert_array_equal(tagged, plain)
+
+
+def test_frames_in_a_tag_are_not_those_of_the_file(tmp_path):
+    """A tag may hold anything, for instance a picture or a jingle."""
+    raw = mp3(tmp_path / "x", counted=False)
+    jingle = mp3(tmp_path / "y", np.resize(TONE, 44_100), 44_100)
+    size = bytes(len(jingle) >> shift & 127 for shift in (21, 14, 7, 0))
+    plain = read(tmp_path / "a.mp3", raw).audio
+    tagged = read(tmp_path / "b.mp3", b"ID3\4\0\0" + size + jingle + raw).audio
+    np.testing.assert_array_equal(tagged, plain)
+
+
+@pytest.mark.parametrize("left", [1, 3, 4, 100])
+def test_an_mp3_that_ends_with_the_beginning_of_a_frame_is_named(tmp_path, left):
+    raw = mp3(tmp_path / "x", counted=False)
+    last = raw.rindex(raw[:3])
+    assert len(raw) - last == 360
+    with pytest.raises(BadItem, match="it ends within MP3 frame"):
+        read(tmp_path / "a.mp3", raw[: last + left])
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
