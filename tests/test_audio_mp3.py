@@ -8,7 +8,7 @@ import soundfile
 from trees import RATE
 
 from sat_jax.audio.faults import BadItem
-from sat_jax.audio.mpeg import count_samples
+from sat_jax.audio.mpeg import measure
 from sat_jax.audio.wav import read_audio
 
 TONE = 0.3 * np.sin(np.arange(3 * RATE) * 2 * np.pi * 440 / RATE)
@@ -47,7 +47,7 @@ def test_frames_are_counted_where_the_file_does_not_say_how_many_there_are(tmp_p
     """libsndfile guesses twice as many of these: the first seconds need few bytes."""
     path = tmp_path / "a.mp3"
     recording = read(path, mp3(tmp_path / "x", QUIET_FIRST, mode=mode, counted=False))
-    assert count_samples(path) == len(recording.audio)
+    assert measure(path) == (len(recording.audio), 576)
     assert len(recording.audio) % 576 == 0
     assert 0 <= len(recording.audio) - len(QUIET_FIRST) < 4 * 576
     assert recording.audio[-RATE:].std() > 10 * recording.audio[:RATE].std()
@@ -97,6 +97,17 @@ def test_an_mp3_that_lost_whole_frames_is_named_by_its_count(tmp_path):
     with pytest.raises(BadItem, match="promises 48000 samples") as caught:
         read(tmp_path / "a.mp3", raw[: -2 * frame])
     assert caught.value.reason == "truncated audio"
+
+
+def test_an_encoder_may_count_the_frame_that_holds_the_count(tmp_path):
+    raw = bytearray(mp3(tmp_path / "x"))
+    at = raw.index(b"Info") + 8
+    [count] = struct.unpack_from(">I", raw, at)
+    raw[at : at + 4] = struct.pack(">I", count + 1)
+    assert 0 <= len(read(tmp_path / "a.mp3", raw).audio) - 3 * RATE <= 576
+    raw[at : at + 4] = struct.pack(">I", count + 2)
+    with pytest.raises(BadItem, match="promises 49152 samples"):
+        read(tmp_path / "a.mp3", raw)
 
 
 def test_joined_mp3s_are_named_not_cut_after_the_first(tmp_path):

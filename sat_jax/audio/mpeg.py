@@ -19,6 +19,13 @@ _KBITS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # M
 _EXTRA = 2  # frames that encoders may leave out of their count
 
 
+class Stream(NamedTuple):
+    """Samples in the whole frames of a file, None if it counts them itself; samples in one."""
+
+    samples: int | None
+    frame: int
+
+
 class Frame(NamedTuple):
     """Bytes and samples of one frame, and what all frames of a stream have in common."""
 
@@ -27,8 +34,8 @@ class Frame(NamedTuple):
     stream: tuple[int, int]
 
 
-def count_samples(path: Path) -> int | None:
-    """Samples in the whole frames of an MP3 file that does not state a count; None if it does.
+def measure(path: Path) -> Stream:
+    """Follow the frames of an MP3 file from the first to the last.
 
     Raises `BadItem` for a file that holds no frame, ends within one, or goes on after the frames
     that it counts, as files do that were joined end to end.
@@ -43,7 +50,7 @@ def count_samples(path: Path) -> int | None:
         stated = _stated_frames(data[start : start + first.length])
         frames = _count(path, data, start, first.stream)
     if stated is None:
-        return frames * first.samples
+        return Stream(frames * first.samples, first.samples)
     frames -= 1  # the frame that holds the count holds no sound
     if frames > stated + _EXTRA:
         raise BadItem(
@@ -52,7 +59,7 @@ def count_samples(path: Path) -> int | None:
             f"its header counts {stated} MP3 frames and {frames} follow",
             "encode it again; if recordings were joined, take them apart",
         )
-    return None
+    return Stream(None, first.samples)
 
 
 def is_mp3(head: bytes) -> bool:

@@ -33,7 +33,6 @@ SHORTEST = 400
 
 _LONGEST = 4 * 3600 * SAMPLE_RATE
 _EXACT = "PCM_16"
-_MP3_FRAME = 1152  # samples
 _OVERSHOOT = 2.0  # lossy codecs go a little past full scale; more is another unit
 
 
@@ -57,9 +56,9 @@ def read_audio(path: Path) -> Recording:
     with _open(path, header) as file:
         rate, channels, promised = file.samplerate, file.channels, file.frames
         if header.samples is not None:
-            guessed, promised = promised, header.samples - _MP3_FRAME
-            if guessed < promised:
+            if promised < header.samples - header.slack:
                 raise _guessed_too_short(path)
+            promised = header.samples
         if promised > _LONGEST * max(1, rate // SAMPLE_RATE):
             raise _too_long(path)
         exact = file.subtype == _EXACT and rate == SAMPLE_RATE and channels == 1
@@ -68,7 +67,7 @@ def read_audio(path: Path) -> Recording:
             samples = file.read(count, "int16" if exact else "float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise truncated(path, f"libsndfile stops ({error.error_string.strip()})") from error
-    if len(samples) < promised:
+    if len(samples) < promised - header.slack:
         raise truncated(path, f"its header promises {promised} samples and {len(samples)} follow")
     if not len(samples):
         raise no_samples(path)
