@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from sat_jax.audio.faults import BadItem
-from sat_jax.audio.mpeg import is_mp3, measure
+from sat_jax.audio.mpeg import Stream, is_mp3, measure
 
 _HEADER = 64 << 10
 _UNKNOWN_SIZE = 0x7FFF0000  # written by programs that stream and cannot go back
@@ -19,13 +19,10 @@ _UNKNOWN_SIZE = 0x7FFF0000  # written by programs that stream and cannot go back
 class Header(NamedTuple):
     """What is to be known before a file is given to libsndfile.
 
-    `samples` are counted where the file does not state them and libsndfile would guess; `slack` is
-    how many may be missing, because some MP3 encoders count a frame that holds no sound.
     `size_field` is where a wav file says that it holds 0 bytes although samples follow.
     """
 
-    samples: int | None = None
-    slack: int = 0
+    mp3: Stream | None = None
     size_field: int | None = None
 
 
@@ -71,8 +68,7 @@ def check_header(path: Path) -> Header:
     elif head[:4] == b"OggS":
         _check_ogg(path, tail)
     elif is_mp3(head) or (path.suffix.lower() == ".mp3" and head[:4] != b"fLaC"):
-        stream = measure(path)
-        return Header(stream.samples, stream.frame)
+        return Header(mp3=measure(path))
     return Header()
 
 

@@ -1,7 +1,8 @@
-"""An MP3 file in, how many whole frames follow one another in it, and how many it says itself.
+"""An MP3 file in, whether all the frames that it states are there; a count if it states none.
 
-libsndfile believes the count in the first frame, and guesses one from the size of the file where
-there is none; so the frames are counted here. ISO/IEC 11172-3 and 13818-3, layer III.
+libsndfile believes the count in the first frame. Where there is none it guesses one from the size
+of the file, and reads no further; so the frames are counted here. The form of a frame is that of
+ISO/IEC 11172-3 and 13818-3, layer III.
 """
 
 import mmap
@@ -20,10 +21,12 @@ _EXTRA = 2  # frames that encoders may leave out of their count
 
 
 class Stream(NamedTuple):
-    """Samples in the whole frames of a file, None if it counts them itself; samples in one."""
+    """The samples of one frame; and, for a file that does not say how many frames it holds, where
+    they begin and a frame to put before them that says it."""
 
-    samples: int | None
     frame: int
+    start: int = 0
+    count: bytes = b""
 
 
 class Frame(NamedTuple):
@@ -49,8 +52,10 @@ def measure(path: Path) -> Stream:
         first = _frame(data, start)
         stated = _stated_frames(data[start : start + first.length])
         frames = _count(path, data, start, first.stream)
-    if stated is None:
-        return Stream(frames * first.samples, first.samples)
+        if stated is None:
+            return Stream(
+                first.samples, start, _counting_frame(data[start : start + _HEAD], frames)
+            )
     frames -= 1  # the frame that holds the count holds no sound
     if frames > stated + _EXTRA:
         raise BadItem(
@@ -59,7 +64,7 @@ def measure(path: Path) -> Stream:
             f"its header counts {stated} MP3 frames and {frames} follow",
             "encode it again; if recordings were joined, take them apart",
         )
-    return Stream(None, first.samples)
+    return Stream(first.samples)
 
 
 def is_mp3(head: bytes) -> bool:
@@ -127,6 +132,16 @@ def _after_tag(data: mmap.mmap) -> int:
     for byte in data[6:10]:
         size = size << 7 | byte & 0x7F
     return 10 + size
+
+
+def _counting_frame(head: bytes, frames: int) -> bytes:
+    """A frame without sound that states a number of frames, for a stream of such heads."""
+    # No checksum, and a bit rate that leaves room: 40 or 64 kbit/s.
+    head = bytes([head[0], head[1] | 1, 5 << 4 | head[2] & 0x0C, head[3]])
+    is_mono, is_mpeg1 = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
+    side = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
+    body = head + bytes(side) + b"Xing" + struct.pack(">II", 1, frames)
+    return body.ljust(_frame(head, 0).length, b"\0")
 
 
 def _stated_frames(frame: bytes) -> int | None:

@@ -3,6 +3,7 @@
 libsndfile decodes; what it does not check is checked before, in headers.py.
 """
 
+import io
 import mmap
 import struct
 from pathlib import Path
@@ -55,19 +56,15 @@ def read_audio(path: Path) -> Recording:
     header = check_header(path)
     with _open(path, header) as file:
         rate, channels, promised = file.samplerate, file.channels, file.frames
-        if header.samples is not None:
-            if promised < header.samples - header.slack:
-                raise _guessed_too_short(path)
-            promised = header.samples
         if promised > _LONGEST * max(1, rate // SAMPLE_RATE):
             raise _too_long(path)
         exact = file.subtype == _EXACT and rate == SAMPLE_RATE and channels == 1
         try:
-            count = -1 if header.samples is None else header.samples
-            samples = file.read(count, "int16" if exact else "float32", always_2d=True)
+            samples = file.read(dtype="int16" if exact else "float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise truncated(path, f"libsndfile stops ({error.error_string.strip()})") from error
-    if len(samples) < promised - header.slack:
+    # Some MP3 encoders count the frame that holds the count, and no sound.
+    if len(samples) < promised - (header.mp3.frame if header.mp3 else 0):
         raise truncated(path, f"its header promises {promised} samples and {len(samples)} follow")
     if not len(samples):
         raise no_samples(path)
@@ -86,6 +83,9 @@ def _open(path: Path, header: Header) -> soundfile.SoundFile:
     try:
         if header.size_field is not None:
             return soundfile.SoundFile(_with_size(path, header.size_field))
+        if header.mp3 and header.mp3.count:
+            frames = path.read_bytes()[header.mp3.start :]
+            return soundfile.SoundFile(io.BytesIO(header.mp3.count + frames))
         return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
         raise BadItem(
@@ -148,13 +148,4 @@ def _too_long(path: Path) -> BadItem:
         "audio of unknown length or over four hours",
         "its length is unknown or over four hours",
         "cut it at pauses, or encode it again with its length in the header",
-    )
-
-
-def _guessed_too_short(path: Path) -> BadItem:
-    return BadItem(
-        path,
-        "audio of unknown length",
-        "it does not say how many MP3 frames it holds, and their sizes vary",
-        "encode it again, for instance to flac",
     )
