@@ -486,8 +486,15 @@ def test_coarse_has_fewer_figures(coarse):
     ]
     stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}
     assert stems == {"task_curves", "compared_curves", "area_chart"} | {
-        *("rank_scatter", "rank_correlations", "probes_by_layer", "probe_budget")
+        *("rank_scatter", "rank_correlations", "probes_by_layer")
     }
+
+
+def test_coarse_probes_the_first_task_of_every_layer(coarse):
+    probed = table(coarse.path.parent.parent / "analysis" / "probes_by_layer.csv")
+    assert {row["task"] for row in probed} == {"phone"}
+    assert {row["probe"] for row in probed} == {"linear", "hidden layer"}
+    assert {row["layer"] for row in probed} == {"", "0", "1", "2"}
 
 
 def test_a_damaged_file_is_told_and_made_anew(coarse, studied):

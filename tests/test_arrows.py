@@ -31,7 +31,7 @@ ARROWS = {
     "records": {"errors", "shapes"},
     "analysis": {"errors", "shapes", "records"},
     "figures": {"errors", "shapes", "files", "records"},
-    "sweep": GROUND | {"config", "model", "trace"},
+    "sweep": GROUND | {"config", "model", "trace", "records"},
     "experiments": {"config", "errors"},
     "commands": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},

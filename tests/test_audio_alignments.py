@@ -88,10 +88,10 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")
 EXPECTED = [Segment(0, 8000, ""), Segment(8000, 16000, "AA1"), Segment(16000, 24000, "T")]
 
 
-def read(tmp_path, text, encoding="utf-8"):
+def read(tmp_path, text, encoding="utf-8", tier=""):
     path = tmp_path / "a.TextGrid"
     path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
-    return read_textgrid(path)
+    return read_textgrid(path, tier)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,26 @@ def test_the_tier_of_a_named_speaker_is_read(tmp_path):
     assert read(tmp_path, LONG.replace('"phones"', '"ann - Phones"')) == EXPECTED
 
 
+@pytest.mark.parametrize("tier", ["MAU", "mau", "KAN-MAU"])
+def test_the_tier_that_the_user_names_is_read(tmp_path, tier):
+    both = LONG.replace('"words"', f'"{tier.upper()}"')
+    assert [s.label for s in read(tmp_path, both, tier=tier)] == ['say "ah" 12 ! ok']
+    with pytest.raises(BadItem, match=r"no interval tier 'ORT' .*--corpus\.tier NAME"):
+        read(tmp_path, both, tier="ORT")
+
+
+@pytest.mark.parametrize("name", ["MAU", "phone", "Phones", "bob - phone"])
+def test_the_usual_names_of_a_tier_of_phones_are_found(tmp_path, name):
+    assert read(tmp_path, LONG.replace('"phones"', f'"{name}"')) == EXPECTED
+
+
+def test_of_two_speakers_the_user_names_one(tmp_path):
+    two = LONG.replace('"words"', '"ann - phones"').replace('"phones"', '"bob - phones"')
+    with pytest.raises(BadItem, match=r"several .*'ann - phones', 'points', 'bob - phones'"):
+        read(tmp_path, two)
+    assert read(tmp_path, two, tier="bob - phones") == EXPECTED
+
+
 def test_gaps_are_left_open(tmp_path):
     gap = LONG.replace("xmax = 5e-1", "xmax = 0.4")
     assert read(tmp_path, gap)[:2] == [Segment(0, 6400, ""), Segment(8000, 16000, "AA1")]
@@ -125,7 +145,7 @@ FAULTS = {
     "too many announced": (("size = 3\n        intervals", "size = 4\n intervals"), "interval 4"),
     "too few announced": (("size = 3\n        intervals", "size = 2\n intervals"), "goes on with"),
     "no tier phones": (('"phones"', '"segments"'), "'words', 'points', 'segments'"),
-    "two tiers phones": (('"words"', '"phones"'), "several tiers"),
+    "two tiers phones": (('"words"', '"phones"'), "several interval tiers"),
     "no number": (("xmin = 0.5", "xmin = half"), "interval 2: expected a number"),
     "infinite": (("xmax = 1.0", "xmax = 1e999"), "interval 2: expected a number"),
     "half a count": (("intervals: size = 3", "intervals: size = 2.5"), "expected a count"),
@@ -193,14 +213,22 @@ def test_a_bad_phn_line_is_a_fault(tmp_path, text):
 
 
 def test_phones_tile_the_audio_and_gaps_are_silence():
-    given = [Segment(100, 200, "aa"), Segment(300, 400, "t")]
-    assert check_phones(given, 500, "a") == [
-        Segment(0, 100, "sil"),
-        Segment(100, 200, "aa"),
-        Segment(200, 300, "sil"),
-        Segment(300, 400, "t"),
-        Segment(400, 500, "sil"),
+    given = [Segment(1000, 2000, "aa"), Segment(2100, 4000, "t")]
+    assert check_phones(given, 5000, "a") == [
+        Segment(0, 1000, "sil"),
+        Segment(1000, 2000, "aa"),
+        Segment(2000, 2100, "sil"),
+        Segment(2100, 4000, "t"),
+        Segment(4000, 5000, "sil"),
     ]
+
+
+def test_up_to_20_ms_at_the_edges_are_no_silence():
+    given = [Segment(320, 2000, "aa"), Segment(2000, 3000, "t")]
+    assert check_phones(given, 3320, "a") == [Segment(0, 2000, "aa"), Segment(2000, 3320, "t")]
+    assert [s.label for s in check_phones(given, 3321, "a")] == ["aa", "t", "sil"]
+    later = [s._replace(start=s.start + 1, end=s.end + 1) for s in given]
+    assert [s.label for s in check_phones(later, 3001, "a")] == ["sil", "aa", "t"]
 
 
 def test_an_end_up_to_20_ms_past_the_audio_is_clipped():

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from trees import ctm, noise, quiet, speak, textgrid, write_common_voice
+from trees import ctm, decode, noise, quiet, speak, textgrid, write_common_voice
 
-from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.corpora import list_items
 from sat_jax.audio.dataset import open_split, prepare
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import PHONES
@@ -65,23 +65,21 @@ def test_a_clip_that_no_table_names_is_not_read(tmp_path):
 def test_sentences_are_taken_as_they_are(tmp_path):
     corpus = common_voice(tmp_path, {"train": [noise("a"), noise("b")]})
     edit(tmp_path / "train.tsv", "text of a", '"Ja," sagte er; "nein" né"')
-    texts = [CORPORA[corpus.kind].read(item, corpus).text for item in list_items(corpus)]
+    texts = [item.text for item in decode(corpus)]
     assert texts == ['"Ja," sagte er; "nein" né"', "text of b"]
 
 
 def test_an_empty_sentence_is_told(tmp_path):
     corpus = common_voice(tmp_path, {"train": [noise("a")]})
     edit(tmp_path / "train.tsv", "text of a", "")
-    [item] = list_items(corpus)
-    assert CORPORA[corpus.kind].read(item, corpus).notes == ("without a transcript",)
+    assert [item.notes for item in decode(corpus)] == [("without a transcript",)]
 
 
 def test_clips_are_mp3_and_the_first_tables_had_names_without_suffix(tmp_path):
     corpus = common_voice(tmp_path, suffix=".mp3")
     edit(tmp_path / "train.tsv", "a1.mp3", "a1")
     assert listed(corpus)[0] == ("a1", "a", "train")
-    decoded = CORPORA[corpus.kind].read(list_items(corpus)[0], corpus)
-    assert len(decoded.audio) == len(noise("a1").audio)
+    assert {len(item.audio) for item in decode(corpus)} == {len(noise("a1").audio)}
 
 
 def test_a_clip_that_is_missing_is_a_bad_item(tmp_path):
@@ -115,9 +113,8 @@ def test_alignments(tmp_path, place):
         for utterance in spoken:
             (folder / f"{utterance.id}.TextGrid").write_text(textgrid(utterance))
     corpus = Corpus(kind="common_voice", path=tmp_path / "en", alignments=given)
-    for item, original in zip(list_items(corpus), spoken, strict=True):
-        decoded = CORPORA[corpus.kind].read(item, corpus)
-        np.testing.assert_array_equal(phone_rows(decoded.segments, PHONES), original.phones)
+    for item, original in zip(decode(corpus), spoken, strict=True):
+        np.testing.assert_array_equal(phone_rows(item.segments, PHONES), original.phones)
 
 
 @pytest.mark.parametrize(

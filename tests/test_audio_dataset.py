@@ -124,17 +124,20 @@ def test_no_phones_are_no_rows_and_no_names(tmp_path):
 
 
 def test_labels_as_they_are_are_the_corpus_s_own_names(tmp_path):
-    spoken = [noise(str(i)) for i in range(2)]
+    spoken, said = [noise(str(i)) for i in range(12)], []
     write_timit(tmp_path / "t", spoken)
     phn = next((tmp_path / "t").rglob("SA2.PHN"))
     phn.write_text(phn.read_text().replace("aa", "zz"))
     corpus = Corpus(
         kind="timit", path=tmp_path / "t", phone_set="as-is", data_dir=tmp_path, workers=1
     )
-    split = open_split(prepare(corpus, quiet), "all")
-    assert split.phone_names == ["aa", "h#", "zz"]
-    assert split.phone_source == "TIMIT .PHN"
-    assert [u.phones[:, 2].tolist() for u in (split[0], split[1])] == [[1, 0, 1], [1, 2, 1]]
+    split = open_split(prepare(corpus, said.append), "all")
+    assert split.phone_names == ["sil", "aa", "zz"]
+    assert split.phone_manners == ["silence", "vowel", ""]
+    assert split.phone_source == "TIMIT .PHN, labels by the map timit"
+    assert any("'zz' (1)" in line and "--corpus.phone-map" in line for line in said)
+    labels = {u.id: u.phones[:, 2].tolist() for u in (split[0], split[split.ids.index("ANN_SA2")])}
+    assert labels == {"ANN_SA1": [0, 1, 0], "ANN_SA2": [0, 2, 0]}
 
 
 def test_blocks_keep_the_order(tmp_path, monkeypatch):
@@ -154,6 +157,9 @@ def test_the_directory_depends_on_every_field_that_changes_the_content(tmp_path)
         "alignments": tmp_path / "c",
         "speakers": tmp_path / "d.csv",
         "phone_set": "as-is",
+        "phone_map": "sampa",
+        "silence": ("x",),
+        "tier": "MAU",
         "split": "speaker",
         "valid_share": 0.2,
         "test_share": 0.2,

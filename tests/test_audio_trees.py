@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from trees import RATE, noise, speak, textgrid, write_folder, write_librispeech, write_timit
+from trees import RATE, decode, noise, speak, textgrid, write_folder, write_librispeech, write_timit
 
-from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.corpora import list_items
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.tree import unread_audio
@@ -16,10 +16,6 @@ from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
 SPOKEN = speak(3, 2)
-
-
-def decode(corpus):
-    return [CORPORA[corpus.kind].read(item, corpus) for item in list_items(corpus)]
 
 
 def same_speech(decoded, spoken=SPOKEN):
@@ -153,7 +149,8 @@ def test_timit(tmp_path, is_sphere, upper):
 def test_labels_can_be_kept_as_they_are(tmp_path):
     write_timit(tmp_path, SPOKEN[:1])
     [item] = decode(Corpus(kind="timit", path=tmp_path, phone_set="as-is"))
-    assert item.segments[0].label == "h#"
+    assert item.segments[0].label == "sil"
+    assert item.segments[1].label == PHONES[SPOKEN[0].phones[1, 2]]
     assert len(item.segments) == len(SPOKEN[0].phones)
 
 
@@ -161,8 +158,10 @@ def test_an_unknown_phone_is_named_and_can_be_kept(tmp_path):
     write_timit(tmp_path, [noise("a")])
     phn = next(tmp_path.rglob("*.PHN"))
     phn.write_text(phn.read_text().replace("ow", "qq").replace("aa", "qq"))
-    with pytest.raises(BadItem, match=r"SA1\.PHN: phone 'qq' .* as-is") as caught:
+    with pytest.raises(InputError, match=r"by the map timit: 'qq' \(1\): 1 of 3 .* as-is"):
         decode(Corpus(kind="timit", path=tmp_path))
+    with pytest.raises(BadItem, match=r"SA1\.PHN: labels .* 'qq'; keep labels") as caught:
+        decode(Corpus(kind="timit", path=tmp_path, skip_bad=True))
     assert caught.value.reason == "unknown phone"
     [item] = decode(Corpus(kind="timit", path=tmp_path, phone_set="as-is"))
     assert "qq" in [s.label for s in item.segments]

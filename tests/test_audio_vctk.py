@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from trees import ctm, noise, speak, textgrid, write_vctk
+from trees import ctm, decode, noise, speak, textgrid, write_vctk
 
-from sat_jax.audio.corpora import CORPORA, list_items
+from sat_jax.audio.corpora import list_items
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.utterance import phone_rows
 from sat_jax.config import Corpus
@@ -12,10 +12,6 @@ from sat_jax.errors import InputError
 
 SPOKEN = speak(2, 2)
 IDS = ["p000_001", "p000_002", "p001_001", "p001_002"]
-
-
-def decode(corpus):
-    return [CORPORA["vctk"].read(item, corpus) for item in list_items(corpus)]
 
 
 @pytest.mark.parametrize("version", ["0.92", "0.80"])

@@ -39,10 +39,10 @@ from sat_jax.config.json import (
 from sat_jax.errors import InputError
 from sat_jax.model.build import build_model, init_params, spec_of
 from sat_jax.model.prune import prune_params
+from sat_jax.records.ablation import REVERSED
 from sat_jax.study import export
 from sat_jax.study.ablate import study as ablate
 from sat_jax.sweep import plan as ablate_plan
-from sat_jax.sweep.orderings import REVERSED
 from sat_jax.trace.load import load_model
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from sat_jax.audio.corpora import CORPORA
+from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.talker import perform, script
-from sat_jax.audio.utterance import Utterance, phone_rows
+from sat_jax.audio.utterance import Decoded, Utterance, phone_rows
 from sat_jax.config import Corpus
 
 RATE = 16_000
@@ -175,6 +175,13 @@ def write_common_voice(
             lines.append("\t".join(row))
         (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
+
+
+def decode(corpus: Corpus) -> list[Decoded]:
+    """Every item of a corpus, read with the phone map that knows its labels."""
+    items = list_items(corpus)
+    known = with_phone_map(items, corpus)
+    return [CORPORA[corpus.kind].read(item, known) for item in items]
 
 
 def quiet(line: str) -> None:

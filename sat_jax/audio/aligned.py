@@ -31,6 +31,10 @@ def align(
     part. Raises `InputError` for alignments of another corpus.
     """
     if files := find_ctm(corpus):
+        if corpus.tier:
+            raise InputError(
+                f"corpus.tier is {corpus.tier!r}, and CTM files have no tiers: leave it out"
+            )
         return _align_by_ctm(corpus, files, items)
     mirror = corpus.alignments.resolve() if corpus.alignments else root
     grids = by_name(walk(mirror, _TEXTGRID))

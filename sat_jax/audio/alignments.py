@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sat_jax.audio.faults import BadItem
-from sat_jax.audio.phones import SILENCE, SPOKEN_NOISE, Segment
+from sat_jax.audio.phone_maps import SPOKEN_NOISE
+from sat_jax.audio.phones import SILENCE, Segment
 from sat_jax.shapes import SAMPLE_RATE
 
-TIER = "phones"
-"""Tier that is read; aligners of several speakers call it `SPEAKER - phones`."""
+TIERS = ("phones", "phone", "mau")
+"""Tiers that are looked for, in this order; aligners of several speakers call it `ANN - phones`."""
 
 TOLERANCE = SAMPLE_RATE // 50
 """Samples (20 ms) by which an aligner's rounding may pass the end of the audio."""
@@ -48,12 +49,13 @@ class Interval(NamedTuple):
     label: str
 
 
-def read_textgrid(path: Path, tier: str = TIER) -> list[Segment]:
+def read_textgrid(path: Path, tier: str = "") -> list[Segment]:
     """Segments of one interval tier of a TextGrid, in samples of 16 kHz, gaps left open.
 
-    UTF-8 or UTF-16, with or without a byte order mark. Raises `BadItem` for anything that is not a
-    whole TextGrid, for a missing tier, and for intervals that overlap, are empty, run backwards or
-    leave the tier.
+    The tier is called `tier` or `SPEAKER - tier`, in any case; without one, as the first of `TIERS`
+    that there is. UTF-8 or UTF-16, with or without a byte order mark. Raises `BadItem` for anything
+    that is not a whole TextGrid, for a missing tier, and for intervals that overlap, are empty, run
+    backwards or leave the tier.
     """
     matches = _TOKEN.finditer(_decode(path))
     tokens = Tokens(path, (match for match in matches if match[4] is None))
@@ -63,26 +65,31 @@ def read_textgrid(path: Path, tier: str = TIER) -> list[Segment]:
         raise _fault(tokens, "it is not a TextGrid")
     for place in ("xmin", "xmax"):
         _number(tokens, place)
-    names, found = [], []
+    names, found = [], {}
     for _ in range(_count(tokens, "the number of tiers") if _has_tiers(tokens) else 0):
         kind, name = _text(tokens, "a tier's class"), _text(tokens, "a tier's name")
         names.append(name)
         intervals = _read_tier(tokens, kind, name)
-        if kind == "IntervalTier" and _is_named(name, tier):
-            found.append(intervals)
+        if kind == "IntervalTier":
+            found.setdefault(name.strip().lower(), []).append(intervals)
     if extra := next(tokens.values, None):
         raise _fault(tokens, f"it goes on with {extra[0]} after the intervals that it announces")
-    if len(found) != 1:
+    wanted = (tier.strip().lower(),) if tier else TIERS
+    chosen = next(filter(None, (_named(found, name) for name in wanted)), [])
+    if len(chosen) != 1:
         listed = ", ".join(repr(name) for name in names) or "none"
-        problem = "several tiers" if found else "no tier"
+        problem = "several interval tiers" if chosen else "no interval tier"
         raise BadItem(
-            path, "no phone tier", f"{problem} {tier!r} (tiers: {listed})", "name one tier phones"
+            path,
+            "no phone tier",
+            f"{problem} {' or '.join(map(repr, (tier,) if tier else TIERS))} (tiers: {listed})",
+            "name the one that holds phones: --corpus.tier NAME",
         )
-    if not found[0]:
-        raise BadItem(path, "bad TextGrid", f"its tier {tier!r} is empty", "align it again")
+    if not chosen[0]:
+        raise BadItem(path, "bad TextGrid", "its tier of phones is empty", "align it again")
     return [
         Segment(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE), label)
-        for start, end, label in found[0]
+        for start, end, label in chosen[0]
     ]
 
 
@@ -110,8 +117,12 @@ def read_phn(path: Path, rate: int = SAMPLE_RATE) -> list[Segment]:
     return segments
 
 
-def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segment]:
+def check_phones(segments: list[Segment], samples: int, path: Path | str) -> list[Segment]:
     """Segments that tile `[0, samples)`: gaps become silence, an end within 20 ms is clipped.
+
+    Up to 20 ms before the first segment and after the last are an aligner's rounding: they belong
+    to that segment, since silence of one or two frames would be no silence and an edge that nobody
+    heard.
 
     Raises `BadItem`, naming `path` and the interval, for segments that overlap, are empty, end more
     than 20 ms after the audio, or end so early that they must be of another recording or hop.
@@ -138,6 +149,8 @@ def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segm
                 f"{here} ends after the audio, which is {samples / SAMPLE_RATE:g} s long",
                 "check that it belongs to this recording and that the recording is whole",
             )
+        if start > reached == 0 and start <= TOLERANCE:
+            start = 0
         if start > reached:
             tiled.append(Segment(reached, min(start, samples), SILENCE))
         tiled.append(Segment(start, min(end, samples), label))
@@ -151,7 +164,9 @@ def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segm
             "check that it belongs to this recording and counts in its sample rate; label a long "
             "pause as sil",
         )
-    if reached < samples:
+    if samples - TOLERANCE <= reached < samples:
+        tiled[-1] = tiled[-1]._replace(end=samples)
+    elif reached < samples:
         tiled.append(Segment(reached, samples, SILENCE))
     return [segment for segment in tiled if segment.start < segment.end]
 
@@ -163,9 +178,14 @@ def noise_notes(segments: list[Segment]) -> tuple[str, ...]:
     return ()
 
 
-def _is_named(name: str, tier: str) -> bool:
-    lowered = name.strip().lower()
-    return lowered == tier or lowered.endswith(f" - {tier}")
+def _named(tiers: dict[str, list[list[Interval]]], name: str) -> list[list[Interval]]:
+    """Every tier called `name` or `SPEAKER - name`."""
+    return [
+        intervals
+        for called, several in tiers.items()
+        if called == name or called.endswith(f" - {name}")
+        for intervals in several
+    ]
 
 
 def _read_tier(tokens: Tokens, kind: str, name: str) -> list[Interval]:

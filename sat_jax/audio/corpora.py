@@ -4,27 +4,39 @@
 process. A new kind of corpus is one line in `CORPORA`.
 """
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from sat_jax.audio import talker
-from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.common_voice import list_common_voice
+from sat_jax.audio.faults import BadItem
 from sat_jax.audio.folder import list_folder
-from sat_jax.audio.item import read_item
+from sat_jax.audio.item import read_item, read_segments
 from sat_jax.audio.librispeech import list_librispeech
+from sat_jax.audio.phone_maps import resolve
+from sat_jax.audio.phones import Segment
 from sat_jax.audio.timit import list_timit
 from sat_jax.audio.utterance import Decoded
 from sat_jax.audio.vctk import list_vctk
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
+SAMPLED = 256
+"""Alignments that are read to find out how a corpus writes its labels."""
+_OWN = ("path", "alignments", "speakers", "phone_set", "phone_map", "silence", "tier")
+
 
 class Reader(NamedTuple):
-    """How a kind of corpus is listed and read, where its phones come from, and its own fields."""
+    """How a kind of corpus is listed and read, where its phones come from, and its own fields.
+
+    `segments` reads an item's alignment alone; None where labels are made with the speech.
+    """
 
     items: Callable[[Corpus], list[Any]]
     read: Callable[[Any, Corpus], Decoded]
+    segments: Callable[[Any, Corpus], list[Segment]] | None
     phone_source: str
     fields: tuple[str, ...]
 
@@ -45,18 +57,33 @@ def list_items(corpus: Corpus) -> list[Any]:
     return sorted(CORPORA[corpus.kind].items(corpus), key=lambda item: item.id)
 
 
-def phone_source(corpus: Corpus) -> str:
-    """Where the phones of a corpus come from, for a report."""
-    return "CTM" if find_ctm(corpus) else CORPORA[corpus.kind].phone_source
+def with_phone_map(items: list[Any], corpus: Corpus) -> Corpus:
+    """The corpus with the phone map that knows its labels, by a sample of its alignments.
+
+    Raises `InputError` that names and counts labels which the map does not know. Alignments that
+    cannot be read are left to whoever reads them all.
+    """
+    segments = CORPORA[corpus.kind].segments
+    if segments is None:
+        return corpus
+    aligned = [item for item in items if item.alignment is not None]
+    labels: Counter = Counter()
+    for item in aligned[:: max(1, len(aligned) // SAMPLED)]:
+        try:
+            labels.update(segment.label for segment in segments(item, corpus))
+        except BadItem:
+            continue
+    return resolve(corpus, labels)
 
 
 def _check_fields(corpus: Corpus) -> None:
     """A field that the kind does not read is a mistake about the kind."""
     reads = CORPORA[corpus.kind].fields
-    for name in ("path", "alignments", "speakers"):
-        if getattr(corpus, name) is not None and name not in reads:
+    default = {field.name: field.default for field in fields(Corpus)}
+    for name in _OWN:
+        if (value := getattr(corpus, name)) != default[name] and name not in reads:
             raise InputError(
-                f"corpus.{name} is {getattr(corpus, name)}, which corpus.kind {corpus.kind} does "
+                f"corpus.{name.replace('_', '-')} is {value}, which corpus.kind {corpus.kind} does "
                 "not read: leave it out, or give another --corpus.kind"
             )
     if "path" in reads and corpus.path is None:
@@ -68,18 +95,26 @@ def _list_talker(corpus: Corpus) -> list[talker.Line]:
 
 
 def _read_talker(line: talker.Line, corpus: Corpus) -> Decoded:
-    del corpus  # the talker's labels are the 39 classes in either phone set
+    del corpus
     take = talker.perform(line)
     return Decoded(line.id, line.speaker, line.text, line.subset, take.audio, take.segments, ())
 
 
-_TEXTGRIDS = "TextGrid tier phones"
+_TEXTGRIDS = "TextGrid"
+_LABELS = ("phone_set", "phone_map", "silence")
+_GRIDS = ("alignments", "tier", *_LABELS)
 
 CORPORA: dict[str, Reader] = {
-    "talker": Reader(_list_talker, _read_talker, "eSpeak NG phoneme events", ()),
-    "librispeech": Reader(list_librispeech, read_item, _TEXTGRIDS, ("path", "alignments")),
-    "timit": Reader(list_timit, read_item, "TIMIT .PHN", ("path",)),
-    "common_voice": Reader(list_common_voice, read_item, _TEXTGRIDS, ("path", "alignments")),
-    "vctk": Reader(list_vctk, read_item, _TEXTGRIDS, ("path", "alignments")),
-    "folder": Reader(list_folder, read_item, _TEXTGRIDS, ("path", "alignments", "speakers")),
+    "talker": Reader(_list_talker, _read_talker, None, "eSpeak NG phoneme events", ()),
+    "librispeech": Reader(
+        list_librispeech, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)
+    ),
+    "timit": Reader(list_timit, read_item, read_segments, "TIMIT .PHN", ("path", *_LABELS)),
+    "common_voice": Reader(
+        list_common_voice, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)
+    ),
+    "vctk": Reader(list_vctk, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)),
+    "folder": Reader(
+        list_folder, read_item, read_segments, _TEXTGRIDS, ("path", "speakers", *_GRIDS)
+    ),
 }

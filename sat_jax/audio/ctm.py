@@ -28,6 +28,10 @@ class Lines(NamedTuple):
     end: int
     number: int
 
+    def place(self, path: Path) -> str:
+        """What a fault of the utterance as a whole names."""
+        return f"{path}, from line {self.number} ({self.utterance})"
+
 
 class _Row(NamedTuple):
     number: int

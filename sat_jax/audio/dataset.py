@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax.audio.corpora import CORPORA, list_items, phone_source
+from sat_jax.audio.aligned import find_ctm
+from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
-from sat_jax.audio.phones import PHONES, SILENCE
+from sat_jax.audio.phone_maps import COLUMNS, TABLES, Phone, ordered
+from sat_jax.audio.phones import MANNER, PHONES
 from sat_jax.audio.progress import progress_bar
 from sat_jax.audio.splits import SPLITS, assign, check_possible
 from sat_jax.audio.tree import unread_audio
@@ -31,7 +33,7 @@ from sat_jax.errors import InputError
 from sat_jax.shapes import SAMPLE_RATE
 
 # Raised when the talker, a reader or the layout on disk changes what a corpus contains.
-FORMAT = 2
+FORMAT = 3
 
 
 def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
@@ -58,8 +60,10 @@ def directory_of(corpus: Corpus) -> Path:
         del fields["talker"]
     for name in ("path", "alignments", "speakers"):
         fields[name] = str(fields[name].resolve()) if fields[name] is not None else None
-    if corpus.speakers is not None and corpus.speakers.is_file():
-        fields["speakers_content"] = hashlib.sha256(corpus.speakers.read_bytes()).hexdigest()
+    for name in ("speakers", "phone_map"):
+        file = Path(getattr(corpus, name) or "")
+        if file.is_file():
+            fields[f"{name}_content"] = hashlib.sha256(file.read_bytes()).hexdigest()
     text = json.dumps([FORMAT, fields], sort_keys=True)
     return corpus.data_dir / f"{corpus.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -90,6 +94,7 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
 def _make(
     items: list, corpus: Corpus, directory: Path, alone: bool, say: Callable[[str], None]
 ) -> None:
+    corpus = with_phone_map(items, corpus)
     parts = directory.with_name(f".{directory.name}.parts-{_listing_digest(items)}")
     if alone:
         for old in directory.parent.glob(f".{directory.name}.*-*"):
@@ -98,7 +103,7 @@ def _make(
     parts.mkdir(exist_ok=True)
     with progress_bar("reading", directory.name, len(items)) as report:
         whole = merge(write_parts(items, corpus, parts, report))
-    _tell(whole, say)
+    _tell(whole, corpus, say)
     if not whole.ids:
         raise InputError(
             f"corpus.skip-bad: all {len(items)} utterances of {corpus.path} are bad, "
@@ -134,15 +139,12 @@ def _make(
 
 
 def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
-    names: list[str] = []
-    if whole.aligned:
-        names = list(PHONES)
-        if corpus.phone_set == "as-is":
-            names = sorted(whole.labels, key=lambda label: (label != SILENCE, label))
+    phones = _phones(whole, corpus)
     return {
         "sample_rate": SAMPLE_RATE,
-        "phone_names": names,
-        "phone_source": phone_source(corpus) if whole.aligned else "",
+        "phone_names": [phone.name for phone in phones],
+        "phone_manners": [phone.manner for phone in phones],
+        "phone_source": _phone_source(corpus) if whole.aligned else "",
         "speakers": sorted(set(whole.speakers)),
         "fingerprint": hashlib.sha256("\n".join(whole.digests).encode()).hexdigest(),
         "notes": whole.notes,
@@ -151,7 +153,26 @@ def _content(whole: Summary, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _tell(whole: Summary, say: Callable[[str], None]) -> None:
+def _phones(whole: Summary, corpus: Corpus) -> list[Phone]:
+    """The phones of an aligned corpus: all 39 classes, or those that occur in it."""
+    if not whole.aligned:
+        return []
+    if corpus.phone_set == "timit39" and corpus.phone_map in (*TABLES, "auto"):
+        return [Phone(name, MANNER[name]) for name in PHONES]
+    return ordered(whole.labels, corpus)
+
+
+def _phone_source(corpus: Corpus) -> str:
+    reader = CORPORA[corpus.kind]
+    if reader.segments is None:
+        return reader.phone_source
+    tier = f" tier {corpus.tier}" if corpus.tier else ""
+    by = f"the map {corpus.phone_map}" if corpus.phone_map in TABLES else corpus.phone_map
+    kept = ", labels as they are" if by == "the map none" else f", labels by {by}"
+    return ("CTM" if find_ctm(corpus) else reader.phone_source + tier) + kept
+
+
+def _tell(whole: Summary, corpus: Corpus, say: Callable[[str], None]) -> None:
     for note, entry in whole.notes.items():
         told = f"{entry['count']} recordings were {note}"
         if entry["count"] == 1:
@@ -159,6 +180,14 @@ def _tell(whole: Summary, say: Callable[[str], None]) -> None:
         say(f"{told} (first: {entry['first']})")
     for reason, entry in whole.skipped.items():
         say(f"skipped {entry['count']}: {reason} (first: {entry['examples'][0]})")
+    unknown = [phone.name for phone in _phones(whole, corpus) if not phone.manner]
+    if unknown:
+        named = ", ".join(f"{name!r} ({whole.labels[name]})" for name in unknown[:12])
+        say(
+            f"{len(unknown)} labels have no known manner and stand in no group: {named}"
+            f"{', ...' if len(unknown) > 12 else ''}; --corpus.phone-map FILE.csv "
+            f"({','.join(COLUMNS)}) gives them one"
+        )
 
 
 def _first_example(whole: Summary) -> str:
@@ -184,9 +213,10 @@ def _is_ready(directory: Path) -> bool:
 def _one_line(directory: Path) -> str:
     content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
     hours = content["samples"] / SAMPLE_RATE / 3600
+    source = f" ({content['phone_source']})" if content["phone_source"] else ""
     return (
         f"corpus {directory}: {len(content['ids'])} utterances, {hours:.2f} h, "
-        f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names"
+        f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names{source}"
     )
 
 
@@ -195,7 +225,8 @@ class Split:
     """Random access to the utterances of one split, sorted by id; picklable, opened on first use.
 
     `lengths` (samples, int32) and `speakers` (int32 indices into `speaker_names`) are `(B,)` and
-    known without decoding. `phone_names` is empty where the corpus has no phones.
+    known without decoding. `phone_names` and `phone_manners` (empty where unknown) go together and
+    are empty where the corpus has no phones.
     """
 
     directory: Path
@@ -206,6 +237,7 @@ class Split:
     speakers: np.ndarray
     speaker_names: list[str]
     phone_names: list[str]
+    phone_manners: list[str]
     phone_source: str
     fingerprint: str
 
@@ -260,6 +292,7 @@ def open_split(directory: Path, split: str) -> Split:
         speakers=index["speakers"][rows],
         speaker_names=content["speakers"],
         phone_names=content["phone_names"],
+        phone_manners=content["phone_manners"],
         phone_source=content["phone_source"],
         fingerprint=content["fingerprint"],
     )

@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -41,7 +42,8 @@ class Summary:
     subsets: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    """Intervals of each phone."""
     aligned: int = 0
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -135,7 +137,7 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
 
 def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
     read = CORPORA[corpus.kind].read
-    summary, labels = Summary(), set()
+    summary, labels = Summary(), Counter()
     for item in items:
         try:
             decoded = read(item, corpus)
@@ -148,21 +150,21 @@ def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
             if len(entry["examples"]) < _EXAMPLES:
                 entry["examples"].append(str(fault))
             continue
-        digest, names = _append(out, decoded)
+        digest = _append(out, decoded)
         summary.ids.append(decoded.id)
         summary.speakers.append(decoded.speaker)
         summary.subsets.append(decoded.subset)
         summary.lengths.append(len(decoded.audio))
         summary.digests.append(digest)
         summary.aligned += decoded.segments is not None
-        labels.update(names)
+        labels.update(segment.label for segment in decoded.segments or ())
         for note in decoded.notes:
             _count_note(summary, note, 1, decoded.id)
-    summary.labels = sorted(labels)
+    summary.labels = dict(sorted(labels.items()))
     return summary
 
 
-def _append(out: BinaryIO, decoded: Decoded) -> tuple[str, list[str]]:
+def _append(out: BinaryIO, decoded: Decoded) -> str:
     segments = decoded.segments or []
     names = sorted({segment.label for segment in segments})
     audio = np.ascontiguousarray(decoded.audio, "<i2").tobytes()
@@ -180,7 +182,7 @@ def _append(out: BinaryIO, decoded: Decoded) -> tuple[str, list[str]]:
     out.write(struct.pack("<I", len(head)) + head + audio + phones)
     identity = json.dumps([decoded.id, names]).encode()
     digest = hashlib.sha256(struct.pack("<I", len(identity)) + identity + audio + phones)
-    return digest.hexdigest(), names
+    return digest.hexdigest()
 
 
 def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -207,7 +209,7 @@ def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
 def merge(summaries: list[Summary]) -> Summary:
     """Summary of the whole corpus."""
     whole = Summary()
-    labels = set()
+    labels = Counter()
     for part in summaries:
         for name in ("ids", "speakers", "subsets", "lengths", "digests"):
             getattr(whole, name).extend(getattr(part, name))
@@ -220,7 +222,8 @@ def merge(summaries: list[Summary]) -> Summary:
             total["count"] += entry["count"]
             room = _EXAMPLES - len(total["examples"])
             total["examples"].extend(entry["examples"][:room])
-    whole.notes, whole.labels = dict(sorted(whole.notes.items())), sorted(labels)
+    whole.notes = dict(sorted(whole.notes.items()))
+    whole.labels = dict(sorted(labels.items()))
     return whole
 
 

@@ -7,8 +7,6 @@ which 9 more pairs are not told apart, and all closures and pauses are one silen
 
 from typing import NamedTuple
 
-from sat_jax.errors import InputError
-
 SILENCE = "sil"
 
 # The order of every phone axis and every figure: by manner, and within it from front to back
@@ -26,8 +24,8 @@ _BY_MANNER = {
 PHONES: tuple[str, ...] = tuple(phone for group in _BY_MANNER.values() for phone in group)
 MANNER: dict[str, str] = {phone: manner for manner, group in _BY_MANNER.items() for phone in group}
 
-# The glottal stop: Lee & Hon delete it before training and scoring.
-DELETED = "q"
+DELETED = ""
+"""In place of the class of the glottal stop, which Lee & Hon delete before training and scoring."""
 
 TIMIT_FOLDING: dict[str, str] = {
     **{phone: phone for phone in PHONES if phone != SILENCE},
@@ -48,11 +46,6 @@ TIMIT_FOLDING: dict[str, str] = {
 }
 """TIMIT's labels to classes; with `q`, which has no class, these are the 61."""
 
-# What aligners write between words. `spn` is spoken noise or a word outside the dictionary: no
-# phone is known for it, so it joins the class of everything that is not a phone, and is counted.
-PAUSES = ("", "sil", "sp", "spn", "<eps>")
-SPOKEN_NOISE = "spn"
-
 
 class Segment(NamedTuple):
     """One labelled stretch of an utterance: samples `[start, end)` of 16 kHz."""
@@ -65,47 +58,14 @@ class Segment(NamedTuple):
 def fold(label: str) -> str | None:
     """Class of a TIMIT or ARPAbet label (any case, with or without a stress digit).
 
-    None stands for `q`, which has no class. Raises `InputError` for any other label.
+    `q`, which has no class, is folded to `DELETED`; None stands for any other label.
     """
     bare = label.strip().lower()
-    if bare in PAUSES:
-        return SILENCE
-    if bare == DELETED:
-        return None
-    if bare in TIMIT_FOLDING:
-        return TIMIT_FOLDING[bare]
-    if bare[-1] in "012" and bare[:-1] in TIMIT_FOLDING:
-        return TIMIT_FOLDING[bare[:-1]]
-    raise InputError(
-        f"phone {label!r} is neither ARPAbet nor TIMIT; --corpus.phone-set as-is keeps any label"
-    )
-
-
-def fold_segments(segments: list[Segment]) -> list[Segment]:
-    """Fold every label; delete `q` and join silences that touch. Segments must tile their span.
-
-    Where Lee & Hon delete `q`, its time has to go somewhere: each neighbour takes half, the only
-    neighbour takes all. Silences that touch (a closure and a pause) have no boundary between them.
-    """
-    folded = [(start, end, fold(label)) for start, end, label in segments]
-    kept: list[list] = []
-    hole = None
-    for start, end, label in folded:
-        if label is None:
-            hole = start if hole is None else hole
-            continue
-        if hole is not None:
-            middle = (hole + start) // 2 if kept else hole
-            if kept:
-                kept[-1][1] = middle
-            start, hole = middle, None
-        kept.append([start, end, label])
-    if hole is not None:
-        if kept:
-            kept[-1][1] = folded[-1][1]
-        else:
-            kept.append([hole, folded[-1][1], SILENCE])
-    return join_silences([Segment(*entry) for entry in kept])
+    if bare == "q":
+        return DELETED
+    if bare[-1:] in ("0", "1", "2") and bare[:-1] in TIMIT_FOLDING:
+        bare = bare[:-1]
+    return TIMIT_FOLDING.get(bare)
 
 
 def join_silences(segments: list[Segment]) -> list[Segment]:
@@ -117,10 +77,3 @@ def join_silences(segments: list[Segment]) -> list[Segment]:
         else:
             joined.append(segment)
     return joined
-
-
-def keep_labels(segments: list[Segment]) -> list[Segment]:
-    """Labels as they are, except that an empty label is called `sil`; silences are joined."""
-    return join_silences(
-        [s._replace(label=s.label.strip() or SILENCE) for s in segments],
-    )

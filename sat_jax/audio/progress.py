@@ -15,7 +15,7 @@ from sat_jax.shapes import SAMPLE_RATE
 def progress_bar(verb: str, name: str, utterances: int) -> Iterator[Callable[[int, int], None]]:
     """Report function `(utterances done, their samples)`; draws on stderr."""
     console = Console(stderr=True)
-    started, heard = time.monotonic(), 0
+    started, done_samples = time.monotonic(), 0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -27,12 +27,12 @@ def progress_bar(verb: str, name: str, utterances: int) -> Iterator[Callable[[in
         task = bar.add_task(f"{verb} {name}", total=utterances, hours=0.0)
 
         def report(done: int, samples: int) -> None:
-            nonlocal heard
-            heard += samples
-            bar.update(task, advance=done, hours=heard / SAMPLE_RATE / 3600)
+            nonlocal done_samples
+            done_samples += samples
+            bar.update(task, advance=done, hours=done_samples / SAMPLE_RATE / 3600)
 
         yield report
     if not console.is_terminal:
-        seconds, hours = time.monotonic() - started, heard / SAMPLE_RATE / 3600
+        seconds, hours = time.monotonic() - started, done_samples / SAMPLE_RATE / 3600
         line = f"{verb} {name}: {utterances} utterances, {hours:.2f} h of speech, {seconds:.0f} s"
         print(line, file=sys.stderr)

@@ -186,9 +186,9 @@ def train(config: Config, screen: Any) -> None:
     if leader:
         terminal.open_bar(screen, loop.steps, start)
     for done in range(start + 1, loop.steps + 1):
-        asked = time.perf_counter()
+        before = time.perf_counter()
         batch = next(stream)
-        waited = time.perf_counter() - asked
+        waited = time.perf_counter() - before
         placed = mesh.place_batch((batch.audio, batch.lengths), devices)
         state, metrics = compiled[batch.audio.shape[1]](state, *placed)
         pending.append((done, batch.index, metrics))

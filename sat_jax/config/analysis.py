@@ -10,21 +10,21 @@ from sat_jax.config.train import Distributed
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the ablate study takes away from a model, and what it asks afterwards."""
+    """What the ablate study prunes from a model, and the tasks it measures afterwards."""
 
     preset: Literal["", "coarse", "default", "full"] = ""
     """coarse: the metric orderings and three random ones at the paper's seven points; default: with
     their reverses, at every head; full: more orderings, leave one out, spans, replaced attention.
     By default it is coarse beside other studies, default with --only ablate."""
     order: Path | None = None
-    """CSV with the columns layer,head (from 1), in the order in which heads go: one more."""
+    """CSV with the columns layer,head (from 1), in which heads are pruned: one more ordering."""
     tasks: tuple[Literal["reconstruction", "phone", "speaker-frame", "speaker-utterance"], ...] = (
         "reconstruction",
         "phone",
         "speaker-frame",
         "speaker-utterance",
     )
-    """What is asked of the pruned model; tasks without labels in the corpus are left out."""
+    """Tasks that are measured; those without labels in the corpus are left out."""
     kind: Literal["zero", "mean"] = "zero"
     """Attention of a pruned head: 0, or its mean over the utterances that probes learn from."""
     draws: int = 10
@@ -34,7 +34,7 @@ class Ablation:
     mlp_utterances: int = 1536
     """Most utterances that probes with a hidden layer learn from, and all probes of layers: these
     are trained at the paper's seven points of the metric orderings (presets default and full), and
-    on the log-mel spectrogram and every layer (all presets)."""
+    on the log-mel spectrogram and every layer (all presets; coarse: of the first task)."""
     valid_utterances: int = 48
     """Most utterances that tell probes when to stop."""
     test_utterances: int = 96

@@ -29,7 +29,16 @@ class Corpus:
     speakers: Path | None = None
     """folder only: CSV with the columns id,speaker; by default the parent folder is the speaker."""
     phone_set: Literal["timit39", "as-is"] = "timit39"
-    """timit39 folds ARPAbet or TIMIT labels to 39 classes (Lee & Hon); as-is keeps any label."""
+    """timit39 folds labels of English to 39 classes (Lee & Hon); as-is keeps any label."""
+    phone_map: str = "auto"
+    """What labels mean: timit, arpabet, ipa (as of MFA), sampa (also X-SAMPA), auto (the one that
+    knows the corpus's labels), or a CSV file with the columns label,phone,manner, whose phones are
+    taken instead of the phone set's; an empty phone deletes a label."""
+    silence: tuple[str, ...] = ()
+    """Labels that mean silence in this corpus, beside the usual (sil, sp, pau, <p:>, #, ...)."""
+    tier: str = ""
+    """Tier of TextGrids that holds phones (NAME or SPEAKER - NAME), in any case; by default the one
+    called phones, phone or MAU."""
     split: Literal["utterance", "speaker", "official"] = "utterance"
     """utterance: every speaker is in every split; speaker: no speaker is in two; official: by the
     tree's own folders or tables."""

@@ -15,7 +15,8 @@ from sat_jax.analysis.head_types import summarise
 from sat_jax.analysis.operations import named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
 from sat_jax.analysis.phone_summary import Attention, summarise_phones
-from sat_jax.audio.phones import MANNER, SILENCE
+from sat_jax.audio.phone_maps import manners_of
+from sat_jax.audio.phones import SILENCE
 from sat_jax.errors import InputError
 from sat_jax.figures import heads as head_figures
 from sat_jax.figures import phone_curves, style, tables
@@ -49,6 +50,7 @@ def relate_phones(
     phones: Sequence[str],
     heads: HeadTable,
     silence: str = SILENCE,
+    manners: Sequence[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> PhoneTable:
@@ -56,6 +58,8 @@ def relate_phones(
 
     maps as in `summarise_maps`, which gave `heads`; labels (T,) int per utterance, the index into
     `phones` of each position and -1 where there is none; `silence` is the phone that stands for it.
+    manners: group of each phone in figures, by default its manner of articulation if the phones are
+    ARPAbet, TIMIT, IPA or SAMPA.
     Raises `InputError` that names the first utterance whose labels do not fit.
     """
     names = tuple(phones)
@@ -84,7 +88,7 @@ def relate_phones(
         tuple(short_text([o for o in found if (o.layer, o.head) == (i, j)]) for j in range(count))
         for i in range(layers)
     )
-    manners = tuple(MANNER.get(phone, "") for phone in names)
+    manners = manners_of(names) if manners is None else tuple(manners)
     known = heads.metrics["verticality"], heads.category
     return PhoneTable(heads.name, names, manners, summary, *known, texts, len(maps))
 

@@ -10,7 +10,7 @@ from sat_jax import files
 from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
 from sat_jax.analysis.phone_summary import Attention, summarise_phones
-from sat_jax.audio.phones import MANNER, SILENCE
+from sat_jax.audio.phones import SILENCE
 from sat_jax.errors import InputError
 from sat_jax.figures import phone_curves, phones, style
 from sat_jax.figures.report import Picture, Section, Table, with_pruned
@@ -117,7 +117,7 @@ def table_of(
     return PhoneTable(
         name=checkpoint.name,
         phones=names,
-        manners=tuple(MANNER.get(name, "") for name in names),
+        manners=tuple(loaded.corpus.split.phone_manners),
         summary=summary,
         verticality=kept.metrics["verticality"],
         category=kept.category,

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-REVERSED = " reversed"
-
 
 def order_by(values: np.ndarray, descending: bool) -> np.ndarray:
     """Heads (L * H,) in the order of pruning, by values (L, H); ties by layer and head."""

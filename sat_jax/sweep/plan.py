@@ -9,9 +9,9 @@ import numpy as np
 
 from sat_jax.errors import InputError
 from sat_jax.model.attention.edit import NO_SPAN
+from sat_jax.records.ablation import REVERSED
 from sat_jax.sweep import trie
 from sat_jax.sweep.orderings import (
-    REVERSED,
     gates_of,
     order_by,
     points_of,
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     pruned: int = 0
     span: int = NO_SPAN
     layer: int = -1
-    """Of the single head that is gone, from 0."""
+    """Of the single head that is pruned, from 0."""
     head: int = -1
 
 
@@ -87,7 +87,7 @@ def cut(gates: np.ndarray, kind: str, spans: np.ndarray | int | None = None) -> 
 def order_plan(
     name: str, draw: int, order: np.ndarray, points: np.ndarray, shape: tuple[int, int], kind: str
 ) -> Plan:
-    """One ordering, cumulatively, at `points` numbers of heads that are gone, as far as it goes."""
+    """One ordering, cumulatively, at `points` numbers of pruned heads, as far as it goes."""
     points = np.union1d(points[points <= len(order)], len(order))
     rows = [Row("order", name, kind, draw, int(point)) for point in points]
     return Plan(rows, cut(gates_of(order, points, shape), kind))

@@ -30,7 +30,7 @@ from sat_jax.trace.importance import (
 )
 
 SETTINGS = 2
-"""Settings per device that are asked at a time."""
+"""Settings per device that are measured at a time."""
 PROGRAMS = 96 * 2**20
 """Bytes that are left for the ops of the model, which are compiled as they are needed."""
 UNASKED = 64
@@ -73,14 +73,14 @@ def open_context(
     width = 1 if jax.default_backend() == "cpu" else nodes_within(loaded, speech)
     counts = Counts(set(), {})
     errors = jax.jit(by_device(functools.partial(errors_of, loaded.model.module), devices, 1))
-    asked = loaded.analysis
-    keys = jax.random.split(jax.random.key(asked.seed), asked.ablate.probe_seeds)
+    analysis = loaded.analysis
+    keys = jax.random.split(jax.random.key(analysis.seed), analysis.ablate.probe_seeds)
     batched = jax.default_backend() != "cpu"
-    how = ProbeRun(tasks, speech.utterance, keys, batched, asked.draws, asked.seed)
+    how = ProbeRun(tasks, speech.utterance, keys, batched, analysis.draws, analysis.seed)
     probe_run, chunk, shape = (None, None), UNASKED, (0,)
     if tasks:
         probe_run = compile_probes(how, loaded)
-        given = asked.ablate.memory_mib * 2**20 - PROGRAMS
+        given = analysis.ablate.memory_mib * 2**20 - PROGRAMS
         one = 4 * len(speech.utterance) * loaded.model.spec.width
         chunk = chunk_within(given, one, len(speech.encoded), working_memory(probe_run, devices))
         shape = chunk, len(speech.utterance), loaded.model.spec.width
@@ -192,9 +192,9 @@ def learns(speech: Speech, encoded: EncodedBatch) -> np.ndarray:
 def identity_of(context: SweepContext) -> str:
     """A name for everything that results depend on beside the setting."""
     loaded, speech = context.loaded, context.speech
-    asked = loaded.analysis.ablate
+    ablation = loaded.analysis.ablate
     unlike = ("preset", "order", "kind", "draws", "memory_mib", "engine")
-    settings = {k: v for k, v in dataclasses.asdict(asked).items() if k not in unlike}
+    settings = {k: v for k, v in dataclasses.asdict(ablation).items() if k not in unlike}
     more = [
         loaded.analysis.draws,
         loaded.analysis.seed,
@@ -210,5 +210,5 @@ def identity_of(context: SweepContext) -> str:
 
 
 def group_size(devices: DeviceMesh) -> int:
-    """Settings that are asked at a time, on all devices."""
+    """Settings that are measured at a time, on all devices."""
     return SETTINGS * devices.size

@@ -95,7 +95,7 @@ def open_speech(loaded: LoadedRun, train_utterances: int = 0) -> Speech | None:
     batched = [
         batch
         for number, split in enumerate(splits)
-        for batch in hear(loaded, split, frames, np.flatnonzero(part == number), count)
+        for batch in encoded_batches(loaded, split, frames, np.flatnonzero(part == number), count)
     ]
     encoded = pack_all(batched, count, loaded.passes.devices)
     phone = np.full((count.sum(), loaded.model.spec.grid.frames), -1, np.int32)
@@ -186,7 +186,7 @@ class Batched(NamedTuple):
     """(B, T, R) phone of each frame, -1 where there is none."""
 
 
-def hear(
+def encoded_batches(
     loaded: LoadedRun, split: Any, frames: int, number: np.ndarray, count: np.ndarray
 ) -> Iterator[Batched]:
     """Batches of a split whose utterances have these numbers (n,) among all, of `count` (U,)."""

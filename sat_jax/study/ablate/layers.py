@@ -56,13 +56,18 @@ class Source(NamedTuple):
 
 
 def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
-    """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer."""
-    asked, last = loaded.analysis, loaded.model.spec.layers
+    """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer.
+
+    The coarse preset asks for the first task only, mostly phones, and compares no budgets.
+    """
+    analysis, last = loaded.analysis, loaded.model.spec.layers
     tasks = [
         task
-        for task in probe_tasks(asked.ablate, speech, lambda _: None, asked.ablate.hidden)
+        for task in probe_tasks(analysis.ablate, speech, lambda _: None, analysis.ablate.hidden)
         if not task.pooled
     ]
+    coarse = analysis.ablate.preset == "coarse"
+    tasks = tasks[:1] if coarse else tasks
     if not tasks:
         return Probed([], [])
     both = tuple(each for task in tasks for each in (as_linear(task), task))
@@ -76,9 +81,12 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
         budgets += [
             point
             for source in sources
-            if source.model == LOG_MEL or (source.model, source.layer) == (trained, last)
+            if not coarse
+            and (source.model == LOG_MEL or (source.model, source.layer) == (trained, last))
             for point in budget_points(loaded, speech, tasks[0], source)
         ]
+    if coarse:
+        return Probed(layers, [])
     whole = [full_budget(layers, tasks[0], model, layer) for model, layer in
              ((LOG_MEL, None), (trained, last))]  # fmt: skip
     return Probed(layers, [*budgets, *(point for point in whole if point)])
@@ -158,9 +166,9 @@ def probed(
     r2: list[float],
 ) -> list[ProbedLayer]:
     """Accuracies of all tasks on representations of one width."""
-    asked, arrays = loaded.analysis, scores_of(loaded, score, sources)
+    analysis, arrays = loaded.analysis, scores_of(loaded, score, sources)
     found = []
-    for scores in task_scores(arrays, tasks, asked.draws, asked.seed, ("anew",)):
+    for scores in task_scores(arrays, tasks, analysis.draws, analysis.seed, ("anew",)):
         task = next(each for each in tasks if each.name == scores.task)
         low, high = scores.ends(np.arange(len(sources)))
         found += [
@@ -186,11 +194,11 @@ def scorer(
     loaded: LoadedRun, speech: Speech, tasks: tuple[ProbeTask, ...]
 ) -> Callable[[jax.Array], Any]:
     """`train_and_score` of these tasks, one representation (N, D) per device; jitted."""
-    asked, devices = loaded.analysis, loaded.passes.devices
-    seeds = 1 if asked.ablate.preset == "coarse" else asked.ablate.probe_seeds
-    keys = jax.random.split(jax.random.key(asked.seed), seeds)
+    analysis, devices = loaded.analysis, loaded.passes.devices
+    seeds = 1 if analysis.ablate.preset == "coarse" else analysis.ablate.probe_seeds
+    keys = jax.random.split(jax.random.key(analysis.seed), seeds)
     batched = jax.default_backend() != "cpu"
-    probe_run = ProbeRun(tasks, speech.utterance, keys, batched, asked.draws, asked.seed)
+    probe_run = ProbeRun(tasks, speech.utterance, keys, batched, analysis.draws, analysis.seed)
     return jax.jit(by_device(functools.partial(train_and_score, probe_run), devices))
 
 

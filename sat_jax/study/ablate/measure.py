@@ -1,7 +1,8 @@
 """Settings in, what is left of every task under each of them out: chunk by chunk, resumable.
 
 A chunk is a run of settings in the order of the trie whose representations fit the memory that was
-given. They are computed in one sweep per batch, asked every task, kept on disk and forgotten.
+given. They are computed in one sweep per batch and read by the probes of every task; scores are
+kept on disk.
 """
 
 import jax
@@ -76,15 +77,15 @@ def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, n
     The representations lie in the buffer of the context, until the next settings are run.
     """
     loaded, speech = context.loaded, context.speech
-    asked, model = loaded.analysis.ablate, loaded.model.spec
-    depth = model.layers if asked.layer is None else asked.layer
+    ablation, model = loaded.analysis.ablate, loaded.model.spec
+    depth = model.layers if ablation.layer is None else ablation.layer
     tested = np.flatnonzero(speech.part == TEST)
     errors = np.zeros((len(settings.gate), len(speech.part)), np.float32)
     features = context.buffer[: len(settings.gate)] if context.tasks else None
     for encoded in speech.encoded:
         rows = encoded.utterance >= 0
         predicted = bool((speech.part[encoded.utterance[rows]] == TEST).any())
-        predicted &= RECONSTRUCTION in asked.tasks
+        predicted &= RECONSTRUCTION in ablation.tasks
         whole = bool(context.tasks) and depth == model.layers
         if whole or predicted:
             tree = swept(context, encoded, settings, whole, predicted)
@@ -95,7 +96,7 @@ def run(context: SweepContext, settings: Settings) -> tuple[np.ndarray | None, n
                 shallow = Settings(*(field[:, :depth] for field in settings))
                 tree = swept(context, encoded, shallow, True, False)
             features[:, encoded.place] = tree["features"][:, encoded.real]
-    return features, errors[:, tested] if RECONSTRUCTION in asked.tasks else None
+    return features, errors[:, tested] if RECONSTRUCTION in ablation.tasks else None
 
 
 def mean_frame_error(speech: Speech) -> float:

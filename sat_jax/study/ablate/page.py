@@ -12,7 +12,7 @@ from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_maps, ablation_ranks
 from sat_jax.figures import probes as probe_figures
 from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.records.ablation import Ablation
+from sat_jax.records.ablation import REVERSED, Ablation
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
@@ -26,7 +26,6 @@ from sat_jax.study.ablate.scores import (
     task_of,
 )
 from sat_jax.study.page import keep_figure
-from sat_jax.sweep.orderings import REVERSED
 from sat_jax.sweep.plan import METRICS, Orders, Plan
 from sat_jax.sweep.store import Arrays
 
@@ -92,6 +91,7 @@ def write(
         f"{figures.tested_at(anew)}.",
         analysis / "ablation_areas.csv",
     )
+    other_budgets = Table("The same probe with other budgets.", analysis / "probe_budget.csv")
     texts = {
         "What remains when heads are pruned": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
         LAYERS: layers_text(layers),
@@ -100,7 +100,7 @@ def write(
         "Which order is cheapest": [areas],
         LAYERS: [
             Table("Every representation, task and probe.", analysis / "probes_by_layer.csv"),
-            Table("The same probe with other budgets.", analysis / "probe_budget.csv"),
+            *([other_budgets] if layers.budgets else []),
         ],
     }
     return [
@@ -122,23 +122,27 @@ def probe_views(layers: Probed, analysis: Path) -> list[View]:
         return []
     told = [row._asdict() for row in layers.layers], [row._asdict() for row in layers.budgets]
     files.write_table(analysis / "probes_by_layer.csv", told[0])
-    files.write_table(analysis / "probe_budget.csv", told[1])
-    return [
+    views = [
         View(
             "probes_by_layer",
             probe_figures.layer_curves(layers.layers),
             told[0],
             probe_figures.PROBES_BY_LAYER,
             "Accuracy of probes on log-mel and on every layer",
-        ),
-        View(
-            "probe_budget",
-            probe_figures.budget_curves(layers.budgets),
-            told[1],
-            probe_figures.PROBE_BUDGET,
-            "Accuracy of probes against utterances and steps",
-        ),
+        )
     ]
+    if layers.budgets:
+        files.write_table(analysis / "probe_budget.csv", told[1])
+        views.append(
+            View(
+                "probe_budget",
+                probe_figures.budget_curves(layers.budgets),
+                told[1],
+                probe_figures.PROBE_BUDGET,
+                "Accuracy of probes against utterances and steps",
+            )
+        )
+    return views
 
 
 def layers_text(layers: Probed) -> str:
@@ -150,6 +154,8 @@ def layers_text(layers: Probed) -> str:
         f"Probes of layers learned from {deep.utterances} utterances in at most {deep.steps} "
         f"steps ({linear.steps} of linear ones); the best parameters by validation loss count."
     ]
+    if not layers.budgets:
+        texts.append("Whether more would help is measured by analyze.py RUN --only ablate.")
     for model, layer in dict.fromkeys((p.model, p.layer) for p in layers.budgets):
         mine = [p for p in layers.budgets if (p.model, p.layer) == (model, layer)]
         whole = mine[-1]

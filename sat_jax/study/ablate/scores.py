@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from sat_jax.analysis.bootstrap import INTERVAL, bootstrap_weights
-from sat_jax.audio.phones import MANNER
 from sat_jax.model.attention.edit import NO_SPAN
 from sat_jax.records.ablation import (
     MOST_SHOWN,
+    REVERSED,
     Curve,
     Grid,
     Ranking,
@@ -22,7 +22,6 @@ from sat_jax.study.ablate.tasks import RECONSTRUCTION, ProbeTask
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.phones import kept_phones
 from sat_jax.sweep.orderings import (
-    REVERSED,
     area,
     disagreeing,
     rank_correlations,
@@ -217,6 +216,8 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: HeadTable) -> Ranking:
     first, second = (ranks_of(orders[name], shape) for name in ("globalness", "weight"))
     shown = disagreeing(first, second, MOST_SHOWN)
     maps, phones, texts = kept_phones(loaded)
+    split = loaded.corpus.split
+    manner = dict(zip(split.phone_names, split.phone_manners, strict=True))
     return Ranking(
         name=loaded.model.checkpoints[0].name,
         orderings=tuple(names),
@@ -226,7 +227,7 @@ def ranking_of(loaded: LoadedRun, orders: Orders, kept: HeadTable) -> Ranking:
         category=kept.category,
         disagreeing=tuple(shown),
         maps=None if maps is None or not shown else maps[tuple(zip(*shown, strict=True))],
-        manners=tuple(MANNER.get(phone, "") for phone in phones),
+        manners=tuple(manner.get(phone, "") for phone in phones),
         phones=phones,
         operations=tuple("" if texts is None else str(texts[head]) for head in shown),
     )

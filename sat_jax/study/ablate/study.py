@@ -50,46 +50,46 @@ def study(loaded: LoadedRun) -> list[Section]:
         return []
     check(loaded)
     loaded = with_possible_tasks(loaded)
-    asked, model = loaded.analysis.ablate, loaded.model.spec
+    ablation, model = loaded.analysis.ablate, loaded.model.spec
     checkpoint, shape = loaded.model.checkpoints[0], (model.layers, model.heads)
-    user = plans.read_order(asked.order, shape) if asked.order else None
+    user = plans.read_order(ablation.order, shape) if ablation.order else None
     began, held = time.perf_counter(), most_memory()
     speech = open_speech(loaded)
     if speech is None:
         return []
-    tasks = probe_tasks(asked, speech, loaded.say)
-    if not tasks and RECONSTRUCTION not in asked.tasks:
+    tasks = probe_tasks(ablation, speech, loaded.say)
+    if not tasks and RECONSTRUCTION not in ablation.tasks:
         loaded.say("ablate: no task is left to ask")
         return []
     layers, wide = Probed([], []), None
     if tasks:
-        wide = open_speech(loaded, asked.mlp_utterances)
+        wide = open_speech(loaded, ablation.mlp_utterances)
         layers = probe_layers(loaded, wide)
     context = open_context(loaded, checkpoint, speech, tasks)
     opened = most_memory()
     kept = kept_heads(loaded, checkpoint.end)
     gradient = None
-    if asked.preset == "full" and loaded.model.spec.target_width:
+    if ablation.preset == "full" and loaded.model.spec.target_width:
         gradient = gradient_importance(loaded, checkpoint, speech)
     orders = plans.preset_orders(
-        asked.preset,
+        ablation.preset,
         plans.metric_orders(kept.metrics),
         gradient,
         user,
-        min(asked.draws, COARSE_DRAWS) if asked.preset == "coarse" else asked.draws,
+        min(ablation.draws, COARSE_DRAWS) if ablation.preset == "coarse" else ablation.draws,
         loaded.analysis.seed,
         shape,
     )
-    plan = plans.make_plan(asked.preset, orders, shape, asked.kind)
+    plan = plans.make_plan(ablation.preset, orders, shape, ablation.kind)
     tell_plan(context, plan)
     store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
     arrays = measure(context, plan.settings, store, f"{checkpoint.name}: ablate")
-    if asked.preset == "full":
+    if ablation.preset == "full":
         plan, arrays, orders = with_left_out(context, store, plan, arrays, orders)
     store.join()
     control = untrained(context)
     deep = None
-    if wide is not None and asked.preset != "coarse":
+    if wide is not None and ablation.preset != "coarse":
         deep = with_hidden_layer(loaded, wide, orders, kept)
     tell_cost(context, time.perf_counter() - began, held, opened)
     return write(result_of(context, plan, arrays, orders, kept), control, deep, layers)
@@ -100,14 +100,14 @@ def with_hidden_layer(
 ) -> AblationResult:
     """The trained model at the paper's seven points of the metric orderings, with probes that have
     a hidden layer and learn from the utterances of `speech`."""
-    asked, checkpoint = loaded.analysis.ablate, loaded.model.checkpoints[0]
-    tasks = tuple(task for task in asked.tasks if task != RECONSTRUCTION)
-    ablate = dataclasses.replace(asked, tasks=tasks)
+    ablation, checkpoint = loaded.analysis.ablate, loaded.model.checkpoints[0]
+    tasks = tuple(task for task in ablation.tasks if task != RECONSTRUCTION)
+    ablate = dataclasses.replace(ablation, tasks=tasks)
     loaded = loaded._replace(analysis=dataclasses.replace(loaded.analysis, ablate=ablate))
     found = probe_tasks(ablate, speech, lambda _: None, ablate.hidden)
     context = open_context(loaded, checkpoint, speech, found)
     orders = {name: orders[name] for name in plans.METRICS}
-    plan = plans.make_plan("coarse", orders, kept.category.shape, asked.kind)
+    plan = plans.make_plan("coarse", orders, kept.category.shape, ablation.kind)
     store = Store(loaded.out / "analysis" / "leaves", identity_of(context), loaded.say)
     arrays = measure(context, plan.settings, store, f"{checkpoint.name}: hidden layer")
     store.join()
@@ -116,12 +116,12 @@ def with_hidden_layer(
 
 def with_possible_tasks(loaded: LoadedRun) -> LoadedRun:
     """The same without reconstruction where the model predicts no spectra, and a word about it."""
-    asked = loaded.analysis.ablate
-    if loaded.model.spec.target_width or RECONSTRUCTION not in asked.tasks:
+    ablation = loaded.analysis.ablate
+    if loaded.model.spec.target_width or RECONSTRUCTION not in ablation.tasks:
         return loaded
     loaded.say("ablate: reconstruction is left out, as the model predicts no spectra")
-    tasks = tuple(task for task in asked.tasks if task != RECONSTRUCTION)
-    ablate = dataclasses.replace(asked, tasks=tasks)
+    tasks = tuple(task for task in ablation.tasks if task != RECONSTRUCTION)
+    ablate = dataclasses.replace(ablation, tasks=tasks)
     return loaded._replace(analysis=dataclasses.replace(loaded.analysis, ablate=ablate))
 
 
@@ -142,10 +142,10 @@ def obstacle_of(loaded: LoadedRun) -> str:
 
 def check(loaded: LoadedRun) -> None:
     """Raise `InputError` for settings that cannot work."""
-    asked, model = loaded.analysis.ablate, loaded.model.spec
-    if asked.layer is not None and not 1 <= asked.layer <= model.layers:
+    ablation, model = loaded.analysis.ablate, loaded.model.spec
+    if ablation.layer is not None and not 1 <= ablation.layer <= model.layers:
         raise InputError(
-            f"ablate.layer is {asked.layer}: give 1 to {model.layers}; leave it away for the last"
+            f"ablate.layer is {ablation.layer}: give 1 to {model.layers}, or none for the last"
         )
     least = {"train_utterances": 1, "valid_utterances": 1, "test_utterances": 1, "probe_seeds": 1}
     least |= {
@@ -159,14 +159,14 @@ def check(loaded: LoadedRun) -> None:
     }
     least |= {"max_frames": loaded.model.spec.grid.frames}
     for name, value in least.items():
-        if getattr(asked, name) < value:
+        if getattr(ablation, name) < value:
             dashed = name.replace("_", "-")
-            raise InputError(f"ablate.{dashed} is {getattr(asked, name)}: give at least {value}")
+            raise InputError(f"ablate.{dashed} is {getattr(ablation, name)}: give at least {value}")
     for name in ("probe_rate", "mlp_rate"):
-        if not getattr(asked, name) > 0:
+        if not (value := getattr(ablation, name)) > 0:
             dashed = name.replace("_", "-")
-            raise InputError(f"ablate.{dashed} is {getattr(asked, name)}: give a positive number")
-    if not asked.tasks:
+            raise InputError(f"ablate.{dashed} is {value}: give a positive number")
+    if not ablation.tasks:
         raise InputError("ablate.tasks is empty: give at least one task")
 
 
@@ -174,9 +174,11 @@ def result_of(
     context: SweepContext, plan: Plan, arrays: Arrays, orders: Orders, kept: HeadTable
 ) -> AblationResult:
     """Everything that was measured of one checkpoint, with its scores."""
-    asked = context.loaded.analysis
+    analysis = context.loaded.analysis
     mean_error = mean_frame_error(context.speech) if RECONSTRUCTION in arrays else np.nan
-    scores = task_scores(arrays, context.tasks, asked.draws, asked.seed, mean_error=mean_error)
+    scores = task_scores(
+        arrays, context.tasks, analysis.draws, analysis.seed, mean_error=mean_error
+    )
     return AblationResult(context, plan, arrays, orders, scores, kept)
 
 
@@ -222,10 +224,10 @@ def tell_plan(context: SweepContext, plan: Plan) -> None:
     unique, _ = distinct(plan.settings)
     nodes, naive = node_counts(unique), len(plan.rows) * unique.gate.shape[1]
     parts = np.bincount(speech.part, minlength=3)
-    asked = context.loaded.analysis.ablate
+    ablation = context.loaded.analysis.ablate
     say(
-        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), preset {asked.preset}, "
-        f"on the first {speech.seconds:.1f} s of utterances; "
+        f"ablate: {len(plan.rows)} settings ({len(unique.gate)} distinct), "
+        f"preset {ablation.preset}, on the first {speech.seconds:.1f} s of utterances; "
         f"{parts[0]} utterances to learn from, {parts[1]} to stop by, {parts[2]} to test on "
         f"({speech.origin})"
     )
@@ -236,7 +238,7 @@ def tell_plan(context: SweepContext, plan: Plan) -> None:
     if not context.tasks:
         return
     say(
-        f"ablate: memory given {asked.memory_mib} MiB; {len(context.buffer)} settings at a time "
+        f"ablate: memory given {ablation.memory_mib} MiB; {len(context.buffer)} settings at a time "
         f"take {context.buffer.nbytes / 2**20:.0f} MiB of it"
     )
 

@@ -64,13 +64,13 @@ def probe_tasks(
     Probes are linear and have the budget that every setting can afford; with `hidden` units, which
     probes on means of utterances never have, the budget of `mlp_steps`.
     """
-    asked = []
+    tasks = []
     for name in ablate.tasks:
         if name == "phone":
             if speech.phone_names:
                 labels = speech.phone
                 rows = _position_rows(speech, speech.part)
-                asked.append(
+                tasks.append(
                     _probe_task(ablate, name, labels, len(speech.phone_names), rows, speech, hidden)
                 )
             else:
@@ -86,8 +86,8 @@ def probe_tasks(
             else:
                 labels = speech.speaker[:, None]
                 rows = tuple(np.flatnonzero(speech.speaker_part == part) for part in range(3))
-            asked.append(_probe_task(ablate, name, labels, classes, rows, speech, hidden))
-    return tuple(asked)
+            tasks.append(_probe_task(ablate, name, labels, classes, rows, speech, hidden))
+    return tuple(tasks)
 
 
 def _position_rows(speech: Speech, part: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -128,7 +128,7 @@ def evaluated_every(steps: int) -> int:
 
 
 class ProbeRun(NamedTuple):
-    """How tasks are asked; the same for all settings."""
+    """How probes are trained and scored; the same for all settings."""
 
     tasks: tuple[ProbeTask, ...]
     utterance: np.ndarray

@@ -121,8 +121,8 @@ def shifted(loaded: LoadedRun) -> reduce.TraceFn:
             for shift in range(stack)
         ]
         return [
-            loaded.passes.trace_fn(params, heard, jnp.maximum(lengths - samples, 0))
-            for heard, samples in later
+            loaded.passes.trace_fn(params, shifted, jnp.maximum(lengths - samples, 0))
+            for shifted, samples in later
         ]
 
     return jax.jit(trace_fn)
@@ -157,13 +157,13 @@ def spectral_source(loaded: LoadedRun) -> Source:
     grid = Grid(features.hop, features.window)
     kinds = [dataclasses.replace(features, deltas=0, **change) for change in SPECTRAL.values()]
 
-    def hear(audio: jax.Array, lengths: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        heard = [frontend.featurize(audio, lengths, kind) for kind in kinds]
+    def featurized(audio: jax.Array, lengths: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        spectra = [frontend.featurize(audio, lengths, kind) for kind in kinds]
         total = grid.positions(covered(audio.shape[1]))
         valid = grid.valid(covered(lengths), total)
-        return [rows[:, None, :total] for rows, *_ in heard], valid
+        return [rows[:, None, :total] for rows, *_ in spectra], valid
 
-    local = by_device(hear, loaded.passes.devices)
+    local = by_device(featurized, loaded.passes.devices)
     trace_fn = jax.jit(lambda _, audio, lengths: local(audio, lengths))
     return Source(
         trace_fn, lambda seen: seen, grid, lambda samples: grid.positions(covered(samples))

@@ -1,0 +1,131 @@
+"""A label in SAMPA or X-SAMPA (J. C. Wells, 1995) in, the same label in the IPA out."""
+# ruff: noqa: RUF001 (letters of the IPA look like others; they are meant)
+
+_SYMBOLS = {
+    **{letter: letter for letter in "iyuoeapbtdckqmnrfvszxhljw"},
+    "g": "ɡ",
+    "1": "ɨ",
+    "}": "ʉ",
+    "M": "ɯ",
+    "I": "ɪ",
+    "Y": "ʏ",
+    "U": "ʊ",
+    "I\\": "ᵻ",
+    "U\\": "ʊ",
+    "2": "ø",
+    "8": "ɵ",
+    "7": "ɤ",
+    "@\\": "ɘ",
+    "@": "ə",
+    "@`": "ɚ",
+    "E": "ɛ",
+    "9": "œ",
+    "3": "ɜ",
+    "3\\": "ɞ",
+    "3`": "ɝ",
+    "V": "ʌ",
+    "O": "ɔ",
+    "{": "æ",
+    "6": "ɐ",
+    "&": "ɶ",
+    "A": "ɑ",
+    "Q": "ɒ",
+    "t`": "ʈ",
+    "d`": "ɖ",
+    "J\\": "ɟ",
+    "G\\": "ɢ",
+    ">\\": "ʡ",
+    "?": "ʔ",
+    "F": "ɱ",
+    "n`": "ɳ",
+    "J": "ɲ",
+    "N": "ŋ",
+    "N\\": "ɴ",
+    "B\\": "ʙ",
+    "R\\": "ʀ",
+    "4": "ɾ",
+    "r`": "ɽ",
+    "p\\": "ɸ",
+    "B": "β",
+    "T": "θ",
+    "D": "ð",
+    "S": "ʃ",
+    "Z": "ʒ",
+    "s`": "ʂ",
+    "z`": "ʐ",
+    "C": "ç",
+    "j\\": "ʝ",
+    "G": "ɣ",
+    "X": "χ",
+    "R": "ʁ",
+    "X\\": "ħ",
+    "?\\": "ʕ",
+    "H\\": "ʜ",
+    "<\\": "ʢ",
+    "h\\": "ɦ",
+    "K": "ɬ",
+    "K\\": "ɮ",
+    "s\\": "ɕ",
+    "z\\": "ʑ",
+    "x\\": "ɧ",
+    "P": "ʋ",
+    "v\\": "ʋ",
+    "r\\": "ɹ",
+    "r\\`": "ɻ",
+    "M\\": "ɰ",
+    "l`": "ɭ",
+    "L": "ʎ",
+    "L\\": "ʟ",
+    "l\\": "ɺ",
+    "5": "ɫ",
+    "W": "ʍ",
+    "H": "ɥ",
+    "b_<": "ɓ",
+    "d_<": "ɗ",
+    "J\\_<": "ʄ",
+    "g_<": "ɠ",
+    "G\\_<": "ʛ",
+    "O\\": "ʘ",
+    "|\\": "ǀ",
+    "!\\": "ǃ",
+    "=\\": "ǂ",
+    "|\\|\\": "ǁ",
+    ":": "ː",
+    ":\\": "ˑ",
+    "~": "\u0303",
+    "=": "\u0329",
+    "_=": "\u0329",
+    "_~": "\u0303",
+    "_h": "ʰ",
+    "_j": "ʲ",
+    "_w": "ʷ",
+    "_d": "\u032a",
+    "_0": "\u0325",
+    "'": "ʲ",
+    "`": "˞",
+    '"': "",
+    "%": "",
+    "-": "",
+    ")": "",
+    "_": "",
+}
+_LONGEST = max(map(len, _SYMBOLS))
+
+
+def ipa_of_sampa(label: str) -> str:
+    """The label in the IPA, empty where it is not SAMPA.
+
+    The longest symbol is taken first; a mark `_` with a character that changes neither class nor
+    manner (`_t`, `_k`) is dropped.
+    """
+    letters, at = [], 0
+    while at < len(label):
+        pieces = (label[at : at + size] for size in range(_LONGEST, 0, -1))
+        known = next((piece for piece in pieces if piece in _SYMBOLS), None)
+        if known is None:
+            return ""
+        if known == "_" and letters and at + 2 == len(label):
+            break
+        letters.append(_SYMBOLS[known])
+        at += len(known)
+    return "".join(letters)
