@@ -33,7 +33,7 @@ from sat_jax.errors import InputError
 from sat_jax.shapes import SAMPLE_RATE
 
 # Raised when the talker, a reader or the layout on disk changes what a corpus contains.
-FORMAT = 3
+FORMAT = 4
 
 
 def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
