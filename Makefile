@@ -1,5 +1,5 @@
 # demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
-# study  the demo's model with masked spans of 3, 6 and 9 frames, drawn side by side
+# study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
 # test   every test                      lint   ruff
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
@@ -14,10 +14,10 @@ demo: $(VENV)/.demo
 	$(RUN) analyze.py runs/toy
 
 study: $(VENV)/.demo
-	$(RUN) train.py toy
+	$(RUN) train.py toy_m3
 	$(RUN) train.py toy_m6
 	$(RUN) train.py toy_m9
-	$(RUN) analyze.py runs/toy runs/toy_m6 runs/toy_m9
+	$(RUN) analyze.py runs/toy_m3 runs/toy_m6 runs/toy_m9
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -186,16 +186,29 @@ def test_conversions_are_told_once_per_corpus(tmp_path):
     told = []
     directory = prepare(folder(tmp_path), told.append)
     assert told[:2] == [
-        "5 recordings were 8000 Hz and were resampled to 16000 Hz",
-        "5 recordings were of 2 channels and were mixed down to one",
+        "5 recordings were 8000 Hz and were resampled to 16000 Hz (first: 0)",
+        "5 recordings were of 2 channels and were mixed down to one (first: 0)",
     ]
-    assert json.loads((directory / "corpus.json").read_text())["notes"]
+    notes = json.loads((directory / "corpus.json").read_text())["notes"]
+    assert list(notes.values()) == [{"count": 5, "first": "0"}] * 2
     assert len(told) == 3
     shutil.rmtree(tmp_path / "data")
     for i in range(4):
         (tmp_path / "wav" / f"{i}.wav").unlink()
     prepare(folder(tmp_path), told.append)
-    assert told[3] == "1 recording was 8000 Hz and was resampled to 16000 Hz"
+    assert told[3] == "1 recording was 8000 Hz and was resampled to 16000 Hz (first: 4)"
+
+
+def test_the_first_of_a_note_is_the_first_of_the_corpus(tmp_path):
+    """Two silent recordings in different parts, the first of which is not its part's first."""
+    corpus = folder(tmp_path)
+    recordings = sorted((tmp_path / "wav").rglob("*.wav"))
+    for path in (recordings[2], recordings[-1]):
+        soundfile.write(path, np.zeros(480, np.int16), RATE)
+    told = []
+    prepare(corpus, told.append)
+    first = recordings[2].relative_to(tmp_path / "wav").with_suffix("").as_posix()
+    assert told[0] == f"2 recordings were digital silence from end to end (first: {first})"
 
 
 def test_a_corpus_of_two_can_be_analysed_but_not_split(tmp_path):

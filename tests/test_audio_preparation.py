@@ -225,6 +225,14 @@ def test_nothing_but_bad_items_is_an_error_all_the_same(tmp_path):
     assert visible(corpus.data_dir) == []
 
 
+def test_audio_that_is_not_read_is_told_before_the_reading(tmp_path):
+    corpus = folder(tmp_path, 3)
+    (tmp_path / "wav" / "a.amr").write_bytes(b"")
+    told = []
+    prepare(corpus, told.append)
+    assert told[0].startswith("1 audio file is in a format that is not read (.amr; first: ")
+
+
 def test_impossible_splits_end_before_anything_is_read(tmp_path, monkeypatch):
     seen = count_reads(monkeypatch, "folder")
     with pytest.raises(InputError, match="at least 3 speakers and this corpus has 2"):

@@ -5,22 +5,17 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from trees import RATE, noise, speak, textgrid, write_folder, write_librispeech, write_timit
+from trees import RATE, decode, noise, speak, textgrid, write_folder, write_librispeech, write_timit
 
-from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
+from sat_jax.audio.corpora import list_items
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import PHONES
+from sat_jax.audio.tree import unread_audio
 from sat_jax.audio.utterance import phone_rows
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
 SPOKEN = speak(3, 2)
-
-
-def decode(corpus):
-    items = list_items(corpus)
-    known = with_phone_map(items, corpus)
-    return [CORPORA[corpus.kind].read(item, known) for item in items]
 
 
 def same_speech(decoded, spoken=SPOKEN):
@@ -42,7 +37,7 @@ def test_folder(tmp_path):
     assert decoded[0].speaker == "talker000"
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".FLAC", ".WAV", ".ogg"])
+@pytest.mark.parametrize("suffix", [".flac", ".FLAC", ".WAV", ".ogg", ".mp3", ".MP3", ".aiff"])
 def test_folder_of_other_formats(tmp_path, suffix):
     corpus = Corpus(kind="folder", path=write_folder(tmp_path, SPOKEN[:1], suffix=suffix))
     [item] = decode(corpus)
@@ -205,6 +200,29 @@ def test_two_files_with_one_id_are_both_named(tmp_path):
         list_items(Corpus(kind="folder", path=tmp_path))
 
 
+def test_audio_that_is_not_read_is_told(tmp_path):
+    write_folder(tmp_path, [noise("1")], textgrids=False)
+    assert unread_audio(tmp_path) == ""
+    (tmp_path / "ann" / "1.m4a").write_bytes(b"the original of 1.wav")
+    assert unread_audio(tmp_path) == ""
+    (tmp_path / "ann" / "2.m4a").write_bytes(b"")
+    assert unread_audio(tmp_path) == (
+        f"1 audio file is in a format that is not read (.m4a; first: {tmp_path}/ann/2.m4a): "
+        "convert to wav or flac, for each file: ffmpeg -i NAME.m4a NAME.flac"
+    )
+    (tmp_path / "ann" / "0.WMA").write_bytes(b"")
+    line = unread_audio(tmp_path)
+    assert line.startswith("2 audio files are in a format that is not read (.m4a, .wma; first: ")
+    assert "ann/0.WMA)" in line
+
+
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder", "common_voice", "vctk"])
+def test_a_tree_of_such_files_only_is_an_error_that_says_so(tmp_path, kind):
+    (tmp_path / "a.m4a").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds no .*, and 1 audio file is .*a\.m4a.*ffmpeg"):
+        list_items(Corpus(kind=kind, path=tmp_path))
+
+
 def test_links_are_followed_and_loops_end(tmp_path):
     write_folder(tmp_path / "far", [noise("1")], textgrids=False)
     (tmp_path / "near").mkdir()
@@ -213,7 +231,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
     assert [i.id for i in list_items(Corpus(kind="folder", path=tmp_path / "near"))] == ["ann/1"]
 
 
-@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder"])
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "folder", "common_voice", "vctk"])
 def test_an_empty_or_missing_tree_is_named(tmp_path, kind):
     with pytest.raises(InputError, match="holds no .*--corpus.path"):
         list_items(Corpus(kind=kind, path=tmp_path))
@@ -224,7 +242,7 @@ def test_an_empty_or_missing_tree_is_named(tmp_path, kind):
 
 
 def test_settings_of_another_kind_are_refused(tmp_path):
-    with pytest.raises(InputError, match="talker, librispeech, timit, folder"):
+    with pytest.raises(InputError, match="talker, librispeech, timit, common_voice, vctk, folder"):
         list_items(Corpus(kind="librispech"))
     with pytest.raises(InputError, match=r"corpus\.path is .* does not read"):
         list_items(Corpus(path=tmp_path))

@@ -166,3 +166,44 @@ def test_chunks_before_the_samples_are_skipped(tmp_path):
     extra = b"LIST" + struct.pack("<I", 5) + b"hello\0"  # odd sizes are padded
     path.write_bytes(raw[:36] + extra + raw[36:])
     np.testing.assert_array_equal(read_audio(path).audio, AUDIO)
+
+
+UNSIZED = "with a header that says 0 bytes and were read to the end of the file"
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW"])
+@pytest.mark.parametrize("fields", [("data",), ("RIFF", "data")])
+def test_a_recorder_that_was_cut_off_leaves_its_samples(tmp_path, subtype, fields):
+    """Its header says 0 bytes, to which libsndfile keeps."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, AUDIO / 32768, RATE, subtype=subtype)
+    whole = read_audio(path)
+    raw = bytearray(path.read_bytes())
+    for name in fields:
+        at = raw.index(name.encode()) + 4
+        raw[at : at + 4] = bytes(4)
+    path.write_bytes(raw)
+    recording = read_audio(path)
+    np.testing.assert_array_equal(recording.audio, whole.audio)
+    assert recording.notes == (UNSIZED,)
+    assert path.read_bytes() == raw
+
+
+@pytest.mark.parametrize("length", [2000, 2001])
+def test_chunks_after_no_samples_are_not_samples(tmp_path, length):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, AUDIO[:0], RATE)
+    after = b"LIST" + struct.pack("<I", length) + b"INFO".ljust(length + length % 2, b"x")
+    path.write_bytes(path.read_bytes() + after + b"bext" + bytes(4))
+    with pytest.raises(BadItem, match="holds no samples"):
+        read_audio(path)
+
+
+def test_digital_silence_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros_like(AUDIO), RATE)
+    recording = read_audio(tmp_path / "a.wav")
+    assert recording.notes == ("digital silence from end to end",)
+    almost = np.zeros_like(AUDIO)
+    almost[-1] = 1
+    soundfile.write(tmp_path / "a.wav", almost, RATE)
+    assert read_audio(tmp_path / "a.wav").notes == ()

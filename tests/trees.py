@@ -1,4 +1,4 @@
-"""Talker speech in, corpora in the layout of LibriSpeech, TIMIT or a plain folder out; helpers."""
+"""Talker speech in, corpora in the layout of each kind out; helpers."""
 
 import functools
 import subprocess
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from sat_jax.audio.corpora import CORPORA
+from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.phones import PHONES
 from sat_jax.audio.talker import perform, script
-from sat_jax.audio.utterance import Utterance, phone_rows
+from sat_jax.audio.utterance import Decoded, Utterance, phone_rows
 from sat_jax.config import Corpus
 
 RATE = 16_000
@@ -54,6 +54,15 @@ def textgrid(utterance: Utterance, tier: str = "phones") -> str:
         lines += [f"        intervals [{i}]:", f"            xmin = {first / RATE:.6f}"]
         lines += [f"            xmax = {last / RATE:.6f}", f'            text = "{PHONES[label]}"']
     return "\n".join(lines) + "\n"
+
+
+def ctm(utterances: dict[str, Utterance]) -> str:
+    """Lines of a CTM file, times to a microsecond, under the names given."""
+    return "".join(
+        f"{name} 1 {first / RATE:.6f} {(last - first) / RATE:.6f} {PHONES[label]}\n"
+        for name, utterance in utterances.items()
+        for first, last, label in utterance.phones
+    )
 
 
 def sphere(audio: np.ndarray, count: int | None = None) -> bytes:
@@ -131,6 +140,48 @@ def write_timit(
         (folder / (stem + phn)).write_text("".join(lines))
         (folder / (stem + txt)).write_text(f"0 {len(utterance.audio)} {utterance.text}\n")
     return root
+
+
+def write_vctk(root: Path, utterances: list[Utterance], version: str = "0.92") -> Path:
+    """Two microphones as flac, or version 0.80 as wav; sentences count per speaker."""
+    counts: dict[str, int] = {}
+    for utterance in utterances:
+        speaker = utterance.speaker.replace("talker", "p")
+        counts[speaker] = counts.get(speaker, 0) + 1
+        ident = f"{speaker}_{counts[speaker]:03d}"
+        old = version == "0.80"
+        folder = root / ("wav48" if old else "wav48_silence_trimmed") / speaker
+        for path in (folder, root / "txt" / speaker):
+            path.mkdir(parents=True, exist_ok=True)
+        if old:
+            soundfile.write(folder / f"{ident}.wav", utterance.audio, RATE)
+        else:
+            soundfile.write(folder / f"{ident}_mic1.flac", utterance.audio, RATE)
+            soundfile.write(folder / f"{ident}_mic2.flac", utterance.audio // 2, RATE)
+        (root / "txt" / speaker / f"{ident}.txt").write_text(utterance.text + "\n")
+    return root
+
+
+def write_common_voice(
+    root: Path, tables: dict[str, list[Utterance]], suffix: str = ".mp3"
+) -> Path:
+    """`root/clips/ID.mp3` and a table for each name: columns as in version 17."""
+    (root / "clips").mkdir(parents=True, exist_ok=True)
+    for name, utterances in tables.items():
+        lines = ["client_id\tpath\tsentence_id\tsentence\tup_votes\tlocale"]
+        for utterance in utterances:
+            soundfile.write(root / "clips" / (utterance.id + suffix), utterance.audio, RATE)
+            row = (utterance.speaker, f"{utterance.id}.mp3", "f00", utterance.text, "2", "en")
+            lines.append("\t".join(row))
+        (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def decode(corpus: Corpus) -> list[Decoded]:
+    """Every item of a corpus, read with the phone map that knows its labels."""
+    items = list_items(corpus)
+    known = with_phone_map(items, corpus)
+    return [CORPORA[corpus.kind].read(item, known) for item in items]
 
 
 def quiet(line: str) -> None:

@@ -117,7 +117,7 @@ def read_phn(path: Path, rate: int = SAMPLE_RATE) -> list[Segment]:
     return segments
 
 
-def check_phones(segments: list[Segment], samples: int, path: Path) -> list[Segment]:
+def check_phones(segments: list[Segment], samples: int, path: Path | str) -> list[Segment]:
     """Segments that tile `[0, samples)`: gaps become silence, an end within 20 ms is clipped.
 
     Up to 20 ms before the first segment and after the last are an aligner's rounding: they belong

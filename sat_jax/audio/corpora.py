@@ -9,11 +9,17 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from sat_jax.audio import talker, trees
+from sat_jax.audio import talker
+from sat_jax.audio.common_voice import list_common_voice
 from sat_jax.audio.faults import BadItem
+from sat_jax.audio.folder import list_folder
+from sat_jax.audio.item import read_item, read_segments
+from sat_jax.audio.librispeech import list_librispeech
 from sat_jax.audio.phone_maps import resolve
 from sat_jax.audio.phones import Segment
+from sat_jax.audio.timit import list_timit
 from sat_jax.audio.utterance import Decoded
+from sat_jax.audio.vctk import list_vctk
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 
@@ -101,20 +107,14 @@ _GRIDS = ("alignments", "tier", *_LABELS)
 CORPORA: dict[str, Reader] = {
     "talker": Reader(_list_talker, _read_talker, None, "eSpeak NG phoneme events", ()),
     "librispeech": Reader(
-        trees.list_librispeech,
-        trees.read_item,
-        trees.read_segments,
-        _TEXTGRIDS,
-        ("path", *_GRIDS),
+        list_librispeech, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)
     ),
-    "timit": Reader(
-        trees.list_timit, trees.read_item, trees.read_segments, "TIMIT .PHN", ("path", *_LABELS)
+    "timit": Reader(list_timit, read_item, read_segments, "TIMIT .PHN", ("path", *_LABELS)),
+    "common_voice": Reader(
+        list_common_voice, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)
     ),
+    "vctk": Reader(list_vctk, read_item, read_segments, _TEXTGRIDS, ("path", *_GRIDS)),
     "folder": Reader(
-        trees.list_folder,
-        trees.read_item,
-        trees.read_segments,
-        _TEXTGRIDS,
-        ("path", "speakers", *_GRIDS),
+        list_folder, read_item, read_segments, _TEXTGRIDS, ("path", "speakers", *_GRIDS)
     ),
 }

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
@@ -25,13 +26,14 @@ from sat_jax.audio.phone_maps import COLUMNS, TABLES, Phone, ordered
 from sat_jax.audio.phones import MANNER, PHONES
 from sat_jax.audio.progress import progress_bar
 from sat_jax.audio.splits import SPLITS, assign, check_possible
+from sat_jax.audio.tree import unread_audio
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 from sat_jax.shapes import SAMPLE_RATE
 
 # Raised when the talker, a reader or the layout on disk changes what a corpus contains.
-FORMAT = 3
+FORMAT = 4
 
 
 def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
@@ -71,6 +73,8 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
         say(_one_line(directory))
         return directory
     items = list_items(corpus)
+    if corpus.path is not None and (unread := unread_audio(corpus.path)):
+        say(unread)
     directory = directory_of(corpus)
     check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
     corpus.data_dir.mkdir(parents=True, exist_ok=True)
@@ -165,13 +169,15 @@ def _phone_source(corpus: Corpus) -> str:
     tier = f" tier {corpus.tier}" if corpus.tier else ""
     by = f"the map {corpus.phone_map}" if corpus.phone_map in TABLES else corpus.phone_map
     kept = ", labels as they are" if by == "the map none" else f", labels by {by}"
-    return reader.phone_source + tier + kept
+    return ("CTM" if find_ctm(corpus) else reader.phone_source + tier) + kept
 
 
 def _tell(whole: Summary, corpus: Corpus, say: Callable[[str], None]) -> None:
-    for note, count in whole.notes.items():
-        one = f"1 recording was {note.replace(' were ', ' was ')}"
-        say(f"{count} recordings were {note}" if count > 1 else one)
+    for note, entry in whole.notes.items():
+        told = f"{entry['count']} recordings were {note}"
+        if entry["count"] == 1:
+            told = f"1 recording was {note.replace(' were ', ' was ')}"
+        say(f"{told} (first: {entry['first']})")
     for reason, entry in whole.skipped.items():
         say(f"skipped {entry['count']}: {reason} (first: {entry['examples'][0]})")
     unknown = [phone.name for phone in _phones(whole, corpus) if not phone.manner]

@@ -45,7 +45,7 @@ class Summary:
     labels: dict[str, int] = field(default_factory=dict)
     """Intervals of each phone."""
     aligned: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -137,7 +137,7 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
 
 def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
     read = CORPORA[corpus.kind].read
-    summary, notes, labels = Summary(), Counter(), Counter()
+    summary, labels = Summary(), Counter()
     for item in items:
         try:
             decoded = read(item, corpus)
@@ -158,8 +158,9 @@ def _write_items(out: BinaryIO, items: list, corpus: Corpus) -> Summary:
         summary.digests.append(digest)
         summary.aligned += decoded.segments is not None
         labels.update(segment.label for segment in decoded.segments or ())
-        notes.update(decoded.notes)
-    summary.notes, summary.labels = dict(notes), dict(sorted(labels.items()))
+        for note in decoded.notes:
+            _count_note(summary, note, 1, decoded.id)
+    summary.labels = dict(sorted(labels.items()))
     return summary
 
 
@@ -208,20 +209,27 @@ def read_part(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
 def merge(summaries: list[Summary]) -> Summary:
     """Summary of the whole corpus."""
     whole = Summary()
-    notes, labels = Counter(), Counter()
+    labels = Counter()
     for part in summaries:
         for name in ("ids", "speakers", "subsets", "lengths", "digests"):
             getattr(whole, name).extend(getattr(part, name))
         whole.aligned += part.aligned
         labels.update(part.labels)
-        notes.update(part.notes)
+        for note, entry in part.notes.items():
+            _count_note(whole, note, entry["count"], entry["first"])
         for reason, entry in part.skipped.items():
             total = whole.skipped.setdefault(reason, {"count": 0, "examples": []})
             total["count"] += entry["count"]
             room = _EXAMPLES - len(total["examples"])
             total["examples"].extend(entry["examples"][:room])
-    whole.notes, whole.labels = dict(sorted(notes.items())), dict(sorted(labels.items()))
+    whole.notes = dict(sorted(whole.notes.items()))
+    whole.labels = dict(sorted(labels.items()))
     return whole
+
+
+def _count_note(summary: Summary, note: str, count: int, first: str) -> None:
+    entry = summary.notes.setdefault(note, {"count": 0, "first": first})
+    entry["count"] += count
 
 
 def part_path(directory: Path, number: int) -> Path:

@@ -58,9 +58,12 @@ class Segment(NamedTuple):
 def fold(label: str) -> str | None:
     """Class of a TIMIT or ARPAbet label (any case, with or without a stress digit).
 
+    Kaldi's marks of a phone's place in the word (`AH0_B`) are looked past.
     `q`, which has no class, is folded to `DELETED`; None stands for any other label.
     """
     bare = label.strip().lower()
+    if bare[-2:] in ("_b", "_i", "_e", "_s"):
+        bare = bare[:-2]
     if bare == "q":
         return DELETED
     if bare[-1:] in ("0", "1", "2") and bare[:-1] in TIMIT_FOLDING:

@@ -20,11 +20,12 @@ class Corpus:
     """Where speech comes from and how it is split."""
 
     kind: str = "talker"
-    """One of: talker (synthetic), librispeech, timit, folder."""
+    """One of: talker (synthetic), librispeech, timit, common_voice, vctk, folder."""
     path: Path | None = None
     """Root of the tree, for every kind but the talker."""
     alignments: Path | None = None
-    """Root of a tree of TextGrids with the same relative names; by default beside the audio."""
+    """Root of a tree of TextGrids with the same relative names, by default beside the audio; or a
+    CTM file (utterance channel start duration phone), or a folder of them."""
     speakers: Path | None = None
     """folder only: CSV with the columns id,speaker; by default the parent folder is the speaker."""
     phone_set: Literal["timit39", "as-is"] = "timit39"
@@ -40,7 +41,7 @@ class Corpus:
     called phones, phone or MAU."""
     split: Literal["utterance", "speaker", "official"] = "utterance"
     """utterance: every speaker is in every split; speaker: no speaker is in two; official: by the
-    tree's own folders."""
+    tree's own folders or tables."""
     valid_share: float = 0.05
     """Share of the corpus held out for validation (utterances or speakers)."""
     test_share: float = 0.1

@@ -1,9 +1,9 @@
-"""The demo with spans of 9 masked frames (M9 of the paper): compare with toy and toy_m6."""
+"""M9 of docs/findings.md: toy_m3 with spans of 9 masked frames."""
 
 import dataclasses
 
-from sat_jax.experiments.toy import CONFIG as TOY
+from sat_jax.experiments.toy_m3 import CONFIG as M3
 
 CONFIG = dataclasses.replace(
-    TOY, name="toy_m9", objective=dataclasses.replace(TOY.objective, c_num=9)
+    M3, name="toy_m9", objective=dataclasses.replace(M3.objective, c_num=9)
 )

@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sat_jax.audio import dataset
+from sat_jax.audio.corpora import CORPORA
 from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.shapes import Grid
@@ -45,7 +46,7 @@ def chosen_corpus(run: Path, config: Config, analysis: Analysis) -> tuple[Corpus
         if corpus.path is not None:
             raise InputError(
                 f"corpus.path is {corpus.path}: say how to read it with --corpus.kind, one of "
-                "librispeech, timit, folder"
+                f"{', '.join(kind for kind in CORPORA if kind != 'talker')}"
             )
         require_own_directory(run, config.corpus, analysis.corpus.data_dir)
         return config.corpus, out or run
