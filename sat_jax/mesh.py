@@ -27,6 +27,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"(streams|ffn_in|dense)/kernel$", P("fsdp", "model")),
     (r"(attention/out|ffn_out)/kernel$", P("model", "fsdp")),
     (r"(input|output)/kernel$", P(None, "fsdp")),
+    (r"algorithm/(maps|inner|outer)$", P("model", "fsdp", None)),
     (r".*", P()),
 )
 

@@ -1,6 +1,7 @@
 """A config in, nothing out: impossible values end in one line, before anything is compiled."""
 
-from sat_jax.config import Config, MaskedReconstruction, Muon, QueryKey, StackedFrames
+from sat_jax.config import Config, MaskedReconstruction, Model, Muon, StackedFrames
+from sat_jax.config.attention import Hashed, LearnedMaps, Routing, Sparse, SynDense
 from sat_jax.errors import InputError
 
 
@@ -95,10 +96,30 @@ def _check_model(config: Config) -> None:
         "model.share-layers is on: leave --model.scan-layers away, and export.py unshares the "
         "layers that it prunes",
     )
-    if isinstance(model.attention, QueryKey):
-        require_positive(model.attention.init_scale, "model.attention.init-scale")
+    _check_attention(model)
     if isinstance(model.frontend, StackedFrames):
         _check_stacked_frames(config, model.frontend)
+
+
+def _check_attention(model: Model) -> None:
+    attention = model.attention
+    if hasattr(attention, "init_scale"):
+        require_positive(attention.init_scale, "model.attention.init-scale")
+    if isinstance(attention, Sparse):
+        require(
+            model.heads % 2 == 0,
+            f"model.attention is {attention.kind}, whose halves of the heads see other keys, and "
+            f"model.heads is {model.heads}: give an even number",
+        )
+    if isinstance(attention, Hashed):
+        require_at_least(attention.keys, 1, "model.attention.keys")
+        require_at_least(attention.hash_seed, 0, "model.attention.hash-seed")
+    if isinstance(attention, Routing):
+        require_at_least(attention.rounds, 1, "model.attention.rounds")
+    if isinstance(attention, LearnedMaps):
+        require_at_least(attention.positions, 0, "model.attention.positions")
+    if isinstance(attention, SynDense):
+        require_at_least(attention.bottleneck, 1, "model.attention.bottleneck")
 
 
 def _check_stacked_frames(config: Config, frontend: StackedFrames) -> None:
@@ -110,6 +131,13 @@ def _check_stacked_frames(config: Config, frontend: StackedFrames) -> None:
         config.batches.max_frames >= frontend.stack,
         f"batches.max-frames is {config.batches.max_frames}: give at least one position, "
         f"model.frontend.stack = {frontend.stack} frames",
+    )
+    maps = getattr(config.model.attention, "positions", 0)
+    seen = config.batches.max_frames // frontend.stack
+    require(
+        not maps or seen <= maps,
+        f"model.attention.positions is {maps}, and utterances have up to {seen} positions "
+        f"(batches.max-frames / model.frontend.stack): give at least {seen}, or 0 for as many",
     )
     offset = getattr(config.objective, "position_offset", 0)
     needed = config.batches.max_frames // frontend.stack + offset

@@ -26,7 +26,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from sat_jax.config import Config
+from sat_jax.config import Config, StackedFrames
 from sat_jax.errors import InputError
 from sat_jax.model.encoder import stack_layers
 from sat_jax.model.mockingjay import Mockingjay
@@ -62,12 +62,25 @@ def build_model(config: Config) -> nn.Module:
     """The model of a config; raises `InputError` for an unknown kind."""
     if config.model.kind not in MODELS:
         raise InputError(f"model.kind is {config.model.kind!r}: give one of {', '.join(MODELS)}")
-    return MODELS[config.model.kind](config)
+    return MODELS[config.model.kind](with_map_side(config))
+
+
+def with_map_side(config: Config) -> Config:
+    """The config with as many `positions` of learned maps as training has, where it says 0."""
+    attention, frontend = config.model.attention, config.model.frontend
+    if getattr(attention, "positions", 1) or not isinstance(frontend, StackedFrames):
+        return config
+    side = config.batches.max_frames // frontend.stack
+    model = dataclasses.replace(
+        config.model, attention=dataclasses.replace(attention, positions=side)
+    )
+    return dataclasses.replace(config, model=model)
 
 
 def spec_of(config: Config) -> Spec:
     """What studies need to know of a config's model."""
     module, model = build_model(config), config.model
+    maps = getattr(module.config.attention, "positions", 0) or module.covered(config)
     mask = np.zeros((model.layers, model.heads), bool)
     for layer, heads in enumerate(model.unpruned_heads):
         mask[layer, list(heads)] = True
@@ -76,7 +89,7 @@ def spec_of(config: Config) -> Spec:
         heads=model.heads,
         width=model.width,
         grid=module.grid,
-        longest=module.covered(config),
+        longest=min(module.covered(config), maps),
         trained_for=config.objective.summary,
         target_width=module.target_width,
         head_mask=mask,
