@@ -1,8 +1,9 @@
 """Representations of many settings in, a small classifier per setting and seed out.
 
-A probe is a classifier with at most one hidden layer on a frozen representation. All settings of a
-sweep are other representations (N, D) of the same positions, and a position is R frames with labels
-of their own. Training draws the same rows for every setting, so that settings are paired.
+A probe is a small classifier, linear or with hidden layers, on a frozen representation. All
+settings of a sweep are other representations (N, D) of the same positions, and a position is R
+frames with labels of their own. Training draws the same rows for every setting, so that settings
+are paired.
 """
 
 import functools
@@ -26,7 +27,7 @@ class Budget(NamedTuple):
     """What one probe may cost; the same for every setting."""
 
     hidden: int
-    """Width of the hidden layer; 0: a linear probe."""
+    """Width of the hidden layers; 0: a linear probe."""
     steps: int
     """Most steps of Adam: a multiple of `every`."""
     batch: int
@@ -42,6 +43,8 @@ class Budget(NamedTuple):
     ridge: float | None
     """None: inputs are standardised. Else they are then decorrelated as well, up to this share of
     a dimension's variance: the probe can express the same, but learns it in far fewer steps."""
+    depth: int = 1
+    """Hidden layers, where `hidden` is over 0."""
 
 
 class Examples(NamedTuple):
@@ -71,7 +74,7 @@ class Probe(NamedTuple):
     mean: jax.Array
     """(D,): of the training rows; subtracted from features before the first layer."""
     layers: tuple[Layer, ...]
-    """One (linear) or two; ReLU between them."""
+    """One (linear) or more; ReLU between them."""
     loss: jax.Array
     """Cross entropy on the checked rows, nats per frame; inf where no evaluation was finite."""
     kept: jax.Array
@@ -95,6 +98,7 @@ class _Training(NamedTuple):
 
 def _require(budget: Budget) -> None:
     least = {"steps": 1, "batch": 1, "every": 1, "patience": 1, "checked": 1, "hidden": 0}
+    least |= {"depth": 1}
     for name, value in least.items():
         if getattr(budget, name) < value:
             raise InputError(f"probe {name} is {getattr(budget, name)}: it has to be >= {value}")
@@ -138,7 +142,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def start_layers(key: jax.Array, width: int, classes: int, budget: Budget) -> tuple[Layer, ...]:
     """Layers before the first step: normal kernels of deviation inputs^-1/2, biases 0."""
-    widths = (width, budget.hidden, classes) if budget.hidden else (width, classes)
+    widths = (width, *(budget.hidden,) * budget.depth * bool(budget.hidden), classes)
     keys = jax.random.split(key, len(widths) - 1)
     return tuple(
         Layer(jax.random.normal(k, (n, m)) / np.sqrt(n), jnp.zeros(m))

@@ -27,7 +27,11 @@ STUDIES = {
     "phones": "sat_jax.study.phones",
     "segments": "sat_jax.study.segments.study",
     "ablate": "sat_jax.study.ablate.study",
+    "probes": "sat_jax.study.probes",
+    "patterns": "sat_jax.study.patterns",
 }
+NOT_BY_DEFAULT = ("probes",)
+"""Made only when they are asked for."""
 
 
 def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
@@ -68,7 +72,11 @@ def main() -> None:
 
     mesh.join_cluster(analysis.distributed)
     places = [analyse(run, analysis) for run in runs]
-    if len(runs) > 1:
+    if len(runs) > 1 and "probes" in analysis.only:
+        from sat_jax.study import probes
+
+        probes.compare(runs, places)
+    elif len(runs) > 1:
         from sat_jax.study import compared
 
         compared.study(runs, places)
@@ -99,7 +107,8 @@ def analyse(run: Path, analysis: Analysis) -> Path:
 def wanted(out: Path, only: tuple[str, ...]) -> list[str]:
     """The studies to make, in order; that of heads first where it was never made: others use it."""
     missing = not (out / "analysis" / "heads.npz").exists()
-    return [name for name in STUDIES if not only or name in only or (name == "heads" and missing)]
+    chosen = only or [name for name in STUDIES if name not in NOT_BY_DEFAULT]
+    return [name for name in STUDIES if name in chosen or (name == "heads" and missing)]
 
 
 def run() -> None:

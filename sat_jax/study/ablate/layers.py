@@ -92,6 +92,13 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     return Probed(layers, [*budgets, *(point for point in whole if point)])
 
 
+def probe_name(task: ProbeTask) -> str:
+    """What kind of probe a task has, in words."""
+    if not task.budget.hidden:
+        return "linear"
+    return "hidden layer" if task.budget.depth == 1 else f"{task.budget.depth} hidden layers"
+
+
 def as_linear(task: ProbeTask) -> ProbeTask:
     """The same task with a linear probe and half the steps, which are more than enough for it."""
     linear = fewer_steps(task, 2)
@@ -175,8 +182,8 @@ def probed(
             ProbedLayer(
                 model=source.model,
                 layer=source.layer,
-                task=NAMES[task.name.removesuffix(LINEAR)][0],
-                probe="hidden layer" if task.budget.hidden else "linear",
+                task=NAMES[task.name.partition(" ")[0]][0],
+                probe=probe_name(task),
                 accuracy=float(scores.value[i]),
                 low=float(low[i]),
                 high=float(high[i]),
