@@ -1,5 +1,6 @@
 # demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
 # study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
+# attention  fourteen attention algorithms, trained alike, probed and drawn side by side
 # test   every test                      lint   ruff
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo study test lint bench clean
+.PHONY: demo study attention test lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
@@ -18,6 +19,9 @@ study: $(VENV)/.demo
 	$(RUN) train.py toy_m6
 	$(RUN) train.py toy_m9
 	$(RUN) analyze.py runs/toy_m3 runs/toy_m6 runs/toy_m9
+
+attention: $(VENV)/.demo
+	$(RUN) attention.py
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

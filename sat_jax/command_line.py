@@ -65,7 +65,7 @@ def as_called(text: str) -> str:
     """`text` with the commands named as this one was: `python train.py`, or `sat-train`."""
     if not Path(sys.argv[0]).name.startswith("sat-"):
         return text
-    return re.sub(r"python (train|analyze|export)\.py", r"sat-\1", text)
+    return re.sub(r"python (train|analyze|export|attention)\.py", r"sat-\1", text)
 
 
 def one_line(boxed: str) -> str:

@@ -73,9 +73,9 @@ def main() -> None:
     mesh.join_cluster(analysis.distributed)
     places = [analyse(run, analysis) for run in runs]
     if len(runs) > 1 and "probes" in analysis.only:
-        from sat_jax.study import probes
+        from sat_jax.study import probed_runs
 
-        probes.compare(runs, places)
+        probed_runs.compare(runs, places)
     elif len(runs) > 1:
         from sat_jax.study import compared
 

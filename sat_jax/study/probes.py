@@ -3,19 +3,11 @@
 Asked for by `analyze.py RUN --only probes`; with several runs they are also drawn side by side.
 """
 
-import csv
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
 import jax
 
 from sat_jax import files
-from sat_jax.errors import InputError
 from sat_jax.figures import probed_models as figures
-from sat_jax.figures import style
-from sat_jax.figures.report import Picture, Section, Table, write_report
-from sat_jax.pretrain.log import read_metrics
+from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.records.probes import ProbedLayer
 from sat_jax.study.ablate.corpus import Speech, open_speech
 from sat_jax.study.ablate.layers import (
@@ -88,68 +80,3 @@ def probe(loaded: LoadedRun, speech: Speech, tasks: tuple[ProbeTask, ...]) -> li
     ]
     r2 = [linear_share(speech, source.features, spectrum) for source in sources]
     return rows + probed(loaded, speech, tasks, score, sources, r2)
-
-
-def compare(runs: Sequence[Path], places: Sequence[Path]) -> Path | None:
-    """Draw the probes of several runs side by side, into a directory beside the first one.
-
-    Rows are the input, the first run's untrained model and every run, with its masked L1. Raises
-    `InputError` where a run was not probed.
-    """
-    if jax.process_index() != 0:
-        return None
-    rows, losses = [], []
-    for number, (run, place) in enumerate(zip(runs, places, strict=True)):
-        mine = read_probes(place / "analysis" / "probes.csv")
-        trained = mine[-1].model
-        rows += [
-            row._replace(model=run.resolve().name if row.model == trained else row.model)
-            for row in mine
-            if row.model == trained or not number
-        ]
-        losses.append(loss_of(run))
-    out = runs[0].resolve().parent / "probes-side-by-side"
-    told = [row._asdict() for row in rows]
-    files.write_table(out / "probes.csv", told)
-    files.write_table(out / "masked_l1.csv", losses)
-    style.save(figures.accuracies(rows), out / "figures", "probes")
-    manifest = {run.name: json.loads((run / "manifest.json").read_text()) for run in runs}
-    picture = Picture(out / "figures" / "probes.png", figures.ACCURACIES, "Accuracy of probes")
-    tables = [
-        Table("Every representation, task and probe.", out / "probes.csv"),
-        Table("Masked L1 on validation speech, and of a straight line.", out / "masked_l1.csv"),
-    ]
-    section = Section("What the last layers hold", pictures=[picture], tables=tables)
-    page = write_report(out / "report.html", "Probes side by side", [section], manifest)
-    print(f"side by side: {page}")
-    return page
-
-
-def read_probes(path: Path) -> list[ProbedLayer]:
-    """What `study` wrote; raises `InputError` where there is none."""
-    if not path.exists():
-        raise InputError(f"{path}: is missing; analyze.py RUN --only probes makes it")
-    with path.open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    numbers = ("accuracy", "low", "high", "chance", "log_mel_r2")
-    return [
-        ProbedLayer(
-            **{name: float(line[name]) for name in numbers},
-            **{name: int(line[name]) for name in ("utterances", "steps")},
-            **{name: line[name] for name in ("model", "task", "probe")},
-            layer=int(line["layer"]) if line["layer"] else None,
-        )
-        for line in lines
-    ]
-
-
-def loss_of(run: Path) -> dict[str, float | str | int]:
-    """A run's last validation loss, the straight line's and the steps it took."""
-    evaluated = [r for r in read_metrics(run / "metrics.jsonl") if "valid_loss" in r]
-    last = evaluated[-1] if evaluated else {}
-    return {
-        "run": run.resolve().name,
-        "steps": last.get("step", 0),
-        "masked_l1": last.get("valid_loss", float("nan")),
-        "straight_line": last.get("valid_interpolation", float("nan")),
-    }
