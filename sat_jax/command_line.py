@@ -62,7 +62,11 @@ def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: st
 
 
 def as_called(text: str) -> str:
-    """`text` with the commands named as this one was: `python train.py`, or `sat-train`."""
+    """`text` with the commands named as this one was: `python train.py`, or `sat-train`.
+
+    A line that begins with a command is a paragraph of its own, which help pages keep.
+    """
+    text = re.sub(r"(?m)^(python )", r"\n\1", text)
     if not Path(sys.argv[0]).name.startswith("sat-"):
         return text
     return re.sub(r"python (train|analyze|export|attention)\.py", r"sat-\1", text)
