@@ -51,6 +51,18 @@ def trained(features, train, valid, budget, batched=False, keys=KEYS):
     return jax.tree.map(np.asarray, probes)
 
 
+def test_a_probe_may_have_two_hidden_layers():
+    features, train, valid = task()
+    budget = HIDDEN._replace(depth=2)
+    probe = trained(features[:1], train, valid, budget)
+    first, second, third = (jax.tree.map(lambda leaf: leaf[0, 0], layer) for layer in probe.layers)
+    assert [layer.kernel.shape for layer in (first, second, third)] == [(D, 16), (16, 16), (16, C)]
+    x = np.maximum((features[0] - probe.mean[0, 0]) @ first.kernel + first.bias, 0)
+    x = np.maximum(x @ second.kernel + second.bias, 0) @ third.kernel + third.bias
+    found = predict(lone(probe, 0, 0), features[0])
+    np.testing.assert_array_equal(found, x.argmax(-1))
+
+
 tell = jax.jit(jax.vmap(jax.vmap(predict, (0, None))))
 ready = jax.jit(standardised, static_argnums=3)
 draw = jax.jit(drawn_rows, static_argnums=(2, 3, 4))

@@ -88,10 +88,11 @@ def embedded(maps: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     Coordinates are square roots of the entries, so that distances are Hellinger's. Fewer than four
     maps have no t-SNE and all stand where PCA puts them.
     """
-    rows = np.sqrt(np.maximum(maps.reshape(len(maps), -1), 0))
+    rows = np.sqrt(np.maximum(maps.reshape(len(maps), GRID * GRID), 0))
     if len(rows) < 2:
         return {"PCA": np.zeros((len(rows), 2)), "t-SNE": np.zeros((len(rows), 2))}
-    linear = PCA(2, random_state=seed).fit_transform(rows)
+    with np.errstate(invalid="ignore"):  # equal maps have no variance to share out
+        linear = PCA(2, random_state=seed).fit_transform(rows)
     if len(rows) < 4:
         return {"PCA": linear, "t-SNE": linear}
     perplexity = min(15.0, (len(rows) - 1) / 3)
