@@ -3,6 +3,7 @@
 python export.py runs/toy --heads 24 --by globalness --out runs/toy_g24
 python export.py runs/toy --heads 24 --by "diagonality reversed" --span 15 --out runs/toy_d24
 python export.py runs/toy --span 15 --softmax band --out runs/toy_band
+python export.py runs/toy --attention syn_random --from-maps --out runs/toy_maps
 
 The new run has fewer parameters and gives the outputs of the old one with these heads masked; that
 is checked on real utterances. analyze.py opens it, and `python train.py runs/toy_g24 --loop.steps
@@ -40,8 +41,12 @@ def parse_arguments() -> tuple[Path, Export]:
         raise InputError(f"heads is {options.heads}: give the number of heads to prune")
     if options.span is not None and options.span < 0:
         raise InputError(f"span is {options.span}: give positions from 0, or leave --span away")
-    if options.heads == 0 and options.span is None:
-        raise InputError("nothing to prune: give --heads, --span or both")
+    if options.from_maps and not options.attention:
+        options = dataclasses.replace(options, attention="syn_random")
+    if options.heads == 0 and options.span is None and not options.attention:
+        raise InputError("nothing to prune: give --heads, --span or both; or --attention")
+    if options.map_utterances < 0:
+        raise InputError(f"map-utterances is {options.map_utterances}: give a number, 0 for all")
     if options.softmax == "band" and options.span is None:
         raise InputError("softmax band needs a span: give --span, or leave --softmax away")
     if options.utterances < 0:
@@ -59,12 +64,18 @@ def main() -> None:
 
     import jax
 
+    from sat_jax.study import attention_export
+
+    if options.attention:
+        attention_export.check(config, options)
+
     from sat_jax import mesh
     from sat_jax.audio import dataset
     from sat_jax.model.build import build_model, spec_of
     from sat_jax.model.cost import forward_flops, parameter_count
     from sat_jax.model.prune import prune_params
     from sat_jax.study import export as exporting
+    from sat_jax.study.corpus import spread
     from sat_jax.trace.load import load_model
 
     # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------
@@ -78,17 +89,38 @@ def main() -> None:
     dataset.prepare(config.corpus, print)
     prepared = dataset.directory_of(config.corpus)
 
-    # --- Prune: the heads that go first, then the spans of those that stay ------------------------
-    pruned = exporting.heads_to_prune(run, spec, options)
-    model = exporting.pruned_model(config.model, pruned, options)
-    small = exported(config, model, options.out, found)
-    check(small)
-    kept, start = (prune_params(each, config.model, model) for each in (trained, untrained))
-    print(f"{run}, step {found}: {exporting.description(config.model, small.model)}")
+    # --- Prune: the heads that go first, then the spans of those that stay; or replace all maps ---
+    edit = None
+    if options.attention:
+        attention = attention_export.with_attention(config, spec, options)
+        small = exported(config, attention.model, options.out, found)
+        check(small)
+        heard = spread(dataset.open_split(prepared, "train"), options.map_utterances)
+        side = attention.model.attention.positions
+        logits = [
+            attention_export.mean_logits(config, each, heard, side, size, devices)
+            if options.from_maps
+            else None
+            for each in (trained, untrained)
+        ]
+        kept, start = (
+            attention_export.replaced(each, config, small, own)
+            for each, own in zip((trained, untrained), logits, strict=True)
+        )
+        edit = attention_export.edit_of(kept, small)
+        origin = f"mean maps of {len(heard)} utterances" if options.from_maps else "its own start"
+        print(f"{run}, step {found}: {options.attention} from {origin}, {side} positions")
+    else:
+        pruned = exporting.heads_to_prune(run, spec, options)
+        model = exporting.pruned_model(config.model, pruned, options)
+        small = exported(config, model, options.out, found)
+        check(small)
+        kept, start = (prune_params(each, config.model, model) for each in (trained, untrained))
+        print(f"{run}, step {found}: {exporting.description(config.model, small.model)}")
 
     # --- Compare: outputs, and reconstruction of the validation split ---------------------------
     split = exporting.utterances_of(prepared, options.utterances)
-    compared = exporting.compare(config, small, trained, kept, split, size, devices)
+    compared = exporting.compare(config, small, trained, kept, split, size, devices, edit)
     exporting.require_equal(compared)
     print(
         f"largest |difference| to the masked model: {compared.difference:.1e} of outputs up to "

@@ -115,6 +115,13 @@ class Export:
     """The new run directory."""
     heads: int = 0
     """Heads to prune, the first ones of an ordering."""
+    attention: Literal["", "syn_random", "syn_handcrafted"] = ""
+    """Instead of pruning, replace the attention by maps that are the same for every utterance, and
+    that begin as this algorithm does, or with --from-maps."""
+    from_maps: bool = False
+    """Begin with the mean maps of each head of the run over its training utterances."""
+    map_utterances: int = 512
+    """Most training utterances behind mean maps, evenly spread; 0 is all."""
     by: Literal[
         "globalness",
         "globalness reversed",

@@ -144,10 +144,14 @@ def compare(
     split: Any,
     size: int,
     devices: DeviceMesh,
+    edit: HeadEdit | None = None,
 ) -> Compared:
-    """Run the models of both configs, and the masked ones, on every utterance of a split."""
+    """Run the models of both configs, and the whole one with `edit`, on every utterance of a split.
+
+    `edit` is what `small` has pruned and limited, unless another one is given.
+    """
     spec = spec_of(config)
-    edit = edit_of(small.model)
+    edit = edit_of(small.model) if edit is None else edit
     whole, ours = (_exact(each) for each in (config, small))
     masked, paper = (
         whole.clone(config=dataclasses.replace(whole.config, span_softmax=kind))
@@ -160,9 +164,12 @@ def compare(
         inputs, valid = prepare(audio, lengths)
         before = whole.apply({"params": params}, inputs, valid)
         after = ours.apply({"params": pruned}, inputs, valid)
+        t, own = valid.shape[1], edit
+        if own.maps is not None:
+            own = own._replace(maps=own.maps[..., :t, :t])
         outputs = {
-            "difference": masked.apply({"params": params}, inputs, valid, edit),
-            "paper": paper.apply({"params": params}, inputs, valid, edit),
+            "difference": masked.apply({"params": params}, inputs, valid, own),
+            "paper": paper.apply({"params": params}, inputs, valid, own),
         }
         seen = valid[:, :, None]
         apart = {
@@ -178,7 +185,7 @@ def compare(
         return apart | found
 
     compiled = jax.jit(run, out_shardings=mesh.replicated(devices))
-    edges = edges_of(spec, split, None, config.batches.buckets)
+    edges = edges_of(spec_of(small), split, None, config.batches.buckets)
     read = batches.eval_batches(split, edges, size, spec.grid, skip_short=True)
     rows = []
     # A GPU would round the factors of float32 products by default.
