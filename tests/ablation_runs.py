@@ -13,13 +13,15 @@ SMALL = {"train_utterances": 12, "valid_utterances": 4, "test_utterances": 4, "m
 SMALL |= {"probe_steps": 6, "probe_batch": 64, "hidden": 8, "draws": 2}
 SMALL |= {"mlp_utterances": 16, "mlp_steps": 8}
 DRAWS = 50
+LEAN = ["--batch-size", "4", "--buckets", "1"]
+"""As few rows of padding and as few lengths to compile for as can be."""
 
 
 def options(**changes):
     """SMALL and more as the command line has it."""
     known = {f"--ablate.{name.replace('_', '-')}": v for name, v in (SMALL | changes).items()}
     text = [each for name, value in known.items() for each in (name, str(value))]
-    return ["--only", "ablate", "--draws", str(DRAWS), *text]
+    return ["--only", "ablate", "--draws", str(DRAWS), *LEAN, *text]
 
 
 def place(out):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import trees
+from ablation_runs import LEAN
 from scripts import PIPES, python
 from two_processes import start
 
@@ -14,9 +15,8 @@ from sat_jax.errors import InputError
 from sat_jax.study import compared
 
 QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
+QUICK += ["--ablate.draws", "2", "--ablate.hidden", "8", "--ablate.max-frames", "96"]
 QUICK += ["--ablate.mlp-utterances", "16", "--ablate.mlp-steps", "20", "--ablate.probe-seeds", "1"]
-# As few rows of padding and as few lengths to compile for as can be.
-LEAN = ["--batch-size", "4", "--buckets", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_segmentation_of_the_run(analysed):
 
 def test_one_study_anew_leaves_the_others(analysed):
     before = (analysed / "analysis" / "segmentation.csv").stat().st_mtime_ns
-    few = ["--draws", "50", "--max-utterances", "3"]
+    few = ["--max-utterances", "3", "--draws", "200", "--no-pdf", *LEAN]
     result = python(sys.executable, "analyze.py", str(analysed), "--only", "phones", *few)
     assert result.returncode == 0, result.stderr
     assert "phones related on 3 utterances" in result.stdout
