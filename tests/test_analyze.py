@@ -7,35 +7,27 @@ import sys
 
 import pytest
 import trees
-from test_end_to_end import PIPES, command, python
+from ablation_runs import LEAN
+from scripts import PIPES, python
 from two_processes import start
 
 from sat_jax.errors import InputError
 from sat_jax.study import compared
 
 QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
+QUICK += ["--ablate.draws", "2", "--ablate.hidden", "8", "--ablate.max-frames", "96"]
 QUICK += ["--ablate.mlp-utterances", "16", "--ablate.mlp-steps", "20", "--ablate.probe-seeds", "1"]
-SHORT = ["--loop.steps", "60", "--loop.valid-every", "60", "--loop.checkpoint-every", "60"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def run(tmp_path_factory, tiny_run):
+    return shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("runs") / "reference")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, data):
-    run = tmp_path_factory.mktemp("runs") / "reference"
-    result = python(*command(run, data, *SHORT))
-    assert result.returncode == 0, result.stderr
-    return run, result.stdout
-
-
-@pytest.fixture(scope="module")
-def analysed(trained):
-    run, _ = trained
+def analysed(run):
     few = [*QUICK, "--ablate.tasks", "reconstruction", "phone"]
-    result = python(sys.executable, "analyze.py", str(run), *few)
+    result = python(sys.executable, "analyze.py", str(run), *LEAN, *few)
     assert result.returncode == 0, result.stderr
     return run
 
@@ -110,7 +102,7 @@ def test_segmentation_of_the_run(analysed):
 
 def test_one_study_anew_leaves_the_others(analysed):
     before = (analysed / "analysis" / "segmentation.csv").stat().st_mtime_ns
-    few = ["--draws", "50", "--max-utterances", "3"]
+    few = ["--max-utterances", "3", "--draws", "200", "--no-pdf", *LEAN]
     result = python(sys.executable, "analyze.py", str(analysed), "--only", "phones", *few)
     assert result.returncode == 0, result.stderr
     assert "phones related on 3 utterances" in result.stdout
@@ -147,14 +139,13 @@ def test_runs_side_by_side(analysed):
     assert "leave --out away" in both.stderr
 
 
-def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, tmp_path):
-    run, _ = trained
+def test_speech_without_labels_has_heads_and_says_what_it_lacks(run, tmp_path):
     tree = tmp_path / "plain"
     trees.write_folder(tree, trees.speak(speakers=2, utterances=2), textgrids=False)
     result = python(
         *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
         *("--corpus.kind", "folder"),
-        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), *QUICK),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(tmp_path / "data"), *QUICK),
     )
     assert result.returncode == 0, result.stderr
     assert "phones: the corpus has no phone labels" in result.stdout
@@ -166,15 +157,15 @@ def test_speech_without_labels_has_heads_and_says_what_it_lacks(trained, data, t
     assert sections == []
 
 
-def test_analysis_of_another_corpus(trained, data, tmp_path):
-    run, _ = trained
+def test_analysis_of_another_corpus(run, tmp_path):
     tree = tmp_path / "tree"
     trees.write_timit(tree, trees.speak(speakers=2, utterances=2))
     result = python(
         *(sys.executable, "analyze.py", str(run), "--no-pdf", "--split", "all"),
         *("--corpus.kind", "timit"),
-        *("--corpus.path", str(tree), "--corpus.data-dir", str(data), "--max-utterances", "3"),
-        *("--only", "segments", "--draws", "50"),
+        *("--corpus.path", str(tree), "--corpus.data-dir", str(tmp_path / "data")),
+        *("--max-utterances", "3"),
+        *("--only", "segments", "--draws", "50", *LEAN),
     )
     assert result.returncode == 0, result.stderr
     assert (run / "on-tree" / "report.html").exists()
@@ -192,6 +183,7 @@ def test_two_processes_measure_what_one_measures(analysed, tmp_path):
         "segments",
         "--out",
         str(tmp_path),
+        *LEAN,
     ]
     two = start(arguments, **PIPES)
     said = [process.communicate(timeout=240) for process in two]

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_end_to_end import python
+from scripts import python
 
 import sat_jax
 from sat_jax.analysis.head_metrics import measure_heads

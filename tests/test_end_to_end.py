@@ -1,55 +1,21 @@
 """train.py as a user runs it: train, interrupt, go on, on one process and on two."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from scripts import ENVIRONMENT, PIPES, STEPS, command, losses, python, records
 from two_processes import ROOT, start
 
-STEPS = 120
-TINY = [
-    *("--corpus.talker.speakers", "4", "--corpus.talker.utterances", "6"),
-    *("--corpus.valid-share", "0.2", "--corpus.test-share", "0.2"),
-    *("--model.layers", "2", "--model.heads", "4", "--model.width", "32", "--model.ffn", "64"),
-    *("--batches.size", "4", "--batches.max-frames", "96", "--model.dropout", "0.1"),
-    *("--loop.steps", str(STEPS), "--loop.log-every", "1", "--loop.valid-every", "60"),
-    *("--loop.valid-batches", "1", "--loop.checkpoint-every", "25"),
-]
 # What Gloo's threads print, across each other.
 GLOO = re.compile(
     r"\[Gloo\] Rank|is connected to|Expected number of connected peer ranks is|peer ranks|[\d\s:.]"
 )
-PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-
-
-def command(run, data, *more):
-    arguments = ["train.py", "toy", *TINY, "--run-dir", str(run), "--corpus.data-dir", str(data)]
-    return [sys.executable, *arguments, *more]
-
-
-def python(*arguments, **more):
-    return subprocess.run(
-        arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, **more
-    )
-
-
-def records(run):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def losses(run):
-    """What has to be equal to the last bit: every number that is not a time."""
-    timed = ("steps_per_second", "hours_per_hour", "wait_share")
-    return [{k: v for k, v in record.items() if k not in timed} for record in records(run)]
 
 
 def interrupt(run, data, number, at_step):
@@ -66,16 +32,13 @@ def interrupt(run, data, number, at_step):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def data(tiny_run):
+    return tiny_run.data
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, data):
-    run = tmp_path_factory.mktemp("runs") / "reference"
-    result = python(*command(run, data))
-    assert result.returncode == 0, result.stderr
-    return run, result.stdout
+def trained(tiny_run):
+    return tiny_run.path, tiny_run.said
 
 
 def test_a_run_leaves_what_it_promises(trained):

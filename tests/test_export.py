@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from head_tables import write_head_table
-from test_end_to_end import python
+from scripts import python
 
 from sat_jax import mesh
 from sat_jax.audio import dataset
@@ -301,7 +301,7 @@ def test_an_export_is_a_run(run):
     assert rates == sorted(rates, reverse=True)
     assert all(0 < r["grad_norm"] < np.inf for r in learned)
 
-    few = ["--only", "heads", "--max-utterances", "4", "--draws", "20"]
+    few = ["--only", "heads", "--max-utterances", "4", "--draws", "20", "--no-pdf"]
     result = python(sys.executable, "analyze.py", str(out), *few)
     assert result.returncode == 0, result.stderr
     with (out / "analysis" / "heads.csv").open() as file:

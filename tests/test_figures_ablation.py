@@ -5,9 +5,9 @@ from itertools import combinations
 import matplotlib
 import numpy as np
 import pytest
+from legible import assert_legible, drawn_texts
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
-from test_figures import assert_legible, drawn_texts
 
 from sat_jax.errors import InputError
 from sat_jax.figures import ablation, ablation_axes, style

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from phone_tables import MANNERS, PHONES
 from test_figures_ablation import BACK, BASES, LONG, PAPER, TASKS, legible, panels
-from test_figures_phones import MANNERS, PHONES
 
 from sat_jax.errors import InputError
 from sat_jax.figures import ablation_maps, style

@@ -1,130 +1,15 @@
 """Segmentation figures on synthetic records: right values at right places, all legible."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
+from legible import assert_legible
 from matplotlib.colors import to_hex
-from test_figures import PHONES, assert_legible
+from segment_tables import LONG, make_example, make_table
 
 from sat_jax.errors import InputError
-from sat_jax.figures import compared, segments, style
+from sat_jax.figures import segments, style
 from sat_jax.records import boundaries
 from sat_jax.records.check import CATEGORIES
-from sat_jax.records.runs import RunRow
-from sat_jax.records.segments import Panel, Score, SegmentExample, SegmentTable
-
-
-def make_score(name, r, tried, rng, width=1.0):
-    """A score whose curve runs from many predictions to few and passes its tuned point."""
-    recall = np.linspace(95, 45, 15)
-    precision = r - 60 * ((recall - 72) / 100) - 0.02 * (recall - 72) ** 2
-    low, high = r - rng.uniform(1, 2) * width, r + rng.uniform(1, 2) * width
-    middle = (recall[8], precision[8])
-    over = 100 * (middle[0] / middle[1] - 1)
-    values = (r, low, high, middle[0], over, middle[1], middle[0], 70.0, r + 0.5, tried, 2.0, 1.1)
-    return Score(name, *values, np.stack([precision, recall], axis=-1))
-
-
-def make_table(layers, heads, name="toy (step 2500)", trained=True, seed=0):
-    """Heads that get better towards the middle layers, or are all alike if untrained."""
-    rng = np.random.default_rng(seed)
-    depth = np.linspace(-1, 1, layers + 1)
-    r = 62 + rng.normal(size=(layers, heads)) * 5 + trained * 10 * (1 - depth[1:, None] ** 2)
-    valid = r + rng.normal(size=r.shape) * 1.5
-    hidden = 68 + trained * 8 * (1 - depth**2)
-    best = np.unravel_index(valid.argmax(), valid.shape)
-    scores = [
-        make_score("MFCC", 74.0, 1, rng),
-        make_score("log-mel", 72.5, 1, rng),
-        make_score(f"hidden layer {hidden.argmax()}", hidden.max(), layers + 1, rng),
-        make_score(f"head L{best[0] + 1} H{best[1] + 1}", r[best], layers * heads, rng),
-    ]
-    return SegmentTable(
-        name,
-        tuple(scores),
-        valid,
-        r,
-        r - rng.uniform(0.5, 2, r.shape),
-        r + rng.uniform(0.5, 2, r.shape),
-        hidden,
-        hidden - 1,
-        hidden + 1,
-        rng.choice(CATEGORIES, r.shape),
-        48.0,
-        64,
-        2210,
-    )
-
-
-def make_example(seconds=3.0, panels=4, predicted=True, seed=0):
-    """Frames of 10 ms whose similarity is high within phones; predictions mostly near the truth."""
-    rng = np.random.default_rng(seed)
-    edges = np.concatenate([[0.0], np.arange(0.2, seconds - 0.2, 0.09), [seconds]])
-    edges[2:-1] += rng.uniform(-0.02, 0.02, len(edges) - 3)
-    kind = rng.integers(1, len(PHONES), len(edges) - 1)
-    kind[[0, -1]] = 0
-    frames = int(seconds * 100) - 1
-    centres = 0.0125 + 0.01 * np.arange(frames)
-    rows = rng.normal(size=(len(PHONES), 12))[kind[np.searchsorted(edges[1:], centres)]]
-    rows = rows + rng.normal(size=rows.shape) * 0.4
-    apart = np.sqrt(((rows[:, None] - rows[None]) ** 2).sum(axis=-1))
-    similar = np.exp(-apart / 3)
-    attention = np.exp(4 * similar - 0.02 * abs(np.arange(frames)[:, None] - np.arange(frames)))
-    attention /= attention.sum(axis=-1, keepdims=True)
-    near = edges[1:-1] + rng.normal(size=len(edges) - 2) * 0.015
-    near = np.sort(np.append(near[rng.random(len(near)) < 0.85], rng.uniform(0, seconds, 3)))
-    near = near if predicted else near[:0]
-    score = 3 + 20 * abs(centres[:, None] - np.append(near, [-1, 99])).min(axis=1).clip(0, 0.5) * 5
-    score *= 10 if seconds > 10 else 1  # three digits on the axis
-    none = np.zeros(0)
-    grid = (0.0075, 0.01)
-    made = [
-        Panel("attention of L3 H2", attention, True, *grid, none, none, none),
-        Panel("similarity of its rows, exp(-d/alpha)", similar, False, *grid, near, score, centres),
-        Panel("similarity of hidden layer 4", similar**2, False, *grid, near, score, centres),
-        Panel(
-            "similarity of MFCC", similar**0.5, False, *grid, near + 0.012, score, centres + 0.012
-        ),
-    ]
-    return SegmentExample(
-        id="spk07_$31$",
-        audio=(rng.normal(size=int(seconds * 16000)) * 3000).astype(np.int16),
-        spectrogram=rng.normal(size=(len(PHONES), 80))[kind[np.searchsorted(edges[1:], centres)]],
-        phones=[(a, b, PHONES[k]) for (a, b), k in zip(pairwise(edges), kind, strict=True)],
-        hop_seconds=0.01,
-        start=0.0075,
-        panels=tuple(made[:panels]),
-    )
-
-
-def make_row(c_num, name=None, heads=48, diagonal=16, seed=0):
-    rng = np.random.default_rng(seed + c_num)
-    offset = np.round(rng.gamma(2, 10 * c_num, diagonal) / 30) * 30
-    mean = offset.mean() if diagonal else np.nan
-    shares = {
-        n: (s, s - 0.08, s + 0.08) for n, s in zip(CATEGORIES, (0.4, 0.27, 0.33), strict=True)
-    }
-    scores = {
-        n: (r, r - 1.2, r + 1.1)
-        for n, r in zip(compared.SCORES, 75 + rng.normal(size=4) * 2, strict=True)
-    }
-    return RunRow(
-        name or f"toy, masked span {c_num}",
-        c_num,
-        offset,
-        mean,
-        mean * 0.8,
-        mean * 1.2,
-        shares,
-        rng.uniform(1, 4.6, heads),
-        scores,
-        0.31 + c_num / 50,
-        0.45 + c_num / 40,
-    )
-
-
-LONG = "a run with a very long name, " * 6
 
 
 @pytest.mark.parametrize(
@@ -156,18 +41,6 @@ def test_tables_are_legible(size, count, monkeypatch):
     assert texts.count(f"{size[0] * size[1]}") >= 1
     if count == 2:
         assert any(text.startswith(LONG[:20]) and "… (64 utterances)" in text for text in texts)
-
-
-@pytest.mark.parametrize("spans", [(3, 7), (1, 3, 6, 7, 9, 7)])
-def test_runs_are_legible(spans, monkeypatch):
-    rows = [make_row(c_num, seed=place) for place, c_num in enumerate(spans)]
-    rows[-1] = make_row(7, LONG, diagonal=0)
-    texts = assert_legible(compared.mask_lengths(rows), monkeypatch)
-    assert texts.count("none") == 1
-    assert "0 of 48" in texts
-    assert any(text.startswith(LONG[:20]) and text.endswith("…") for text in texts)
-    # The tick labels of four panels and the table.
-    assert texts.count("7b" if spans.count(7) > 1 else "7") == 5
 
 
 def test_matrices_are_drawn_as_density_and_as_similarity_in_seconds():
@@ -228,34 +101,6 @@ def test_boundaries_stand_on_the_margins_and_under_the_score():
         assert axes.get_xlim() == maps[0].get_xlim()
 
 
-def test_a_boundary_is_hit_once_by_the_nearest_within_20_ms():
-    hits = boundaries.hits
-    true = np.array([0.10, 0.13, 0.50])
-    hit, found = hits(np.array([0.08, 0.114, 0.116, 0.477, 0.52, 0.52]), true)
-    # 0.08 takes 0.10, 0.114 comes too late, 0.116 is nearer to 0.13; 0.477 is 23 ms off.
-    assert hit.tolist() == [True, False, True, False, True, False]
-    assert found.tolist() == [True, True, True]
-    assert hits(np.array([0.115]), true)[1].tolist() == [False, True, False]
-    for predicted, reference in ((true, true[:0]), (true[:0], true)):
-        assert [part.tolist() for part in hits(predicted, reference)] == [
-            [False] * len(predicted),
-            [False] * len(reference),
-        ]
-
-
-@pytest.mark.parametrize(
-    ("references", "predicted", "right"), [(200, 200, 200), (200, 150, 120), (300, 420, 240)]
-)
-def test_r_value_of_precision_and_recall_is_that_of_counts(references, predicted, right):
-    rate, over = 100 * right / references, 100 * (predicted / references - 1)
-    r1 = np.sqrt((100 - rate) ** 2 + over**2)
-    r2 = (-over + rate - 100) / np.sqrt(2)
-    expected = 100 * (1 - (abs(r1) + abs(r2)) / 200)
-    assert boundaries.r_value(rate, 100 * (rate * predicted / (100 * right) - 1)) == pytest.approx(
-        expected
-    )
-
-
 @pytest.mark.parametrize("lowest", [8.0, 45.0, 88.0])
 def test_contours_join_equal_r_values_and_are_named_where_they_end(lowest):
     table = make_table(2, 2)
@@ -307,12 +152,6 @@ def test_curves_pass_their_tuned_point_and_kinds_look_alike_in_all_panels():
             assert score.name in texts
             assert f"{score.r:.1f} [{score.low:.1f}, {score.high:.1f}]" in texts
     assert texts.count("48") == 2
-
-
-def test_names_of_one_kind_differ_within_a_group():
-    looks = compared.kind_looks([["MFCC", "head L1 H2", "head L3 H4"], ["head L5 H6", "MFCC"]])
-    assert looks[1] == [looks[0][1], looks[0][0]]
-    assert looks[0][2] not in looks[0][:2]
 
 
 def test_heads_stand_at_their_layer_and_value_with_the_chosen_one_ringed():
@@ -369,47 +208,6 @@ def test_a_table_without_log_mel_has_one_level_less():
     table = make_table(3, 4)
     axes = segments.segmentation_heads([table._replace(scores=table.scores[:1])]).axes[0]
     assert len(axes.patches) == 1
-
-
-def test_runs_stand_side_by_side_with_their_values():
-    rows = [make_row(3), make_row(7, diagonal=0), make_row(9, diagonal=1)]
-    rows[2].shares["diagonal"] = (0.5, 0.4, 0.7)
-    offsets, shares, spread, scores = compared.mask_lengths(rows).axes
-    points = [p.get_offsets() for p in offsets.collections if hasattr(p, "get_sizes")]
-    points = [np.asarray(p) for p in points if len(p)]
-    assert [np.round(p[:, 0].mean()) for p in points] == [0, 2]
-    for row, each in zip((rows[0], rows[2]), points, strict=True):
-        assert np.array_equal(each[:, 1], row.offset)
-    means = [line for line in offsets.lines if line.get_marker() == "_"]
-    assert [line.get_ydata()[0] for line in means] == [rows[0].offset_mean, rows[2].offset_mean]
-    for container, name in zip(shares.containers, CATEGORIES, strict=True):
-        heights = [bar.get_height() for bar in container]
-        assert heights == [row.shares[name][0] for row in rows]
-        assert {to_hex(bar.get_facecolor()) for bar in container} == {style.COLOURS[name].lower()}
-    ends = np.array(shares.collections[2].get_segments())[:, :, 1].tolist()
-    assert ends == [list(row.shares["diagonal"][1:]) for row in rows]
-    assert shares.get_ylim()[1] > 0.7
-    dots = [np.asarray(p.get_offsets()) for p in spread.collections if hasattr(p, "get_sizes")]
-    for place, (row, each) in enumerate(zip(rows, [d for d in dots if len(d)], strict=True)):
-        assert np.array_equal(each[:, 1], row.globalness)
-        assert (abs(each[:, 0] - place) < 0.5).all()
-    medians = [
-        np.array(b.get_segments())[0, 0, 1]
-        for b in spread.collections
-        if to_hex(b.get_edgecolor()[0]) == "#000000"
-    ]
-    assert medians == [np.median(row.globalness) for row in rows]
-    for name, points in zip(
-        compared.SCORES,
-        [p for p in scores.lines if p.get_marker() not in ("None", "")],
-        strict=True,
-    ):
-        assert np.array_equal(points.get_ydata(), [row.scores[name][0] for row in rows])
-        assert np.array_equal(np.round(points.get_xdata()), [0, 1, 2])
-
-
-def test_runs_with_the_same_span_are_told_apart():
-    assert compared.run_labels([3, 7, 7, 9, 7]) == ["3", "7a", "7b", "9", "7c"]
 
 
 def change_score(**fields):
@@ -476,26 +274,3 @@ def test_broken_panels_are_named(fields, message):
 def test_broken_examples_are_named(fields, message):
     with pytest.raises(InputError, match=message):
         segments.segmentation_example(make_example(1.0, 1)._replace(**fields), "toy")
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"shares": {"global": (1, 1, 1)}}, "shares has no 'vertical'"),
-        ({"scores": {}}, "scores has no 'MFCC'"),
-        ({"offset_mean": np.nan}, "offset_mean is not finite"),
-        ({"offset": np.ones((2, 2))}, "offset has shape"),
-        ({"globalness": np.zeros(0)}, "globalness is empty"),
-        ({"valid_loss": np.inf}, "valid_loss is not finite"),
-        ({"shares": dict.fromkeys(CATEGORIES, (0.3, 0.2))}, r"shares\[global\] has shape"),
-    ],
-)
-def test_broken_runs_are_named(fields, message):
-    with pytest.raises(InputError, match=message):
-        compared.mask_lengths([make_row(3), make_row(7)._replace(**fields)])
-
-
-@pytest.mark.parametrize("count", [1, 7])
-def test_too_few_and_too_many_runs_are_refused(count):
-    with pytest.raises(InputError, match=f"{count} were given, expected 2 to 6"):
-        compared.mask_lengths([make_row(c_num + 1) for c_num in range(count)])

@@ -4,10 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+from head_figures import make_example, make_table
+from legible import assert_legible
 from matplotlib.colors import to_hex
-from test_figures import assert_legible, make_example, make_table
-from test_figures_phones import make_phone_table
-from test_figures_segments import make_table as make_segments
+from phone_tables import make_phone_table
+from segment_tables import make_table as make_segments
 
 from sat_jax.errors import InputError
 from sat_jax.figures import heads, maps, phone_curves, phones, segments, style, tables

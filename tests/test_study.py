@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_segmentation import oracle
+from segment_oracles import oracle
 
 from sat_jax.commands.analyze import wanted
 from sat_jax.config import Analysis

@@ -80,7 +80,8 @@ def run(known, tmp_path_factory):
 def analysed(run):
     """Every study of it."""
     small = Ablation(preset="coarse", probe_steps=20, hidden=8, probe_seeds=1, **PROBES)
-    options = Analysis(pdf=False, draws=20, batch_size=8, tune_utterances=2, ablate=small)
+    lean = {"pdf": False, "draws": 20, "batch_size": 8, "buckets": 1, "tune_utterances": 2}
+    options = Analysis(**lean, ablate=small)
     analyze.analyse(run, analyze.with_preset(options))
     return run
 

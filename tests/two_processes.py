@@ -15,20 +15,25 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+def on_devices(count):
+    """The environment of a process with so many CPU devices; other flags stay as they are."""
+    # Of a flag that is there twice, the last one counts.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
+
+
 def start(arguments, processes=2, devices=2, **popen):
     """The started processes of `python arguments...`, joined by a coordinator on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     cluster = ["--distributed.coordinator", f"127.0.0.1:{port}"]
     cluster += ["--distributed.processes", str(processes), "--distributed.process"]
     return [
         subprocess.Popen(
             [sys.executable, *arguments, *cluster, str(process)],
             cwd=ROOT,
-            env=environment,
+            env=on_devices(devices),
             **popen,
         )
         for process in range(processes)

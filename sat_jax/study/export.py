@@ -292,7 +292,7 @@ def write_run(
         checkpoint.save(manager, number, each, state)
     checkpoint.finish(manager)
     manager.close()
-    sinks = log.open_sinks(temporary, max(params))
+    sinks = log.open_sinks(temporary, 0)
     for number, values in sorted(records.items()):
         log.write_metrics(sinks, number, dict(values))
     log.close_sinks(sinks)
