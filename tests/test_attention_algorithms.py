@@ -20,7 +20,11 @@ from sat_jax.trace.capture import capture
 
 KEYS, H, K = 4, 4, 4
 HASHED = [name for name in ATTENTIONS if name.startswith("lsh")]
-EVERY = pytest.mark.parametrize("kind", ATTENTIONS)
+# The hash families differ in what they hash alone, which their oracles check; the handcrafted maps
+# from the random ones in how they begin.
+FAMILIES = [name for name in ATTENTIONS if name not in (*HASHED[1:], "q", "syn_handcrafted")]
+EVERY_FAMILY = pytest.mark.parametrize("kind", FAMILIES)
+MIXING = ("sparse_strided", "sparse_fixed", "syn_dense_shared", "syn_random")
 
 
 def settings(kind, **changes):
@@ -96,7 +100,7 @@ def test_maps_are_those_of_the_formula(kind, changes):
             assert not found[:, length:].any()
 
 
-@EVERY
+@pytest.mark.parametrize("kind", MIXING)
 @pytest.mark.parametrize("t", [1, 2, 3, 5, 8, 9, 17, 40])
 def test_mixtures_without_maps_are_those_of_the_maps(kind, t):
     lengths = [t, max(t - 1, 1), max(t // 2, 1)]
@@ -104,9 +108,6 @@ def test_mixtures_without_maps_are_those_of_the_maps(kind, t):
     value = jnp.asarray(np.random.default_rng(5).standard_normal((B, H, t, K)), jnp.float32)
     valid = jnp.arange(t)[None] < jnp.asarray(lengths)[:, None]
     mixed = module.apply(params, x, Scope(valid), value, **given, method="mix")
-    if mixed is None:
-        assert kind not in ("sparse_strided", "sparse_fixed", "syn_random", "syn_handcrafted")
-        return
     wanted = jnp.einsum("bhts,bhsk->bhtk", maps, value)
     inside = np.asarray(valid)[:, None, :, None]
     np.testing.assert_allclose(np.where(inside, mixed, 0), np.where(inside, wanted, 0), atol=5e-6)
@@ -168,7 +169,7 @@ def whole(kind, **changes):
 PRUNED = ((1,), (0, 2, 3))
 
 
-@EVERY
+@EVERY_FAMILY
 def test_pruned_heads_are_masked_heads(kind):
     model, params, x, valid = whole(kind)
     small = dataclasses.replace(model.config, pruned_heads=PRUNED)
@@ -178,7 +179,7 @@ def test_pruned_heads_are_masked_heads(kind):
     np.testing.assert_allclose(ours[valid], masked[valid], atol=2e-5)
 
 
-@EVERY
+@EVERY_FAMILY
 def test_gates_spans_and_replaced_maps_act_on_what_is_sown(kind):
     model, params, x, valid = whole(kind)
     gate = jnp.array([[1.0, 0, 1, 1], [0, 1, 1, 0]])
@@ -199,7 +200,7 @@ def test_gates_spans_and_replaced_maps_act_on_what_is_sown(kind):
         np.testing.assert_allclose(probs, capture(model, params, x, valid).probs[0], atol=1e-6)
 
 
-@EVERY
+@EVERY_FAMILY
 def test_padding_batches_and_scanning_change_nothing(kind):
     model, params, x, valid = whole(kind)
     run = jax.jit(lambda p, x, valid: model.apply({"params": p}, x, valid))
@@ -211,7 +212,7 @@ def test_padding_batches_and_scanning_change_nothing(kind):
     np.testing.assert_allclose(again[valid], together[valid], atol=1e-5)
 
 
-@EVERY
+@EVERY_FAMILY
 def test_gradients_are_finite_and_the_same_with_and_without_maps(kind):
     model, params, x, valid = whole(kind)
 
@@ -243,7 +244,7 @@ def test_an_input_longer_than_the_maps_is_one_line(kind):
         maps_of(kind, positions=9)
 
 
-@EVERY
+@EVERY_FAMILY
 def test_edits_of_all_heads_leave_only_the_bias(kind):
     model, params, x, valid = whole(kind)
     none = whole_edit(2, H, jnp.zeros((2, H)))
