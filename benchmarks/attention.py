@@ -51,6 +51,7 @@ def prepared(kind: str, length: int, sizes: argparse.Namespace) -> dict[str, Any
     from sat_jax import mesh
     from sat_jax.model.build import build_model
     from sat_jax.model.cost import forward_flops, parameter_count
+    from sat_jax.model.freeze import freeze_maps
     from sat_jax.pretrain import optim, step
 
     config = config_of(kind, length, sizes)
@@ -67,10 +68,15 @@ def prepared(kind: str, length: int, sizes: argparse.Namespace) -> dict[str, Any
     train = step.train_step(config, model, tx, devices, shardings).lower(state, *batch).compile()
     inputs = jax.jit(mesh.by_device(model.prepare, devices))(*batch)
 
-    def forward(params: Any, inputs: Any, valid: Any) -> Any:
-        return model.apply({"params": params}, inputs, valid, method="encode")
+    ready, params = model, state.params
+    if kind in ("syn_random", "syn_handcrafted"):
+        ready, params = freeze_maps(model, params)
+    params = jax.tree.map(jax.numpy.copy, params)  # the training step gives its state away
 
-    infer = jax.jit(mesh.by_device(forward, devices, 1)).lower(state.params, *inputs).compile()
+    def forward(params: Any, inputs: Any, valid: Any) -> Any:
+        return ready.apply({"params": params}, inputs, valid, method="encode")
+
+    infer = jax.jit(mesh.by_device(forward, devices, 1)).lower(params, *inputs).compile()
     held = {"state": state}
 
     def once() -> None:
@@ -78,7 +84,7 @@ def prepared(kind: str, length: int, sizes: argparse.Namespace) -> dict[str, Any
         jax.block_until_ready(metrics.loss)
 
     def again() -> None:
-        jax.block_until_ready(infer(held["state"].params, *inputs))
+        jax.block_until_ready(infer(params, *inputs))
 
     return {
         "train": once,

@@ -17,6 +17,7 @@ _HOME = {
     "init_params": "sat_jax.model.build",
     "spec_of": "sat_jax.model.build",
     "Spec": "sat_jax.model.build",
+    "freeze_maps": "sat_jax.model.freeze",
     "Grid": "sat_jax.shapes",
     "Config": "sat_jax.config",
     "InputError": "sat_jax.errors",

@@ -14,6 +14,7 @@ from sat_jax.errors import InputError
 from sat_jax.model.attention.edit import HeadEdit, whole_edit
 from sat_jax.model.attention.scope import Scope
 from sat_jax.model.attention.self_attention import ATTENTION
+from sat_jax.model.freeze import freeze_maps
 from sat_jax.model.prune import prune_params
 from sat_jax.study.export import edit_of
 from sat_jax.trace.capture import capture
@@ -228,6 +229,22 @@ def test_gradients_are_finite_and_the_same_with_and_without_maps(kind):
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(traced), strict=True):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, atol=2e-4 * max(1, float(np.abs(b).max())))
+
+
+@pytest.mark.parametrize("kind", ["syn_random", "syn_handcrafted"])
+def test_frozen_maps_give_the_same_outputs_without_a_softmax(kind):
+    model, params, x, valid = whole(kind)
+    ready, frozen = freeze_maps(model, params)
+    before = jax.jit(model.apply)({"params": params}, x, valid)
+    forward = jax.jit(ready.apply).lower({"params": frozen}, x, valid)
+    np.testing.assert_allclose(forward.compile()({"params": frozen}, x, valid)[valid],
+                               before[valid], atol=1e-5)  # fmt: skip
+    assert "exponential" not in forward.as_text()
+    assert "exponential" in jax.jit(model.apply).lower({"params": params}, x, valid).as_text()
+    maps = capture(ready, frozen, x, valid).probs[0]
+    np.testing.assert_allclose(maps, capture(model, params, x, valid).probs[0], atol=1e-6)
+    with pytest.raises(InputError, match="cannot be frozen"):
+        freeze_maps(ready, frozen)
 
 
 @pytest.mark.parametrize("kind", ["sparse_strided", "sparse_fixed"])

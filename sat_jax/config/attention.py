@@ -146,6 +146,8 @@ class SynRandom(LearnedMaps):
 
     kind: str = "syn_random"
     """The attention algorithm; one of the keys of ATTENTIONS."""
+    frozen: bool = False
+    """The parameters are the weights themselves, for inference (see sat_jax.freeze_maps)."""
 
 
 @dataclass(frozen=True)

@@ -59,13 +59,15 @@ class SynRandom(nn.Module):
         return jax.random.normal(key, shape)
 
     def cropped(self, t: int) -> jax.Array:
-        """Logits (H, T, T), float32."""
+        """Logits (H, T, T), float32; of a frozen model weights."""
         check_length(t, self.maps.shape[-1])
         return self.maps[:, :t, :t].astype(jnp.float32)
 
     def __call__(self, x: jax.Array, scope: Scope) -> jax.Array:
         """Maps (B, H, T, S), float32; of x (B, T, D) only the shape counts."""
         logits = self.cropped(x.shape[1])
+        if self.config.frozen:
+            logits = jnp.log(jnp.maximum(logits, jnp.finfo(jnp.float32).tiny))
         shape = (len(x), *logits.shape)
         return masked_softmax(jnp.broadcast_to(logits, shape), scope.valid, scope.allowed)
 
@@ -74,9 +76,8 @@ class SynRandom(nn.Module):
 
         Dropout, where the scope has a key for it, takes the same weights from all utterances.
         """
-        logits = self.cropped(x.shape[1])
-        weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-        return mixed_by(weights, value, scope)
+        maps = self.cropped(x.shape[1])
+        return mixed_by(maps if self.config.frozen else weights_of(maps), value, scope)
 
 
 class SynHandcrafted(SynRandom):
@@ -94,6 +95,11 @@ class SynHandcrafted(SynRandom):
         logits = patterns if self.config.faithful else np.log(patterns + spread)
         random = jax.random.normal(key, shape)
         return random.at[: len(patterns)].set(logits.astype(np.float32))
+
+
+def weights_of(logits: jax.Array) -> jax.Array:
+    """exp(R) (..., T, S) of logits, scaled so that the largest of each row is 1."""
+    return jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
 
 
 def mixed_by(weights: jax.Array, value: jax.Array, scope: Scope) -> jax.Array:
