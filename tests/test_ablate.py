@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from meshes import mesh_of
 from test_model import F, R, make, numpy_forward
 
 from sat_jax import mesh
@@ -27,12 +28,6 @@ from sat_jax.sweep.trie import (
 L, H, T = 3, 4, 12
 LENGTHS = np.array([12, 7, 1, 0])
 NEAR = {"atol": 1e-5, "rtol": 0}
-
-
-def devices(count):
-    axes = ("data", "fsdp", "model")
-    auto = (jax.sharding.AxisType.Auto,) * 3
-    return jax.make_mesh((count, 1, 1), axes, axis_types=auto, devices=jax.devices()[:count])
 
 
 def encoded():
@@ -63,7 +58,7 @@ def pieces_of(pre_ln=False, count=1, copy=0):
     """A model, its parameters and its ops on so many devices, compiled for all tests at once."""
     del copy
     model, params = make(layers=L, pre_ln=pre_ln)
-    grid = devices(count)
+    grid = mesh_of(count)
     return model, jax.device_put(params, mesh.replicated(grid)), encoder_ops(model, grid), grid
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import trees
 from ablation_runs import DRAWS, SMALL, TASKS, H, L, number, place, table
+from meshes import mesh_of
 
 from sat_jax import mesh
 from sat_jax.config import Ablation, Analysis, Corpus
@@ -41,13 +42,7 @@ def studied(run):
     patch = pytest.MonkeyPatch()
     patch.setattr(style, "save", lambda figure, directory, stem, pdf: None)
 
-    def on_one(axes, size):
-        del axes, size
-        auto = (jax.sharding.AxisType.Auto,) * 3
-        names = ("data", "fsdp", "model")
-        return jax.make_mesh((1, 1, 1), names, axis_types=auto, devices=jax.devices()[:1])
-
-    patch.setattr(mesh, "build_mesh", on_one)
+    patch.setattr(mesh, "build_mesh", lambda *_: mesh_of(1))
 
     def study(out, analysis=None, layers=False, **changes):
         analysis = analysis or Analysis(draws=DRAWS, out=out)

@@ -96,7 +96,7 @@ def test_a_finished_run_and_another_experiment_are_left_alone(trained, data):
     assert "nothing to do" in done.stdout
     other = python(*command(run, data, "--optim.peak-lr", "0.5"))
     assert other.returncode == 2
-    assert "holds another experiment (optim.peak_lr: 0.001 -> 0.5)" in other.stderr
+    assert "holds another experiment (optim.peak_lr: 0.003 -> 0.5)" in other.stderr
     assert (run / "metrics.jsonl").read_bytes() == before
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from meshes import mesh_of
 
 from sat_jax import checkpoint, mesh
 from sat_jax.checkpoint_files import CHECKSUMS, fault, is_sealed
@@ -45,7 +46,7 @@ def audio_of(step):
 @functools.cache
 def run_of(config=CONFIG, single=False):
     """A run, compiled once for all tests."""
-    return Run(config, one_device_mesh() if single else None)
+    return Run(config, mesh_of(1) if single else None)
 
 
 class Run:
@@ -67,13 +68,6 @@ class Run:
             state, metrics = self.step(state, *mesh.place_batch(audio_of(number), self.mesh))
             losses.append(metrics)
         return state, losses
-
-
-def one_device_mesh():
-    axes = (jax.sharding.AxisType.Auto,) * 3
-    return jax.make_mesh(
-        (1, 1, 1), ("data", "fsdp", "model"), axis_types=axes, devices=jax.devices()[:1]
-    )
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 import trees
-from jax.sharding import AxisType
+from meshes import mesh_of
 
 from sat_jax import files
 from sat_jax.analysis.head_mask import nothing_pruned
@@ -67,12 +67,7 @@ def loaded(tmp_path_factory):
     params = [
         jax.jit(lambda key: init_params(key, module))(jax.random.key(seed)) for seed in range(2)
     ]
-    devices = jax.make_mesh(
-        (1, 1, 1),
-        ("data", "fsdp", "model"),
-        axis_types=(AxisType.Auto,) * 3,
-        devices=jax.devices()[:1],
-    )
+    devices = mesh_of(1)
     checkpoints = (
         Checkpoint("trained", "", params[0]),
         Checkpoint("untrained", "_untrained", params[1]),
