@@ -30,11 +30,17 @@ def analyse(run, out, **changes):
     ]
 
 
+def ops_run(said):
+    """How many functions the sweep called."""
+    return int(re.search(r"(\d+) ops run", said)[1])
+
+
 def test_killed_it_goes_on_and_fresh_it_begins_to_the_same_bytes(run, tmp_path):
     whole, killed = (place(tmp_path / name) for name in ("whole", "killed"))
     result = python(*analyse(run, whole))
     assert result.returncode == 0, result.stderr
     assert "were measured before" not in result.stdout
+    first = result.stdout
     with subprocess.Popen(
         analyse(run, killed), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL
     ) as process:
@@ -51,6 +57,7 @@ def test_killed_it_goes_on_and_fresh_it_begins_to_the_same_bytes(run, tmp_path):
     assert result.returncode == 0, result.stderr
     done, of = map(int, re.search(r"(\d+) of (\d+) settings were mea", result.stdout).groups())
     assert 0 < done == sum(kept) < of
+    assert ops_run(result.stdout) < ops_run(first)
     for name in ("ablation.csv", "ablation_areas.csv", "ablation.npz"):
         ours, theirs = (out / "analysis" / name for out in (killed, whole))
         assert ours.read_bytes() == theirs.read_bytes(), name

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scripts import python
+from scripts import STEPS, python
 from test_model import FEATURES, apply, batch, make
 
 from sat_jax import mesh
@@ -135,8 +135,8 @@ def test_mean_maps_are_means_over_the_utterances_that_have_both_positions(tiny_r
     devices = mesh.build_mesh(Mesh(), 8)
     module = build_model(config)
     _, _, params = load_model(tiny_run.path / "ckpt", None, module, devices)
-    _, _, mine = load_model(out / "ckpt", None, build_model(read_run(out)), devices)
-    split = dataset.open_split(next(tiny_run.data.glob("talker-*")), "train")
+    _, _, mine = load_model(out / "ckpt", STEPS, build_model(read_run(out)), devices)
+    split = dataset.open_split(dataset.directory_of(config.corpus), "train")
     chosen = np.linspace(0, len(split) - 1, 5).round().astype(int)
     total, count = np.zeros((2, 4, 32, 32)), np.zeros((32, 32))
     for number in chosen:

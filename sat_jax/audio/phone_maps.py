@@ -65,10 +65,13 @@ def find_phone(label: str, corpus: Corpus) -> Phone | None:
 
 
 def manners_of(names: Iterable[str]) -> tuple[str, ...]:
-    """Manner of each phone name, by the table that knows most of them; empty where unknown."""
+    """Manner of each phone name, by the table that knows most of them, and half at least.
+
+    Empty where it is not known.
+    """
     names = tuple(names)
     best, share = _best(Counter(names), "as-is")
-    table = TABLES[best if share >= KNOWN else "none"]
+    table = TABLES[best if share >= 0.5 else "none"]
     return tuple(_SIL.manner if name.lower() in SILENCES else table(name).manner for name in names)
 
 
