@@ -12,7 +12,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
-	$(RUN) analyze.py runs/toy
+	$(RUN) analyze.py runs/toy --max-utterances 128
 
 study: $(VENV)/.demo
 	$(RUN) train.py toy_m3
