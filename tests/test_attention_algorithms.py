@@ -68,7 +68,7 @@ def expected(kind, x, given, params, length, head, **changes):
         return oracle.softmax(hidden @ p["outer"][head][:, :length], seen)
     if kind == "syn_dense_shared":
         hidden = np.maximum(frame @ p["inner"]["kernel"], 0)
-        return oracle.softmax(hidden @ p["outer"][:, :length], seen)
+        return oracle.softmax(hidden @ p["rows"][:, :length], seen)
     if kind in ("syn_random", "syn_handcrafted"):
         return oracle.softmax(p["maps"][head][:length, :length], seen)
     if kind.startswith("sparse"):

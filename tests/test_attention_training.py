@@ -21,7 +21,7 @@ from sat_jax.sweep.trie import make_settings, sweep
 
 # One of each way of computing: blocks, a choice drawn from the step's key, a table with an axis of
 # heads that is the same for the batch.
-TRAINED = ("sparse_strided", "lsh_xbox", "syn_random")
+TRAINED = ("sparse_strided", "lsh_xbox", "syn_dense", "syn_dense_shared", "syn_random")
 SWEPT = ("sparse_fixed", "lsh_xbox", "syn_dense", "syn_random")
 
 

@@ -103,14 +103,14 @@ class SynDenseShared(nn.Module):
         """Parameters of the one map."""
         hidden, side = self.config.bottleneck, side_of(self.config.positions, self.longest)
         self.inner = nn.Dense(hidden, use_bias=False)
-        self.outer = self.param("outer", nn.initializers.lecun_normal(), (hidden, side))
+        self.rows = self.param("rows", nn.initializers.lecun_normal(), (hidden, side))
 
     def shared(self, x: jax.Array, scope: Scope, allowed: jax.Array | None = None) -> jax.Array:
         """The one map (B, 1, T, S), or (B, H, T, S) where heads are allowed other keys."""
         t = x.shape[1]
-        check_length(t, self.outer.shape[1])
+        check_length(t, self.rows.shape[1])
         middle = nn.relu(self.inner(x))
-        logits = (middle @ self.outer[:, :t].astype(x.dtype))[:, None]
+        logits = (middle @ self.rows[:, :t].astype(x.dtype))[:, None]
         return masked_softmax(logits, scope.valid, allowed)
 
     def __call__(self, x: jax.Array, scope: Scope) -> jax.Array:
