@@ -7,17 +7,13 @@ gradient flows through the choice. As every query has a direction of its own, th
 of all pairs of positions: choosing takes quadratic time, and only the softmax is over few keys.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from sat_jax.config import attention as settings
 from sat_jax.model.attention.scope import Scope
-from sat_jax.model.attention.shared_query import shared_logits
+from sat_jax.model.attention.shared_query import SharedQuery, shared_logits
 from sat_jax.model.attention.softmax import masked_softmax
 
 Pair = tuple[jax.Array, jax.Array]
@@ -39,23 +35,10 @@ def rest(norm: jax.Array, total: jax.Array | float = 1.0) -> jax.Array:
     return jnp.sqrt(jnp.maximum(total * total - norm * norm, 0.0))
 
 
-class Hashed(nn.Module):
-    """Maps over the chosen keys. A subclass says what is hashed, as `transformed`."""
+class Hashed(SharedQuery):
+    """Maps over the chosen keys. A subclass has `transformed(x, valid)`: Q, P (B, H, T, K + m)."""
 
     config: settings.Hashed
-    heads: int
-    total: int
-    longest: int
-
-    PROJECTIONS: ClassVar[tuple[str, ...]] = ("query",)
-    DOT_PRODUCT: ClassVar[bool] = False
-    DROPS: ClassVar[bool] = False
-    HEAD_AXES: ClassVar[Mapping[str, int]] = {}
-
-    @staticmethod
-    def start(kernels: jax.Array, config: settings.Hashed) -> jax.Array:
-        """Kernels (D, H, 1, K) at the start."""
-        return kernels * config.init_scale
 
     @staticmethod
     def flops(positions: int, pairs: int, width: int, config: settings.Hashed) -> int:
@@ -99,10 +82,6 @@ class Hashed(nn.Module):
         if self.config.faithful:
             return jnp.einsum("tk,bhsk->bhts", direction, asking) * of_keys
         return jnp.einsum("tk,bhtk->bht", direction, asking)[..., None] * of_keys
-
-    def transformed(self, x: jax.Array, valid: jax.Array) -> Pair:
-        """Q(x) and P(x), (B, H, T, K + m)."""
-        raise NotImplementedError
 
 
 def appended(x: jax.Array, *more: jax.Array) -> jax.Array:

@@ -1,21 +1,17 @@
 """Routing attention (Roy et al. 2020, arXiv:2003.05997): keys of the query's own cluster."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from sat_jax.config import attention as settings
 from sat_jax.model.attention.scope import Scope, lengths_of
-from sat_jax.model.attention.shared_query import shared_logits
+from sat_jax.model.attention.shared_query import SharedQuery, shared_logits
 from sat_jax.model.attention.softmax import masked_softmax
 from sat_jax.model.attention.sparse import stride_of
 
 
-class Routing(nn.Module):
+class Routing(SharedQuery):
     """Maps over keys that fall into the same of floor(sqrt(length)) clusters as the query.
 
     Clusters are found anew in every utterance and head by spherical k-means, which begins with
@@ -25,19 +21,6 @@ class Routing(nn.Module):
     """
 
     config: settings.Routing
-    heads: int
-    total: int
-    longest: int
-
-    PROJECTIONS: ClassVar[tuple[str, ...]] = ("query",)
-    DOT_PRODUCT: ClassVar[bool] = False
-    DROPS: ClassVar[bool] = False
-    HEAD_AXES: ClassVar[Mapping[str, int]] = {}
-
-    @staticmethod
-    def start(kernels: jax.Array, config: settings.Routing) -> jax.Array:
-        """Kernels (D, H, 1, K) at the start."""
-        return kernels * config.init_scale
 
     @staticmethod
     def flops(positions: int, pairs: int, width: int, config: settings.Routing) -> int:

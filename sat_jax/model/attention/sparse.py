@@ -6,10 +6,6 @@ about sqrt(T) keys per query, and only these are computed where nobody asks for 
 are gathered into groups that are multiplied as small full matrices.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +14,7 @@ from sat_jax.config import attention as settings
 from sat_jax.errors import InputError
 from sat_jax.model.attention.kernels import blocks_of, with_neighbours
 from sat_jax.model.attention.scope import Scope, lengths_of
-from sat_jax.model.attention.shared_query import shared_logits
+from sat_jax.model.attention.shared_query import SharedQuery, shared_logits
 from sat_jax.model.attention.softmax import MASKED, masked_softmax
 from sat_jax.model.products import mixture, scores
 
@@ -28,26 +24,13 @@ def stride_of(lengths: jax.Array) -> jax.Array:
     return jnp.maximum(jnp.sqrt(lengths.astype(jnp.float32)).astype(jnp.int32), 1)
 
 
-class Sparse(nn.Module):
+class Sparse(SharedQuery):
     """What both schemes share: the first half of the heads sees `near`, the others `far`.
 
     Raises `InputError` for an odd number of heads, which have no halves.
     """
 
     config: settings.Sparse
-    heads: int
-    total: int
-    longest: int
-
-    PROJECTIONS: ClassVar[tuple[str, ...]] = ("query",)
-    DOT_PRODUCT: ClassVar[bool] = False
-    DROPS: ClassVar[bool] = False
-    HEAD_AXES: ClassVar[Mapping[str, int]] = {}
-
-    @staticmethod
-    def start(kernels: jax.Array, config: settings.Sparse) -> jax.Array:
-        """Kernels (D, H, 1, K) at the start."""
-        return kernels * config.init_scale
 
     @staticmethod
     def flops(positions: int, pairs: int, width: int, config: settings.Sparse) -> int:
