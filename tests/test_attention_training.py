@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import test_ablate as sweeps
+from meshes import mesh_of
 from test_model import make
 from test_pretrain import CONFIG, run_of
 
@@ -49,7 +50,7 @@ def test_devices_and_layouts_change_nothing(kind):
 @pytest.mark.parametrize("kind", SWEPT)
 def test_the_trie_is_a_loop_over_the_model(kind):
     model, params = make(layers=2, attention=attention(kind))
-    grid = sweeps.devices(1)
+    grid = mesh_of(1)
     inputs, valid, maps = sweeps.encoded()
     maps = maps[:2]
     gates = np.stack([np.ones(4), [1, 0, 0.25, 0], np.zeros(4), [0, 1, 1, -0.5]])
