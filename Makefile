@@ -1,14 +1,16 @@
 # demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
 # study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
 # attention  fourteen attention algorithms, trained alike, probed and drawn side by side
-# test   every test                      lint   ruff
+# test   the tests                       lint   ruff
+# pods   tests of several devices and processes against one
+# parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo study attention test lint bench clean
+.PHONY: demo study attention test pods parity lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
@@ -24,7 +26,13 @@ attention: $(VENV)/.demo
 	$(RUN) attention.py
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods"
+
+pods: $(VENV)/.dev
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m pods
+
+parity: $(VENV)/.parity
+	$(RUN) -m pytest parity
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
@@ -49,6 +57,12 @@ $(VENV)/.demo: requirements.txt requirements-demo.txt
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@echo "installing requirements-dev.txt into $(VENV)"
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.parity: $(VENV)/.dev requirements-parity.txt
+	@echo "installing requirements-parity.txt into $(VENV) (PyTorch)"
+	$(PIP) -r requirements-parity.txt
+	$(PIP) --no-deps s3prl==0.4.18
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.demo requirements-bench.txt

@@ -174,6 +174,7 @@ def test_analysis_of_another_corpus(run, tmp_path):
     assert table(run / "on-tree" / "analysis" / "segmentation.csv")[0]["features"] == "MFCC"
 
 
+@pytest.mark.pods
 def test_two_processes_measure_what_one_measures(analysed, tmp_path):
     arguments = [
         "analyze.py",

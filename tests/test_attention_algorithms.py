@@ -12,6 +12,7 @@ from test_model import LENGTHS, MODEL, B, F, R, T, built, start
 from sat_jax.config.attention import ATTENTIONS
 from sat_jax.errors import InputError
 from sat_jax.model.attention.edit import HeadEdit, whole_edit
+from sat_jax.model.attention.hashed import kth_largest
 from sat_jax.model.attention.scope import Scope
 from sat_jax.model.attention.self_attention import ATTENTION
 from sat_jax.model.freeze import freeze_maps
@@ -271,3 +272,11 @@ def test_edits_of_all_heads_leave_only_the_bias(kind):
     )
     masked = model.apply({"params": params}, x, valid, none)
     np.testing.assert_allclose(bare[valid], masked[valid], atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_the_kth_largest_is_that_of_a_sorted_row(k):
+    x = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    x[0, :3], x[1], x[2, ::2], x[3] = -np.inf, 0.0, -0.0, np.round(x[3])
+    expected = np.sort(x, axis=-1)[:, [-k]]
+    np.testing.assert_array_equal(kth_largest(jnp.asarray(x), k), expected)

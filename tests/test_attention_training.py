@@ -30,6 +30,7 @@ def attention(kind):
     return ATTENTIONS[kind](**({"keys": 4} if kind.startswith("lsh") else {}))
 
 
+@pytest.mark.pods
 @pytest.mark.parametrize("kind", TRAINED)
 def test_devices_and_layouts_change_nothing(kind):
     model = dataclasses.replace(CONFIG.model, attention=attention(kind))

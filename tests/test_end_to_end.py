@@ -151,6 +151,7 @@ def test_a_run_directory_that_cannot_be_written_is_one_line(data, tmp_path):
     assert "give another --run-dir" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.pods
 def test_two_processes_give_the_numbers_of_one(data, tmp_path):
     short = ["--loop.steps", "12", "--loop.valid-every", "12", "--loop.checkpoint-every", "6"]
     pair, alone = tmp_path / "pair", tmp_path / "alone"
@@ -165,6 +166,7 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
     assert not GLOO.sub("", said[1][0])
 
 
+@pytest.mark.pods
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_process_dies_the_other_ends_with_an_error(data, tmp_path, victim):
     run = tmp_path / "pair"

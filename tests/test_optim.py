@@ -95,6 +95,7 @@ def test_the_encoders_kernels_are_matrices_and_the_rest_is_adamws(scan):
     jax.tree.map(lambda label, same: np.testing.assert_equal(same, label == "other"), labels, same)
 
 
+@pytest.mark.pods
 def test_a_checkpoint_goes_on_to_the_same_bits_on_any_axis_of_the_mesh(tmp_path):
     devices = mesh.build_mesh(Mesh(2, 2, 2), 8)
     model = build_model(CONFIG)

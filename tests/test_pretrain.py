@@ -85,6 +85,7 @@ def without_key_biases(params):
     return params
 
 
+@pytest.mark.pods
 @pytest.mark.parametrize(("data", "fsdp", "model"), [(8, 1, 1), (2, 2, 2), (1, 8, 1)])
 def test_devices_and_layouts_change_nothing(single, data, fsdp, model):
     config = dataclasses.replace(CONFIG, mesh=Mesh(data, fsdp, model))

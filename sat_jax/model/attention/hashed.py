@@ -35,6 +35,24 @@ def rest(norm: jax.Array, total: jax.Array | float = 1.0) -> jax.Array:
     return jnp.sqrt(jnp.maximum(total * total - norm * norm, 0.0))
 
 
+def kth_largest(x: jax.Array, k: int) -> jax.Array:
+    """The k-th largest of the last axis, float32 without NaN: (..., S) to (..., 1).
+
+    Bit by bit of the ordered integers that stand for floats, the highest first: 32 comparisons of
+    all values, which XLA:CPU does many times as fast as it sorts.
+    """
+    bits = lax.bitcast_convert_type(x, jnp.uint32)
+    top = jnp.uint32(1 << 31)
+    rising = jnp.where(bits >= top, ~bits, bits | top)
+
+    def settle(number: jax.Array, found: jax.Array) -> jax.Array:
+        higher = found | (top >> number.astype(jnp.uint32))
+        return jnp.where((rising >= higher).sum(-1, keepdims=True) >= k, higher, found)
+
+    found = lax.fori_loop(0, 32, settle, jnp.zeros((*x.shape[:-1], 1), jnp.uint32))
+    return lax.bitcast_convert_type(jnp.where(found >= top, found ^ top, ~found), jnp.float32)
+
+
 class Hashed(SharedQuery):
     """Maps over the chosen keys. A subclass has `transformed(x, valid)`: Q, P (B, H, T, K + m)."""
 
@@ -67,7 +85,7 @@ class Hashed(SharedQuery):
             return None
         hashed = self.hash_scores(query, scope)
         hashed = jnp.where(scope.valid[:, None, None, :], hashed, -jnp.inf)
-        last = lax.top_k(hashed, most)[0][..., -1:]
+        last = kth_largest(hashed, most)
         above, level = hashed > last, hashed == last
         left = most - above.sum(-1, keepdims=True)
         return above | (level & (jnp.cumsum(level, axis=-1) <= left))
