@@ -6,10 +6,10 @@ its `--help`.
 """
 
 from sat_jax.config.analysis import Ablation, Analysis, Export
-from sat_jax.config.attention import Attention, QueryKey
+from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
-from sat_jax.config.model import Frontend, Model, StackedFrames
+from sat_jax.config.model import Convolutions, Frontend, Model, StackedFrames
 from sat_jax.config.train import (
     AdamW,
     Batches,
@@ -31,11 +31,13 @@ __all__ = [
     "Attention",
     "Batches",
     "Config",
+    "Convolutions",
     "Corpus",
     "Distributed",
     "Export",
     "Features",
     "Frontend",
+    "GatedBias",
     "Loop",
     "MaskedReconstruction",
     "Mesh",

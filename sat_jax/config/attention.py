@@ -21,6 +21,18 @@ class QueryKey(Attention):
 
 
 @dataclass(frozen=True)
+class GatedBias(Attention):
+    """The same with a bias of relative positions that each query gates (WavLM, arXiv:2110.13900)."""
+
+    kind: str = "gated_bias"
+    """The attention algorithm; one of the keys of ATTENTIONS."""
+    buckets: int = 320
+    """Distances that are told apart."""
+    max_distance: int = 800
+    """Positions from which on all distances are alike."""
+
+
+@dataclass(frozen=True)
 class SharedQuery(Attention):
     """One projection for queries and keys."""
 
@@ -161,5 +173,5 @@ class SynHandcrafted(SynRandom):
 
 
 KINDS = (QueryKey, SharedQuery, SparseStrided, SparseFixed, SignAlsh, Xbox, XboxQnf, Simple)
-KINDS += (SimpleAlsh, Routing, SynDense, SynDenseShared, SynRandom, SynHandcrafted)
+KINDS += (GatedBias, SimpleAlsh, Routing, SynDense, SynDenseShared, SynRandom, SynHandcrafted)
 ATTENTIONS: dict[str, type[Attention]] = {kind.kind: kind for kind in KINDS}

@@ -42,6 +42,46 @@ class StackedFrames(Frontend):
 
 
 @dataclass(frozen=True)
+class Convolutions(Frontend):
+    """Raw audio through strided convolutions (wav2vec 2.0, arXiv:2006.11477, and its kin)."""
+
+    kind: str = "convolutions"
+    """The front end; one of the keys of FRONTENDS."""
+    channels: tuple[int, ...] = (512,) * 7
+    """Outputs of each convolution."""
+    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    """Taps of each convolution."""
+    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    """Strides of the convolutions; their product are the samples between positions."""
+    bias: bool = False
+    """Convolutions add a bias."""
+    norm: Literal["group", "layer"] = "group"
+    """group: normalise over time after the first convolution; layer: over channels after each."""
+    norm_eps: float = 1e-5
+    """Added to the variance in these normalisations."""
+    faithful: bool = False
+    """Normalise over padding too, as published code does: outputs then depend on the batch."""
+    normalize_audio: bool = False
+    """Each utterance is brought to mean 0 and variance 1; as the model was trained."""
+    audio_eps: float = 1e-7
+    """Added to that variance."""
+    project_norm: bool = True
+    """Layer normalisation before the projection to the model's width."""
+    position_kernel: int = 128
+    """Taps of the convolutions over positions."""
+    position_groups: int = 16
+    """Groups of channels of these convolutions; have to divide the width."""
+    position_layers: int = 1
+    """How many of them follow one another."""
+    position_norm: Literal["weight", "batch", "layer"] = "weight"
+    """Their normalisation: of kernels by taps, of the input with kept statistics, of the output."""
+    mask_embedding: bool = True
+    """There is a trained vector for positions that are masked in training."""
+    max_positions: int = 2048
+    """Longer utterances are cut there (2048 positions of 20 ms are 41 s)."""
+
+
+@dataclass(frozen=True)
 class Model:
     """The transformer encoder."""
 
@@ -75,6 +115,10 @@ class Model:
     """Recompute activations in the backward pass: less memory, more time, same numbers."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products; parameters, softmax, normalisation and losses stay float32."""
+    letters: tuple[str, ...] = ()
+    """What a head for CTC tells apart; empty for a model without one."""
+    blank: int = 0
+    """Which of the letters is CTC's blank."""
     pruned_heads: tuple[tuple[int, ...], ...] = ()
     """Heads pruned from each layer, from 0, as export.py writes them; empty is none at all."""
     spans: tuple[tuple[int, ...], ...] = ()
@@ -100,4 +144,7 @@ class Model:
         return bool(self.pruned_heads or self.spans)
 
 
-FRONTENDS: dict[str, type[Frontend]] = {"stacked_frames": StackedFrames}
+FRONTENDS: dict[str, type[Frontend]] = {
+    "stacked_frames": StackedFrames,
+    "convolutions": Convolutions,
+}

@@ -47,6 +47,13 @@ class NoObjective(Objective):
 
     kind: str = "none"
     """One of the keys of OBJECTIVES."""
+    trained_for: str = ""
+    """What the model was trained for where it comes from, in a few words."""
+
+    @property
+    def summary(self) -> str:
+        """The same words."""
+        return self.trained_for
 
 
 @dataclass(frozen=True)

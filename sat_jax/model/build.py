@@ -30,6 +30,7 @@ from sat_jax.config import Config, StackedFrames
 from sat_jax.errors import InputError
 from sat_jax.model.encoder import stack_layers
 from sat_jax.model.mockingjay import Mockingjay
+from sat_jax.model.raw_audio import RawAudio
 from sat_jax.shapes import Grid
 
 
@@ -109,11 +110,15 @@ def init_params(key: jax.Array, model: nn.Module) -> Any:
     """Start parameters; the same numbers whether the layers are unrolled or scanned."""
     config = model.config
     flat = model.clone(config=dataclasses.replace(config, scan_layers=False))
-    inputs, valid = (np.zeros(s.shape, s.dtype) for s in input_shapes(model, 1, 2))
+    shapes = input_shapes(model, 1, 2)
+    inputs, valid = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     params = flat.init(key, inputs, valid | True)["params"]
     return stack_layers(params, config.layers) if config.scan_layers else params
 
 
+RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
+
 MODELS: dict[str, Callable[[Config], nn.Module]] = {
-    "mockingjay": lambda config: Mockingjay(config.model, config.features)
+    "mockingjay": lambda config: Mockingjay(config.model, config.features),
+    **dict.fromkeys(RAW_AUDIO, lambda config: RawAudio(config.model)),
 }

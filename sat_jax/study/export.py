@@ -24,7 +24,7 @@ from sat_jax.config.json import write_config
 from sat_jax.errors import InputError, writing
 from sat_jax.features import batches
 from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
-from sat_jax.model.build import Spec, build_model, input_shapes, spec_of
+from sat_jax.model.build import Spec, build_model, spec_of
 from sat_jax.pretrain import log, optim, step
 from sat_jax.study.corpus import spread
 from sat_jax.study.heads import read_heads
@@ -228,9 +228,10 @@ def seconds_per_batch(
     of them.
     """
     module, _ = next(iter(models.values()))
-    shape, _ = input_shapes(module, size, positions)
-    inputs = np.random.default_rng(0).normal(size=shape.shape).astype(shape.dtype)
-    placed = mesh.place_batch((inputs, np.ones((size, positions), bool)), devices)
+    samples = module.grid.samples(positions)
+    noise = np.random.default_rng(0).normal(0, 1000, (size, samples)).astype(np.int16)
+    heard = jax.jit(module.prepare)(noise, np.full(size, samples, np.int32))
+    placed = mesh.place_batch(jax.tree.map(np.asarray, heard), devices)
     runs: dict[str, Callable[[], jax.Array]] = {}
     for name, (module, params) in models.items():
         forward = jax.jit(lambda p, x, v, module=module: module.apply({"params": p}, x, v))

@@ -43,14 +43,15 @@ def batch_ops(
     ops: EncoderOps,
     params: Any,
     heads: int,
-    inputs: jax.Array,
+    inputs: Any,
     valid: jax.Array,
     packing: Packing,
     finish: Callable[[jax.Array], Any],
     counts: Counts,
     maps: jax.Array | None = None,
 ) -> BatchOps:
-    """A sweep's view of one batch: inputs (B, T, F), valid (B, T), split over the mesh.
+    """A sweep's view of one batch: inputs and valid (B, T), as the model's `prepare` gives
+    them, split over the mesh.
 
     `packing` puts the valid positions into P rows, see `packing_of`. `finish` makes a tree of
     arrays (any, C, ...) of the encoder's outputs (P, C, D); `counts` is added to; `maps`
@@ -59,7 +60,7 @@ def batch_ops(
     side: list[Any] = []
 
     def run(name: str, key: tuple[Any, ...], *arguments: Any) -> jax.Array:
-        counts.compiled.add((name, inputs.shape, packing.position.shape, *key))
+        counts.compiled.add((name, valid.shape, packing.position.shape, *key))
         counts.nodes[name] = counts.nodes.get(name, 0) + 1
         return getattr(ops, name)(*arguments)
 

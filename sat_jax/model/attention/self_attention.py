@@ -24,6 +24,7 @@ from sat_jax.model.attention.edit import (
     replace_maps,
     within,
 )
+from sat_jax.model.attention.gated_bias import GatedBias
 from sat_jax.model.attention.kernels import banded_context
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.attention.routing import Routing
@@ -218,6 +219,7 @@ def algorithm_of(attention: Attention) -> type[nn.Module]:
 
 ATTENTION: dict[type[Attention], type[nn.Module]] = {
     settings.QueryKey: QueryKey,
+    settings.GatedBias: GatedBias,
     settings.SharedQuery: SharedQuery,
     settings.SparseStrided: sparse.SparseStrided,
     settings.SparseFixed: sparse.SparseFixed,

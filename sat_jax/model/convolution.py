@@ -1,0 +1,179 @@
+"""Raw audio in, convolutional features out; and the convolutions that tell positions apart.
+
+Shapes are (B, T, C), time before channels. A convolution is written as matrix products where the
+backend is a CPU, whose own kernels for one axis take several times as long.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sat_jax.config.model import Convolutions, Model
+from sat_jax.model.attention.self_attention import kernel_init
+from sat_jax.model.encoder import gelu
+
+
+def strided(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve `x` (B, T, C) with `kernel` (W, C, O), unpadded: (B, (T - W) // stride + 1, O)."""
+    if jax.default_backend() != "cpu":
+        return lax.conv_general_dilated(
+            x, kernel, (stride,), "VALID", dimension_numbers=("NTC", "TIO", "NTC")
+        )
+    batch, length, channels = x.shape
+    taps, _, outputs = kernel.shape
+    count = (length - taps) // stride + 1
+    x = jnp.pad(x, ((0, 0), (0, stride), (0, 0)))
+    total = jnp.zeros((), x.dtype)
+    # `stride` taps at a time are rows of a reshaped input: nothing is copied but what overlaps.
+    for first in range(0, taps, stride):
+        some = min(stride, taps - first)
+        rows = lax.slice_in_dim(x, first, first + count * stride, axis=1)
+        rows = rows.reshape(batch * count, stride * channels)[:, : some * channels]
+        total += rows @ kernel[first : first + some].reshape(some * channels, outputs)
+    return total.reshape(batch, count, outputs)
+
+
+def grouped_same(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """Convolve `x` (B, T, C) with `kernel` (W, C / groups, O), W // 2 zeros on each side.
+
+    An even W gives one position too many: the last one is dropped, (B, T, O) in any case.
+    """
+    taps, side = len(kernel), len(kernel) // 2
+    if jax.default_backend() != "cpu":
+        y = lax.conv_general_dilated(
+            *(x, kernel, (1,), ((side, side),)),
+            dimension_numbers=("NTC", "TIO", "NTC"),
+            feature_group_count=groups,
+        )
+        return y[:, : x.shape[1]]
+    batch, length, channels = x.shape
+    padded = jnp.pad(x, ((0, 0), (side, side), (0, 0)))
+    by_group = padded.reshape(batch, -1, groups, channels // groups).transpose(2, 0, 1, 3)
+    kernels = kernel.reshape(taps, channels // groups, groups, -1).transpose(2, 0, 1, 3)
+
+    def convolved(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        rows, kernel = pair
+        windows = [lax.slice_in_dim(rows, t, t + length, axis=1) for t in range(taps)]
+        unfolded = jnp.concatenate(windows, axis=-1).reshape(batch * length, -1)
+        return unfolded @ kernel.reshape(-1, kernel.shape[-1])
+
+    # One group at a time: the unfolded input of all of them is `taps` times as large as `x`.
+    y = lax.map(convolved, (by_group, kernels))
+    return y.reshape(groups, batch, length, -1).transpose(1, 2, 0, 3).reshape(batch, length, -1)
+
+
+def plain_norm(x: jax.Array, eps: float) -> jax.Array:
+    """`x` (..., D) with mean 0 and variance 1 over D, in two passes: raw audio needs them."""
+    x = x.astype(jnp.float32)
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * lax.rsqrt((centred**2).mean(-1, keepdims=True) + eps)
+
+
+class TimeNorm(nn.Module):
+    """Normalisation of each channel over time ("group norm" with one channel per group)."""
+
+    eps: float
+    faithful: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, count: jax.Array) -> jax.Array:
+        """`x` (B, T, C) by the mean and variance of its first `count` (B,) positions.
+
+        `faithful`: of all of them, padding too, as published code does.
+        """
+        scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],))
+        counted = jnp.full_like(count, x.shape[1]) if self.faithful else count
+        real = (jnp.arange(x.shape[1]) < counted[:, None])[:, :, None]
+        number = jnp.maximum(counted, 1)[:, None, None]
+        x = x.astype(jnp.float32)
+        mean = jnp.where(real, x, 0.0).sum(1, keepdims=True) / number
+        variance = jnp.where(real, (x - mean) ** 2, 0.0).sum(1, keepdims=True) / number
+        return (x - mean) * (lax.rsqrt(variance + self.eps) * scale) + bias
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation with the variance in two passes."""
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`x` (..., D), float32."""
+        scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],))
+        return plain_norm(x, self.eps) * scale + bias
+
+
+class Stem(nn.Module):
+    """Strided convolutions over raw audio, each with GELU (wav2vec 2.0, section 2).
+
+    `group` normalises after the first convolution only, over time; `layer` after each one, over
+    channels.
+    """
+
+    config: Model
+
+    @nn.compact
+    def __call__(self, samples: jax.Array, lengths: jax.Array) -> jax.Array:
+        """Features (B, T, C) of audio (B, N) with `lengths` (B,) real samples."""
+        front: Convolutions = self.config.frontend
+        eps, dtype = front.norm_eps, jnp.dtype(self.config.compute_dtype)
+        x, count = samples[:, :, None], lengths
+        layers = zip(front.channels, front.kernels, front.strides, strict=True)
+        for number, (channels, taps, stride) in enumerate(layers):
+            # He et al. (2015), as in the published code.
+            start = nn.initializers.normal(math.sqrt(2 / (taps * x.shape[-1])))
+            shape = taps, x.shape[-1], channels
+            kernel = self.param(f"kernel_{number}", start, shape)
+            x = strided(x.astype(dtype), kernel.astype(dtype), stride)
+            count = jnp.maximum((count - taps) // stride + 1, 0)
+            if front.bias:
+                x += self.param(f"bias_{number}", nn.initializers.zeros_init(), (channels,))
+            if front.norm == "layer":
+                x = LayerNorm(eps, name=f"norm_{number}")(x)
+            elif number == 0:
+                x = TimeNorm(eps, front.faithful, name="norm_0")(x, count)
+            x = gelu(x)
+        return x
+
+
+class ConvolvedPositions(nn.Module):
+    """What convolutions over the positions add, so that these differ (wav2vec 2.0, section 2).
+
+    Each convolution is followed by GELU. `position_norm` weight: of each kernel's taps, a length
+    and a direction; batch: a normalisation with kept statistics before it; layer: one without
+    parameters after it.
+    """
+
+    config: Model
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`x` (B, T, D), padding 0, to what is added to it."""
+        front: Convolutions = self.config.frontend
+        dtype, width = jnp.dtype(self.config.compute_dtype), x.shape[-1]
+        taps, groups = front.position_kernel, front.position_groups
+        shape = taps, width // groups, width
+        start = kernel_init(math.sqrt(4 / (taps * width)))
+        zeros, ones = nn.initializers.zeros_init(), nn.initializers.ones_init()
+        for number in range(front.position_layers):
+            kernel = self.param(f"kernel_{number}", start, shape)
+            if front.position_norm == "weight":
+                norm = jnp.sqrt((kernel**2).sum((1, 2), keepdims=True))
+                length = self.param(f"length_{number}", lambda _, own: own, norm[:, 0, 0])
+                kernel = kernel * (length[:, None, None] / norm)
+            elif front.position_norm == "batch":
+                kept = [self.param(f"{name}_{number}", one, (width,)) for name, one in
+                        (("mean", zeros), ("variance", ones), ("scale", ones), ("shift", zeros))]  # fmt: skip
+                mean, variance, scale, shift = kept
+                x = (x - mean) * (lax.rsqrt(variance + front.norm_eps) * scale) + shift
+            y = grouped_same(x.astype(dtype), kernel.astype(dtype), groups)
+            y += self.param(f"bias_{number}", zeros, (width,))
+            if front.position_norm == "layer":
+                y = plain_norm(y, front.norm_eps)
+            x = gelu(y)
+        return x
