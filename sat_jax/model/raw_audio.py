@@ -102,9 +102,7 @@ class RawAudio(nn.Module):
         """Operations of all matrix products outside of the encoder."""
         front, width = self.config.frontend, self.config.width
         samples, channels, total = self.grid.samples(positions), 1, 0
-        for outputs, taps, stride in zip(
-            front.channels, front.kernels, front.strides, strict=True
-        ):
+        for outputs, taps, stride in zip(front.channels, front.kernels, front.strides, strict=True):
             samples = (samples - taps) // stride + 1
             total += 2 * samples * taps * channels * outputs
             channels = outputs

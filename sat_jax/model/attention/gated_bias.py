@@ -67,7 +67,9 @@ class GatedBias(QueryKey):
         constant = self.param("constant", nn.initializers.ones_init(), (self.heads,))
         of_head = x.reshape(*x.shape[:2], self.total, width)[:, :, scope.numbers(self.total)]
         found = of_head.astype(jnp.float32) @ kernel + bias
-        opened, reset = jnp.moveaxis(nn.sigmoid(found.reshape(*found.shape[:-1], 2, 4).sum(-1)), -1, 0)
+        opened, reset = jnp.moveaxis(
+            nn.sigmoid(found.reshape(*found.shape[:-1], 2, 4).sum(-1)), -1, 0
+        )
         gate = opened * (reset * constant - 1.0) + 2.0
         return gate.transpose(0, 2, 1)[..., None]
 

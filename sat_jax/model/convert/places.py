@@ -39,15 +39,13 @@ def _same(path: Sequence[str], name: str) -> Place:
 
 def _moved(path: Sequence[str], name: str, *axes: int) -> Place:
     back = np.argsort(axes)
-    return Place(
-        tuple(path), (name,), lambda a: a.transpose(axes), lambda a: (a.transpose(back),)
-    )
+    return Place(tuple(path), (name,), lambda a: a.transpose(axes), lambda a: (a.transpose(back),))
 
 
-def _shaped(path: Sequence[str], name: str, ours: tuple[int, ...], theirs: tuple[int, ...]) -> Place:
-    return Place(
-        tuple(path), (name,), lambda a: a.reshape(ours), lambda a: (a.reshape(theirs),)
-    )
+def _shaped(
+    path: Sequence[str], name: str, ours: tuple[int, ...], theirs: tuple[int, ...]
+) -> Place:
+    return Place(tuple(path), (name,), lambda a: a.reshape(ours), lambda a: (a.reshape(theirs),))
 
 
 def _dense(path: Sequence[str], name: str) -> Iterator[Place]:
@@ -104,9 +102,7 @@ def places_of(config: Config) -> list[Place]:
     norm = ("encoder", "norm") if model.pre_ln else ("embedding_norm",)
     places += _norm(norm, "encoder.layer_norm")
     if isinstance(model.attention, GatedBias):
-        places.append(
-            _same(("position_bias",), "encoder.layers.0.attention.rel_attn_embed.weight")
-        )
+        places.append(_same(("position_bias",), "encoder.layers.0.attention.rel_attn_embed.weight"))
     for i in range(model.layers):
         places += _layer(config, i)
     if model.letters:
@@ -148,9 +144,7 @@ def _layer(config: Config, index: int) -> Iterator[Place]:
     yield from _dense((*path, "ffn_out"), f"{theirs}.feed_forward.output_dense")
     if isinstance(config.model.attention, GatedBias):
         gate = (*attention, "algorithm")
-        yield _moved(
-            (*gate, "gate_kernel"), f"{theirs}.attention.gru_rel_pos_linear.weight", 1, 0
-        )
+        yield _moved((*gate, "gate_kernel"), f"{theirs}.attention.gru_rel_pos_linear.weight", 1, 0)
         yield _same((*gate, "gate_bias"), f"{theirs}.attention.gru_rel_pos_linear.bias")
         shapes = (-1,), (1, -1, 1, 1)
         yield _shaped((*gate, "constant"), f"{theirs}.attention.gru_rel_pos_const", *shapes)

@@ -35,7 +35,15 @@ STORAGES = {
 PASSED_OVER = ("optimizers", "schedulers", "torch.optim", "fairseq", "omegaconf", "s3prl")
 """Packages whose objects stand in published checkpoints beside the weights."""
 FAULTS = (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError)
-FAULTS += (IndexError, RecursionError, MemoryError, struct.error, zipfile.BadZipFile, UnicodeDecodeError, OverflowError)
+FAULTS += (
+    IndexError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    UnicodeDecodeError,
+    OverflowError,
+)
 
 
 class Inert:
