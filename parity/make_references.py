@@ -3,7 +3,9 @@
 .venv/bin/python parity/make_references.py
 """
 
+import json
 import sys
+import tempfile
 from pathlib import Path
 
 import librosa
@@ -28,6 +30,29 @@ def spectra() -> None:
     np.savez_compressed(ROOT / "tests" / "references" / "spectra.npz", **found)
 
 
+def raw_audio() -> None:
+    """tests/references/raw_audio.{json,npz}: configs and names of tensors, states of the models."""
+    from made_up_weights import audio_of
+    from tiny_models import VARIANTS, states_of, tiny_model
+
+    described, states = {}, {}
+    samples = (audio_of(6000) / 32768).astype(np.float32)
+    for variant in VARIANTS:
+        model = tiny_model(variant)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            config = json.loads(Path(folder, "config.json").read_text())
+        shapes = {k: list(v.shape) for k, v in model.state_dict().items() if v.ndim}
+        described[variant] = {"config": config, "shapes": shapes}
+        hidden, _, output, logits = states_of(model, samples)
+        states[f"{variant}/hidden"] = np.stack(hidden)[:, 0]
+        states[f"{variant}/output"] = (logits if output is None else output)[0]
+    text = json.dumps(described, indent=1)
+    (ROOT / "tests" / "references" / "raw_audio.json").write_text(text + "\n")
+    np.savez_compressed(ROOT / "tests" / "references" / "raw_audio.npz", **states)
+
+
 if __name__ == "__main__":
     (ROOT / "tests" / "references").mkdir(exist_ok=True)
     spectra()
+    raw_audio()

@@ -33,6 +33,7 @@ STUDIES = {
     "patterns": "sat_jax.study.patterns",
     "similarity": "sat_jax.study.similarity.study",
 }
+SIMILARITY_DRAWS = 20
 NOT_BY_DEFAULT = ("probes",)
 """Made only when they are asked for."""
 
@@ -61,10 +62,14 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
 
 
 def with_preset(analysis: Analysis) -> Analysis:
-    """The same with the ablate study's preset chosen: a short one beside other studies."""
+    """The same with what the ablate and the similarity study do by default: less beside others."""
     preset = analysis.ablate.preset or ("default" if "ablate" in analysis.only else "coarse")
     ablate = dataclasses.replace(analysis.ablate, preset=preset)
-    return dataclasses.replace(analysis, ablate=ablate)
+    draws = analysis.similarity.draws
+    if draws is None:
+        draws = SIMILARITY_DRAWS if analysis.only == ("similarity",) else 0
+    similarity = dataclasses.replace(analysis.similarity, draws=draws)
+    return dataclasses.replace(analysis, ablate=ablate, similarity=similarity)
 
 
 def main() -> None:

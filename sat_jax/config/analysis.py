@@ -76,8 +76,9 @@ class Similarity:
     """Most utterances on which attention maps are compared."""
     shards: int = 8
     """Parts of the utterances whose sums are kept apart, for intervals."""
-    draws: int = 20
-    """Resampled sets of shards, or of utterances for maps, behind every interval; 0: none."""
+    draws: int | None = None
+    """Resampled sets of shards, or of utterances for maps, behind every interval; 0: no intervals.
+    By default none beside other studies, 20 with --only similarity."""
     memory_mib: int = 2048
     """Memory for sums of products; over it there are no intervals, then several passes."""
     faithful: bool = False

@@ -60,7 +60,8 @@ class Convolutions(Frontend):
     norm_eps: float = 1e-5
     """Added to the variance in these normalisations."""
     faithful: bool = False
-    """Normalise over padding too, as published code does: outputs then depend on the batch."""
+    """Padding has a part in normalisation and in stacked convolutions over positions, as in
+    published code: outputs then depend on the batch."""
     normalize_audio: bool = False
     """Each utterance is brought to mean 0 and variance 1; as the model was trained."""
     audio_eps: float = 1e-7

@@ -152,8 +152,11 @@ class ConvolvedPositions(nn.Module):
     config: Model
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """`x` (B, T, D), padding 0, to what is added to it."""
+    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
+        """`x` (B, T, D), padding 0, to what is added to it; valid (B, T).
+
+        `faithful`: what several convolutions make of padding reaches what is valid.
+        """
         front: Convolutions = self.config.frontend
         dtype, width = jnp.dtype(self.config.compute_dtype), x.shape[-1]
         taps, groups = front.position_kernel, front.position_groups
@@ -176,4 +179,6 @@ class ConvolvedPositions(nn.Module):
             if front.position_norm == "layer":
                 y = plain_norm(y, front.norm_eps)
             x = gelu(y)
+            if not front.faithful:
+                x = jnp.where(valid[:, :, None], x, 0.0)
         return x

@@ -157,7 +157,7 @@ class RawAudio(nn.Module):
         if masked is not None:
             x = jnp.where(masked[:, :, None], self.mask_embedding, x)
         x = jnp.where(valid[:, :, None], x, 0.0)
-        x += self.positions(x)
+        x += self.positions(x, valid)
         if not config.pre_ln:
             x = self.embedding_norm(x)
         side = None

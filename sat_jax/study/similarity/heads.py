@@ -53,7 +53,7 @@ def compare_heads(
     whole = {name: np.stack([each[name] for each in utterances]) for name in utterances[0]}
     groups = [np.flatnonzero(owner == number) for number in range(len(layers))]
     n = len(utterances)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), settings.draws)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), settings.draws or 0)
     values = [of_layers(whole, groups, w, settings.faithful) for w in (np.ones(n), *drawn)]
     maps = []
     for name in (*HEAD_MEASURES, *FLAT_MEASURES):

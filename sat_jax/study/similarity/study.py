@@ -95,8 +95,9 @@ def require(analysis: Analysis) -> None:
     """Raise `InputError` for settings that mean nothing."""
     least = {"utterances": 0, "map_utterances": 1, "shards": 1, "draws": 0, "memory_mib": 1}
     for name, value in least.items():
-        if getattr(analysis.similarity, name) < value:
-            given, dashed = getattr(analysis.similarity, name), name.replace("_", "-")
+        given = getattr(analysis.similarity, name) or 0
+        if given < value:
+            dashed = name.replace("_", "-")
             raise InputError(f"similarity.{dashed} is {given}: give at least {value}")
 
 
