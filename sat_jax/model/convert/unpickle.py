@@ -224,14 +224,14 @@ MADE: dict[str, Callable[..., Any]] = {
 }
 INERT = ("argparse.Namespace", "numpy.ndarray", "numpy.core.multiarray._reconstruct")
 INERT += ("numpy._core.multiarray._reconstruct",)
-INERT += tuple(f"builtins.{name}" for name in ("int", "float", "str", "bool", "bytes", "object"))
+BUILTINS = ("builtins", "__builtin__")
+"""Their name today, and in the protocol that torch.save uses."""
+TYPES = ("int", "long", "float", "str", "unicode", "bool", "bytes", "object")
+INERT += tuple(f"{module}.{name}" for module in BUILTINS for name in TYPES)
 KNOWN: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch.Size": tuple,
-    "builtins.set": set,
-    "__builtin__.set": set,
-    "builtins.dict": dict,
-    "builtins.list": list,
+    **{f"{module}.{kind.__name__}": kind for module in BUILTINS for kind in (set, dict, list)},
     **{name: Maker(make) for name, make in MADE.items()},
     **dict.fromkeys(INERT, Inert),
 }
