@@ -207,7 +207,13 @@ def test_convolutions_are_read_as_text_and_never_evaluated(tmp_path):
         "\0",
         "(lambda: 1)()",
     ]
-    bad += ["[[[(1,1,1)] * 32] * 32] * 32", [[1, 2]], [[1, 2, "3"]], 7]
+    bad += [
+        "[(1, 1, 1)]" + " * 32" * 12,
+        "[[[(1,1,1)] * 32] * 32] * 32",
+        [[1, 2]],
+        [[1, 2, "3"]],
+        7,
+    ]
     for text in bad:
         with pytest.raises(InputError, match="conv_feature_layers") as error:
             read(text)

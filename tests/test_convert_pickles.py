@@ -111,12 +111,12 @@ def test_objects_of_known_packages_are_passed_over(tmp_path, write):
 
 
 def test_nodes_that_know_their_parents_become_plain_settings(tmp_path):
-    # memo 0 is the parent; its child refers back to it.
-    parent = name("omegaconf.dictconfig", "DictConfig") + several() + b"\x81q\x00"
+    # Memo 200 is the parent; its children refer back to it (texts take the numbers from 0).
+    parent = name("omegaconf.dictconfig", "DictConfig") + several() + b"\x81q\xc8"
     node = name("omegaconf.nodes", "AnyNode") + several() + b"\x81"
-    child = built(node, mapped({"_parent": b"h\x00", "_val": plain(12)}))
+    child = built(node, mapped({"_parent": b"h\xc8", "_val": plain(12)}))
     enum = called(name("fairseq.dataclass.constants", "Choice"), plain("layer_norm"))
-    mode = built(node, mapped({"_parent": b"h\x00", "_val": enum}))
+    mode = built(node, mapped({"_parent": b"h\xc8", "_val": enum}))
     content = mapped({"layers": child, "mode": mode})
     body = built(parent, mapped({"_content": content, "_parent": plain(None)}))
     found = read_pickle(files.write_zip(tmp_path / "x.pt", body, {}))
