@@ -1,7 +1,7 @@
 """Features by s3prl's and Kaldi's recipes: stored ones, their definition, padding, and their grid.
 
 `references/s3prl_features.npz` was made by s3prl 0.4.18 with torchaudio's own functions (see
-`parity/make_references.py`).
+`parity/make_s3prl_features.py`).
 """
 
 from dataclasses import replace
