@@ -89,7 +89,11 @@ def test_a_file_of_s3prl_gives_its_parameters_back(tmp_path, shared):
     assert config.objective == MaskedReconstruction(c_num=7)
     assert config.batches.max_frames == 300
     assert foreign.said[0] == "not needed: Paras"
-    assert "300 frames" in foreign.said[1]
+    assert foreign.said[1].startswith("longer utterances than 300 frames are cut there; s3prl")
+    unlimited = settings | {"task": {"sequence_length": 0}}
+    foreign = open_foreign(write(tmp_path / "c.ckpt", unlimited, old))
+    assert foreign.config.batches.max_frames == 3000
+    assert foreign.said[1] == "longer utterances than 3000 frames are cut there"
 
 
 def test_names_that_lack_or_are_too_many_are_listed(tmp_path):

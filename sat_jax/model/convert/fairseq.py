@@ -179,7 +179,8 @@ def convolutions(text: Any, path: Path) -> list[list[int]]:
             raise ValueError("expected three whole numbers each")
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise InputError(
-            f"{path}: conv_feature_layers is {str(text)[:80]!r}: expected text such as {CONVOLUTIONS}"
+            f"{path}: conv_feature_layers is {str(text)[:80]!r}: expected text such as "
+            f"{CONVOLUTIONS}"
         ) from None
     return layers
 

@@ -70,11 +70,9 @@ def open_s3prl(found: Mapping[str, Any], name: str, path: Path) -> tuple[Config,
         if names:
             some = ", ".join(sorted(names)[:6]) + (" and more" if len(names) > 6 else "")
             raise InputError(f"{path}: {what}: {some}; give the published file")
-    longest = config.batches.max_frames
-    said.append(
-        f"longer utterances than {longest} frames are cut there; s3prl cuts them into equal parts "
-        "and encodes each on its own"
-    )
+    said.append(f"longer utterances than {config.batches.max_frames} frames are cut there")
+    if int((theirs.get("task") or {}).get("sequence_length", 0)):
+        said[-1] += "; s3prl cuts them into equal parts and encodes each on its own"
     return config, to_params(places, tensors), said
 
 
