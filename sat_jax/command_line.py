@@ -69,7 +69,7 @@ def as_called(text: str) -> str:
     text = re.sub(r"(?m)^(python )", r"\n\1", text)
     if not Path(sys.argv[0]).name.startswith("sat-"):
         return text
-    return re.sub(r"python (train|analyze|export|attention)\.py", r"sat-\1", text)
+    return re.sub(r"python (train|analyze|export|attention|convert)\.py", r"sat-\1", text)
 
 
 def one_line(boxed: str) -> str:

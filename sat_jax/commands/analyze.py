@@ -4,9 +4,11 @@ python analyze.py runs/toy
 python analyze.py runs/toy --only segments
 python analyze.py runs/toy --split all --corpus.kind folder --corpus.path recordings
 python analyze.py runs/m3 runs/m6 runs/m9
+python analyze.py runs/hubert runs/wavlm --only similarity
 
 Writes tables into analysis/, figures with their CSV into figures/, maps into trace/, and
-report.html into the run. Several runs are also drawn side by side.
+report.html into the run. Several runs are also drawn side by side; with --only similarity their
+layers and heads are compared with each other.
 """
 
 import dataclasses
@@ -29,6 +31,7 @@ STUDIES = {
     "ablate": "sat_jax.study.ablate.study",
     "probes": "sat_jax.study.probes",
     "patterns": "sat_jax.study.patterns",
+    "similarity": "sat_jax.study.similarity.study",
 }
 NOT_BY_DEFAULT = ("probes",)
 """Made only when they are asked for."""
@@ -49,7 +52,8 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
     arguments = parse(lambda: tyro.cli(Arguments, description=as_called(__doc__)))
     if not arguments.runs:
         raise InputError(as_called("no run given: python analyze.py runs/toy"))
-    if len(arguments.runs) > 1 and arguments.analysis.out is not None:
+    joint = arguments.analysis.only == ("similarity",)
+    if len(arguments.runs) > 1 and arguments.analysis.out is not None and not joint:
         raise InputError(
             "out: several runs cannot write their results into one place; leave --out away"
         )
@@ -71,6 +75,11 @@ def main() -> None:
     from sat_jax import mesh
 
     mesh.join_cluster(analysis.distributed)
+    if len(runs) > 1 and analysis.only == ("similarity",):
+        from sat_jax.study.similarity import study
+
+        study.compare(runs, analysis)
+        return
     places = [analyse(run, analysis) for run in runs]
     if len(runs) > 1 and "probes" in analysis.only:
         from sat_jax.study import probed_runs

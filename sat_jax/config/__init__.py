@@ -5,7 +5,7 @@ A config is built by one file under `configs/`, changed by the command line, che
 its `--help`.
 """
 
-from sat_jax.config.analysis import Ablation, Analysis, Export
+from sat_jax.config.analysis import Ablation, Analysis, Export, Similarity
 from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
@@ -47,6 +47,7 @@ __all__ = [
     "Objective",
     "Optim",
     "QueryKey",
+    "Similarity",
     "StackedFrames",
     "Talker",
 ]

@@ -67,10 +67,30 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """How the layers and heads of models are compared."""
+
+    utterances: int = 64
+    """Most utterances on which layers are compared, evenly spread; 0 is all."""
+    map_utterances: int = 16
+    """Most utterances on which attention maps are compared."""
+    shards: int = 8
+    """Parts of the utterances whose sums are kept apart, for intervals."""
+    draws: int = 20
+    """Resampled sets of shards, or of utterances for maps, behind every interval; 0: none."""
+    memory_mib: int = 2048
+    """Memory for sums of products; over it there are no intervals, then several passes."""
+    faithful: bool = False
+    """The published code's quirks, see docs/similarity.md."""
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What `analyze.py` does with a run."""
 
-    only: tuple[Literal["heads", "phones", "segments", "ablate", "probes", "patterns"], ...] = ()
+    only: tuple[
+        Literal["heads", "phones", "segments", "ablate", "probes", "patterns", "similarity"], ...
+    ] = ()
     """Studies to make; all but probes by default. The report keeps what earlier calls have made."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Part of the corpus that is analysed; all for a corpus that was not trained on."""
@@ -100,6 +120,8 @@ class Analysis:
     later, their rows in turn. Several times the work."""
     ablate: Ablation = field(default_factory=Ablation)
     """The ablate study."""
+    similarity: Similarity = field(default_factory=Similarity)
+    """The similarity study."""
     draws: int = 1000
     """Bootstrap draws behind every interval."""
     seed: int = 0

@@ -22,7 +22,7 @@ class QueryKey(Attention):
 
 @dataclass(frozen=True)
 class GatedBias(Attention):
-    """The same with a bias of relative positions that each query gates (WavLM, arXiv:2110.13900)."""
+    """The same with a bias of relative positions that queries gate (WavLM, arXiv:2110.13900)."""
 
     kind: str = "gated_bias"
     """The attention algorithm; one of the keys of ATTENTIONS."""

@@ -1,8 +1,19 @@
 """A config in, nothing out: impossible values end in one line, before anything is compiled."""
 
-from sat_jax.config import Config, MaskedReconstruction, Model, Muon, StackedFrames
+from sat_jax.config import (
+    Config,
+    Convolutions,
+    GatedBias,
+    MaskedReconstruction,
+    Model,
+    Muon,
+    StackedFrames,
+)
 from sat_jax.config.attention import Hashed, LearnedMaps, Routing, Sparse, SynDense
 from sat_jax.errors import InputError
+
+RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
+"""Kinds of models that hear samples."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -111,6 +122,25 @@ def _check_model(config: Config) -> None:
     _check_attention(model)
     if isinstance(model.frontend, StackedFrames):
         _check_stacked_frames(config, model.frontend)
+    if isinstance(model.frontend, Convolutions):
+        _check_convolutions(model, model.frontend)
+    fits = {"mockingjay": StackedFrames} | dict.fromkeys(RAW_AUDIO, Convolutions)
+    require(
+        isinstance(model.frontend, fits.get(model.kind, object)),
+        f"model.kind is {model.kind} and model.frontend is {model.frontend.kind}: raw audio "
+        "(convolutions) goes with wav2vec2, hubert, wavlm and data2vec, stacked_frames with "
+        "mockingjay",
+    )
+    require(
+        (model.kind == "wavlm") == isinstance(model.attention, GatedBias),
+        f"model.kind is {model.kind} and model.attention is {model.attention.kind}: wavlm and "
+        "gated_bias go together, as the model makes the bias that each layer gates",
+    )
+    require(
+        not model.letters or 0 <= model.blank < len(model.letters),
+        f"model.blank is {model.blank}: give the number of one of the {len(model.letters)} "
+        "model.letters",
+    )
 
 
 def _check_attention(model: Model) -> None:
@@ -159,6 +189,27 @@ def _check_stacked_frames(config: Config, frontend: StackedFrames) -> None:
         f"{needed} positions, over the position table: raise model.frontend.max-positions from "
         f"{frontend.max_positions} or lower them",
     )
+
+
+def _check_convolutions(model: Model, front: Convolutions) -> None:
+    sizes = [len(each) for each in (front.channels, front.kernels, front.strides)]
+    require(
+        len(set(sizes)) == 1 and sizes[0] > 0,
+        f"model.frontend has {sizes[0]} channels, {sizes[1]} kernels and {sizes[2]} strides: give "
+        "as many of each",
+    )
+    for name in ("channels", "kernels", "strides"):
+        require_at_least(min(getattr(front, name)), 1, f"model.frontend.{name}")
+    for name in ("position_kernel", "position_groups", "position_layers", "max_positions"):
+        dashed = name.replace("_", "-")
+        require_at_least(getattr(front, name), 1, f"model.frontend.{dashed}")
+    require(
+        model.width % front.position_groups == 0,
+        f"model.frontend.position-groups is {front.position_groups}, which does not divide "
+        f"model.width = {model.width}: give a divisor",
+    )
+    for name in ("norm_eps", "audio_eps"):
+        require_positive(getattr(front, name), f"model.frontend.{name.replace('_', '-')}")
 
 
 def _check_pruning(config: Config) -> None:

@@ -27,6 +27,7 @@ import jax
 import numpy as np
 
 from sat_jax.config import Config, StackedFrames
+from sat_jax.config.check import RAW_AUDIO
 from sat_jax.errors import InputError
 from sat_jax.model.encoder import stack_layers
 from sat_jax.model.mockingjay import Mockingjay
@@ -115,8 +116,6 @@ def init_params(key: jax.Array, model: nn.Module) -> Any:
     params = flat.init(key, inputs, valid | True)["params"]
     return stack_layers(params, config.layers) if config.scan_layers else params
 
-
-RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
 
 MODELS: dict[str, Callable[[Config], nn.Module]] = {
     "mockingjay": lambda config: Mockingjay(config.model, config.features),

@@ -167,8 +167,8 @@ class ConvolvedPositions(nn.Module):
                 length = self.param(f"length_{number}", lambda _, own: own, norm[:, 0, 0])
                 kernel = kernel * (length[:, None, None] / norm)
             elif front.position_norm == "batch":
-                kept = [self.param(f"{name}_{number}", one, (width,)) for name, one in
-                        (("mean", zeros), ("variance", ones), ("scale", ones), ("shift", zeros))]  # fmt: skip
+                starts = {"mean": zeros, "variance": ones, "scale": ones, "shift": zeros}
+                kept = [self.param(f"{k}_{number}", v, (width,)) for k, v in starts.items()]
                 mean, variance, scale, shift = kept
                 x = (x - mean) * (lax.rsqrt(variance + front.norm_eps) * scale) + shift
             y = grouped_same(x.astype(dtype), kernel.astype(dtype), groups)

@@ -9,10 +9,11 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import mesh
-from sat_jax.config import Config, Mesh
+from sat_jax.config import Config, Mesh, NoObjective
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
-from sat_jax.model.build import Spec, build_model, spec_of
+from sat_jax.model.build import Spec, build_model, init_params, spec_of
+from sat_jax.model.convert.foreign import open_foreign
 from sat_jax.trace.capture import Trace, capture
 from sat_jax.trace.load import load_model
 
@@ -54,20 +55,42 @@ def open_model(run: Path, config: Config, step: int | None, devices: DeviceMesh)
         raise InputError(f"{run}: all of its heads are pruned, so there is nothing to analyse")
     found, unrolled, trained = load_model(run / "ckpt", step, module, devices)
     _, _, untrained = load_model(run / "ckpt", 0, module, devices)
+    # A model that came from elsewhere stands at a step that says nothing.
+    shown = "" if isinstance(config.objective, NoObjective) else f" (step {found})"
     checkpoints = (
-        Checkpoint(f"{config.name} (step {found})", "", trained),
+        Checkpoint(f"{config.name}{shown}", "", trained),
         Checkpoint(f"{config.name} untrained", "_untrained", untrained),
     )
     return LoadedModel(config.name, spec, unrolled, checkpoints)
 
 
-def load(run: str | Path, step: int | None = None) -> LoadedModel:
+def load(source: str | Path, step: int | None = None) -> LoadedModel:
     """The model of a run directory, at its latest checkpoint or at `step`, on all devices.
 
-    Raises `InputError` for what is not a run, or has no such checkpoint.
+    Or somebody else's: a folder of `transformers`, a file of weights, or a name on the hub such as
+    facebook/hubert-base-ls960. Its control has random parameters. Raises `InputError` for what is
+    neither, has no such checkpoint, or is broken.
     """
     devices = mesh.build_mesh(Mesh(), jax.device_count())
-    return open_model(Path(run), read_run(Path(run)), step, devices)
+    if is_run(Path(source)):
+        return open_model(Path(source), read_run(Path(source)), step, devices)
+    foreign = open_foreign(source)
+    module = build_model(foreign.config)
+    trained, untrained = (
+        jax.device_put(params, mesh.replicated(devices))
+        for params in (foreign.params, init_params(jax.random.key(0), module))
+    )
+    name = foreign.config.name
+    checkpoints = (
+        Checkpoint(name, "", trained),
+        Checkpoint(f"{name} untrained", "_untrained", untrained),
+    )
+    return LoadedModel(name, spec_of(foreign.config), module, checkpoints)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is a run of this package; other programs have a config.json as well."""
+    return path.is_dir() and ((path / "ckpt").exists() or (path / "manifest.json").exists())
 
 
 def trace_audio(

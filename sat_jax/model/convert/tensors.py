@@ -74,9 +74,10 @@ def read_safetensors(path: Path) -> Tensors:
 
 def write_safetensors(path: Path, tensors: Tensors) -> None:
     """Write tensors as PyTorch's loaders expect them."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, {"format": "pt"})
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    path.write_bytes(save(arrays, {"format": "pt"}))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -115,6 +115,60 @@ def config_from(
     return Config(name=name, model=model, objective=NoObjective(trained_for=TRAINED_FOR[kind]))
 
 
+def theirs_of(config: Config) -> dict[str, Any]:
+    """The inverse of `config_of`: what their config.json says of a model."""
+    model, front = config.model, config.model.frontend
+    (kind,) = (theirs for theirs, ours in KINDS.items() if ours == model.kind)
+    name = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM"}.get(kind, "Data2VecAudio")
+    layered = model.kind == "data2vec"
+    values = {
+        "model_type": kind,
+        "architectures": [f"{name}ForCTC" if model.letters else f"{name}Model"],
+        "conv_dim": list(front.channels),
+        "conv_kernel": list(front.kernels),
+        "conv_stride": list(front.strides),
+        "conv_bias": front.bias,
+        "feat_extract_norm": front.norm,
+        "num_feat_extract_layers": len(front.channels),
+        "feat_proj_layer_norm": front.project_norm,
+        "num_conv_pos_embedding_groups": front.position_groups,
+        "num_conv_pos_embeddings": front.position_layers if layered else front.position_kernel,
+        "conv_pos_kernel_size": front.position_kernel,
+        "conv_pos_batch_norm": front.position_norm == "batch",
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "hidden_size": model.width,
+        "intermediate_size": model.ffn,
+        "hidden_dropout": model.dropout,
+        "do_stable_layer_norm": model.pre_ln,
+        "layer_norm_eps": model.layer_norm_eps,
+        "initializer_range": model.init_std,
+        "hidden_act": "gelu",
+        "feat_extract_activation": "gelu",
+        # They make a vector for masks only where they mean to mask.
+        "mask_time_prob": 0.05 if front.mask_embedding else 0.0,
+        "mask_feature_prob": 0.0,
+    }
+    if isinstance(model.attention, GatedBias):
+        values["num_buckets"] = model.attention.buckets
+        values["max_bucket_distance"] = model.attention.max_distance
+    if model.letters:
+        values |= {"vocab_size": len(model.letters), "pad_token_id": model.blank}
+    return values
+
+
+def audio_settings(config: Config) -> dict[str, Any]:
+    """What their preprocessor_config.json says."""
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": config.model.frontend.normalize_audio,
+        "feature_size": 1,
+        "padding_value": 0.0,
+        "return_attention_mask": config.model.frontend.norm == "layer",
+        "sampling_rate": 16_000,
+    }
+
+
 def letters_of(folder: Path, theirs: dict[str, Any]) -> tuple[str, ...]:
     """What the head for CTC tells apart, from `vocab.json` where it is there."""
     size = theirs.get("vocab_size", 32)

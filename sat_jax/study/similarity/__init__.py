@@ -1,0 +1,1 @@
+"""How alike the layers and heads of models are, on the same speech."""

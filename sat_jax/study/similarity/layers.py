@@ -1,0 +1,160 @@
+"""States of the layers of models in, how alike each two layers are out, in one pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh as DeviceMesh
+from rich.console import Console
+from rich.progress import track
+
+from sat_jax.analysis import moments as sums
+from sat_jax.analysis.bootstrap import INTERVAL
+from sat_jax.analysis.moments import Covariances, Moments
+from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, layer_of
+from sat_jax.config import Similarity
+from sat_jax.errors import InputError
+from sat_jax.records.similarity import LayerName, SimilarityMap
+from sat_jax.shapes import Grid
+from sat_jax.study.corpus import spread
+from sat_jax.study.similarity.states import Heard, states_of
+
+
+def compare_layers(
+    models: Sequence[Heard],
+    split: Any,
+    settings: Similarity,
+    seed: int,
+    size: int,
+    devices: DeviceMesh,
+) -> tuple[list[SimilarityMap], list[dict[str, Any]], list[str]]:
+    """Maps of all measures of layers, rows on neurons, and notes on what was done how.
+
+    Raises `InputError` where no utterance of the split is long enough.
+    """
+    notes: list[str] = []
+    grid = max((model.spec.grid for model in models), key=lambda grid: grid.stride)
+    strides = sorted({model.spec.grid.stride for model in models})
+    if len(strides) > 1:
+        spans = ", ".join(f"{stride / 16:g} ms" for stride in strides)
+        notes.append(
+            f"Positions lie {spans} apart: all were compared every {grid.stride / 16:g} ms, each "
+            "model by its position whose centre is nearest."
+        )
+    layers = [LayerName(model.name, layer) for model in models for layer in range(model.layers)]
+    width = [model.spec.width for model in models for _ in range(model.layers)]
+    heard = spread(split, settings.utterances)
+    budget = int(settings.memory_mib * 2**20)
+    shards = min(settings.shards, len(heard))
+    if 8 * shards * (sum(width) ** 2 + sum(w * w for w in width)) // 2 > budget:
+        shards = 1
+        notes.append("Without intervals, as sums by shards do not fit --similarity.memory-mib.")
+    groups = sums.passes_over(width, shards, budget)
+    if len(groups) > 1:
+        notes.append(f"Taken in {len(groups)} passes over the speech, to fit the memory given.")
+    parts = [
+        pass_over(models, heard, grid, group, shards, size, devices, f"similarity, pass {i + 1}")
+        for i, group in enumerate(groups)
+    ]
+    found = sums.merged(parts)
+    notes.insert(
+        0, f"{len(heard)} utterances, {int(found.count.sum())} positions of {len(layers)} layers."
+    )
+    maps = layer_maps(found, layers, settings, seed)
+    neurons = neuron_rows(sums.covariances(found), layers)
+    return maps, neurons, notes
+
+
+def pass_over(
+    models: Sequence[Heard],
+    split: Any,
+    grid: Grid,
+    pairs: list[sums.Pair],
+    shards: int,
+    size: int,
+    devices: DeviceMesh,
+    title: str,
+) -> Moments:
+    """Moments of all layers, and products of `pairs` of them, over a split."""
+    found = None
+    console = Console(stderr=True)
+    shown = {"console": console, "disable": not console.is_terminal, "transient": True}
+    stream = states_of(models, split, grid, size, devices)
+    for number, rows in track(stream, title, total=len(split), **shown):
+        found = sums.begin(rows, pairs, shards) if found is None else found
+        sums.add(found, rows, number % shards)
+    if found is None:
+        raise InputError("similarity: no utterance gives one position; use longer recordings")
+    return found
+
+
+def layer_maps(
+    found: Moments, layers: Sequence[LayerName], settings: Similarity, seed: int
+) -> list[SimilarityMap]:
+    """One map per measure, with intervals over resampled shards where there are several."""
+    value = compared(sums.covariances(found), settings.faithful)
+    shards = len(found.count)
+    low = high = {name: np.full_like(each, np.nan) for name, each in value.items()}
+    if shards > 1 and settings.draws:
+        picks = np.random.default_rng(seed).multinomial(
+            shards, np.full(shards, 1 / shards), settings.draws
+        )
+        drawn = [compared(sums.covariances(found, w), settings.faithful) for w in picks]
+        ends = {
+            name: np.percentile([each[name] for each in drawn], INTERVAL, axis=0) for name in value
+        }
+        low, high = ({name: each[i] for name, each in ends.items()} for i in (0, 1))
+    return [
+        SimilarityMap(name, tuple(layers), value[name], low[name], high[name]) for name in MEASURES
+    ]
+
+
+def compared(covariances: Covariances, faithful: bool) -> dict[str, np.ndarray]:
+    """All measures of all pairs of layers: name to (M, M)."""
+    layers = [layer_of(own) for own in covariances.own]
+    found = {name: np.ones((len(layers),) * 2) for name in MEASURES}
+    for i, own in enumerate(layers):
+        alone, _ = compare(own, own, covariances.own[i], faithful)
+        for name in MEASURES:
+            found[name][i, i] = alone[name]
+    for (i, j), cross in covariances.cross.items():
+        there, back = compare(layers[i], layers[j], cross, faithful)
+        for name in MEASURES:
+            found[name][i, j], found[name][j, i] = there[name], back[name]
+    return found
+
+
+def neuron_rows(covariances: Covariances, layers: Sequence[LayerName]) -> list[dict[str, Any]]:
+    """maxcorr and mincorr: each neuron's best correlation with any neuron of another model; over
+    the other models the largest and the smallest of these, their means over a layer's neurons."""
+    models = list(dict.fromkeys(layer.model for layer in layers))
+    if len(models) < 2:
+        return []
+    known = [layer_of(own) for own in covariances.own]
+    rows = []
+    for i, layer in enumerate(layers):
+        best = []
+        for other in models:
+            if other == layer.model:
+                continue
+            theirs = [j for j, each in enumerate(layers) if each.model == other]
+            each = [
+                best_correlations(
+                    known[i],
+                    known[j],
+                    covariances.cross[i, j] if i < j else covariances.cross[j, i].T,
+                )
+                for j in theirs
+            ]
+            best.append(np.max(each, axis=0))
+        rows.append(
+            {
+                "model": layer.model,
+                "layer": layer.layer,
+                "neurons": int(known[i].moving.sum()),
+                "constant": int((~known[i].moving).sum()),
+                "maxcorr": float(np.max(best, axis=0).mean()),
+                "mincorr": float(np.min(best, axis=0).mean()),
+            }
+        )
+    return rows
