@@ -36,6 +36,10 @@ class Grid(NamedTuple):
 
     Position `t` covers samples `[t * stride, t * stride + window)`, none reaches outside its
     utterance. It stands for `frames` frames, one `hop` apart, each with a phone label of its own.
+
+    With a `reach`, audio goes on for so many samples at both ends (mirrored): position `t` covers
+    `[t * stride - reach, t * stride - reach + window)`. The last positions then depend on where the
+    audio ends, so that an utterance is heard to its last sample and not cut to what they need.
     """
 
     stride: int
@@ -44,6 +48,8 @@ class Grid(NamedTuple):
     """Samples that a position covers."""
     frames: int = 1
     """Frames of a position; has to divide the stride."""
+    reach: int = 0
+    """Samples by which audio goes on at either end: half of the windows that are centred."""
 
     @property
     def hop(self) -> int:
@@ -62,20 +68,27 @@ class Grid(NamedTuple):
 
     def positions(self, samples: IntOrArray) -> IntOrArray:
         """Whole positions in `samples` samples; 0 where the audio is shorter than one."""
-        return frame_count(samples, self.window, self.stride)
+        return self._count(samples, self.window, self.stride)
 
     def samples(self, positions: IntOrArray) -> IntOrArray:
-        """Samples that exactly so many positions, at least 1, cover."""
-        return sample_count(positions, self.window, self.stride)
+        """Samples that exactly so many positions, at least 1, cover; with a reach the most."""
+        return self._most(positions, self.window, self.stride)
 
     def covered(self, samples: IntOrArray) -> IntOrArray:
         """Samples that the whole positions in `samples` samples cover; 0 where there is none."""
         positions = self.positions(samples)
-        return self.samples(positions) * (positions > 0)
+        most = self.samples(positions)
+        return (most - (most - samples) * (most > samples)) * (positions > 0)
 
     def centre(self, position: IntOrArray) -> IntOrArray:
         """Sample at the centre of a position, rounded down."""
-        return position * self.stride + self.window // 2
+        return position * self.stride + self.window // 2 - self.reach
+
+    def _count(self, samples: IntOrArray, window: int, hop: int) -> IntOrArray:
+        return frame_count(samples + 2 * self.reach, window, hop) * (samples > 0)
+
+    def _most(self, count: IntOrArray, window: int, hop: int) -> IntOrArray:
+        return sample_count(count, window, hop) - 2 * self.reach + (hop - 1) * (self.reach > 0)
 
     def valid(self, lengths: Any, positions: int) -> Any:
         """Which of so many positions are real: lengths (B,) in samples to bool (B, positions)."""
@@ -83,11 +96,11 @@ class Grid(NamedTuple):
 
     def frame_count(self, samples: IntOrArray) -> IntOrArray:
         """Frames in `samples` samples; the last ones may not fill a position."""
-        return frame_count(samples, self.frame_window, self.hop)
+        return self._count(samples, self.frame_window, self.hop)
 
     def frame_samples(self, frames: IntOrArray) -> IntOrArray:
-        """Samples that exactly so many frames, at least 1, cover."""
-        return sample_count(frames, self.frame_window, self.hop)
+        """Samples that exactly so many frames, at least 1, cover; with a reach the most."""
+        return self._most(frames, self.frame_window, self.hop)
 
     def whole_frames(self, samples: IntOrArray) -> IntOrArray:
         """Frames of the whole positions in `samples` samples."""
@@ -95,9 +108,9 @@ class Grid(NamedTuple):
 
     def frame_centres(self, frames: int) -> np.ndarray:
         """Centre of each frame in samples, (frames,) int64: where its phone label is read."""
-        return frame_centres(frames, self.frame_window, self.hop)
+        return frame_centres(frames, self.frame_window, self.hop) - self.reach
 
 
-def stacked_grid(window: int, hop: int, stack: int) -> Grid:
+def stacked_grid(window: int, hop: int, stack: int, reach: int = 0) -> Grid:
     """The grid of positions that are `stack` frames of `window` samples, `hop` apart."""
-    return Grid(stack * hop, window + (stack - 1) * hop, stack)
+    return Grid(stack * hop, window + (stack - 1) * hop, stack, reach)

@@ -86,7 +86,12 @@ def test_impossible_values_name_field_and_cure(field, value, cure):
 def test_every_experiment_is_possible_and_survives_json(tmp_path):
     found = experiments()
     toys = {"toy", "toy_m3", "toy_m6", "toy_m9"}
-    assert set(found) == {*toys, "mockingjay_base", "mockingjay_large"}
+    s3prl = {"mockingjay_base", "mockingjay_large", "tera_base", "audio_albert"}
+    sizes = {"hubert": 3, "wav2vec2": 2, "wavlm": 2, "data2vec": 1}
+    raw_audio = {
+        f"{of}_{size}" for of, n in sizes.items() for size in ("base", "large", "xlarge")[:n]
+    }
+    assert set(found) == toys | s3prl | raw_audio
     for name, (description, config) in found.items():
         check(config)
         assert config.name == name

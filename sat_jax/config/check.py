@@ -83,7 +83,19 @@ def _check_features(config: Config) -> None:
         1 <= features.mfccs <= features.mels,
         f"features.mfccs is {features.mfccs}: give 1 to features.mels = {features.mels}",
     )
-    require(features.deltas in (0, 1, 2), f"features.deltas is {features.deltas}: give 0, 1 or 2")
+    for name in ("deltas", "target_deltas"):
+        orders = getattr(features, name)
+        dashed = name.replace("_", "-")
+        require(orders in (0, 1, 2), f"features.{dashed} is {orders}: give 0, 1 or 2")
+    require(
+        -100 <= features.level <= 0,
+        f"features.level is {features.level}: give decibels from -100 to 0",
+    )
+    require(
+        features.recipe != "s3prl" or features.window % 2 == 0,
+        f"features.window is {features.window}, and features.recipe s3prl centres windows: give an "
+        "even number",
+    )
 
 
 def _check_model(config: Config) -> None:

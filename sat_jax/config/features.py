@@ -9,6 +9,10 @@ class Features:
     """Spectral frames: the input and the target of a model of stacked frames, and what every figure
     and every spectral baseline shows."""
 
+    recipe: Literal["plain", "s3prl", "kaldi"] = "plain"
+    """How frames are cut and computed. plain: as librosa does, from whole windows; s3prl: windows
+    centred at every hop, audio mirrored at its ends and brought to one level; kaldi: its filter
+    bank."""
     input: Literal["log_mel", "linear", "mfcc"] = "log_mel"
     """What goes into the model."""
     target: Literal["log_mel", "linear"] = "log_mel"
@@ -27,5 +31,9 @@ class Features:
     """Cepstral coefficients of an mfcc input."""
     deltas: int = 0
     """Orders of time derivatives appended to the input (0, 1 or 2)."""
+    target_deltas: int = 0
+    """The same for the target."""
+    level: float = -25.0
+    """Decibels of its root mean square that an utterance is brought to, by the recipe s3prl."""
     normalize: bool = True
     """Zero mean and unit variance per utterance and bin (CMVN), over valid frames only."""

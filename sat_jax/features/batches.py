@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     audio: np.ndarray
     """`(B, N)` int16."""
     lengths: np.ndarray
-    """Samples of each row that are real, `(B,)` int32: always whole frames."""
+    """Samples of each row that are real, `(B,)` int32: whole frames (see `Grid.frame_samples`)."""
     index: np.ndarray
     """Utterance of each row in its split, `(B,)` int32; -1 where the row only fills the batch."""
     labels: np.ndarray | None = None
@@ -175,7 +175,7 @@ def load_batch(split: Any, step: Step, rows: slice, grid: Grid, with_labels: boo
         record = split[utterance]
         offset = start * grid.hop
         frames = min(grid.frame_count(len(record.audio) - offset), step.frames)
-        lengths[row] = grid.frame_samples(frames)
+        lengths[row] = min(grid.frame_samples(frames), len(record.audio) - offset)
         audio[row, : lengths[row]] = record.audio[offset : offset + lengths[row]]
         if with_labels:
             moved = np.asarray(record.phones) - np.array([offset, offset, 0])

@@ -14,6 +14,10 @@ from sat_jax.shapes import SAMPLE_RATE, frame_count
 
 LOG_FLOOR = 1e-7
 DELTA_REACH = 4  # frames to either side: a regression over 9
+EMPTY_BAND = (
+    "features.mels: {} bands are too narrow for an FFT of {} samples (a band would be empty); use "
+    "fewer mels, or a longer features.n-fft and features.target-n-fft"
+)
 
 
 def waveform(audio: Array) -> Array:
@@ -93,16 +97,23 @@ def mel_filters(n_fft: int, mels: int) -> np.ndarray:
     """
     hertz = np.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1)
     edges = hertz_of_mel(np.linspace(0, mel_of_hertz(SAMPLE_RATE / 2), mels + 2))
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rise = (hertz[:, None] - low) / (centre - low)
-    fall = (high - hertz[:, None]) / (high - centre)
-    filters = np.maximum(0, np.minimum(rise, fall)) * 2 / (high - low)
-    if not filters.any(axis=0).all():
-        raise InputError(
-            f"features.mels: {mels} bands are too narrow for an FFT of {n_fft} samples (a band "
-            "would be empty); use fewer mels, or a longer features.n-fft and features.target-n-fft"
-        )
+    filters = triangles(hertz, edges) * 2 / (edges[2:] - edges[:-2])
     return filters.astype(np.float32)
+
+
+def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Filters (bins, bands) that rise from 0 at one edge to 1 at the next and fall to the third.
+
+    Both are on one scale, which the slopes are straight on. Raises `InputError` for a band that
+    holds no bin.
+    """
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rise = (bins[:, None] - low) / (centre - low)
+    fall = (high - bins[:, None]) / (high - centre)
+    filters = np.maximum(0, np.minimum(rise, fall))
+    if not filters.any(axis=0).all():
+        raise InputError(EMPTY_BAND.format(len(centre), 2 * (len(bins) - 1)))
+    return filters
 
 
 def mel_of_hertz(hertz: np.ndarray | float) -> np.ndarray:
@@ -149,8 +160,8 @@ def mfcc(log_mels: Array, coefficients: int) -> Array:
     return jnp.matmul(log_mels, cosines.astype(np.float32), precision=lax.Precision.HIGHEST)
 
 
-def deltas(features: Array, valid: Array) -> Array:
-    """Slope of each bin over 9 frames, `(B, T, F)` to the same shape (HTK book, eq. 5.16).
+def deltas(features: Array, valid: Array, reach: int = DELTA_REACH) -> Array:
+    """Slope of each bin over 2 * reach + 1 frames, `(B, T, F)` to the same (HTK book, eq. 5.16).
 
     `valid` is `(B, T)` bool, real frames first. The first and last real frame are repeated beyond
     the ends, so that padding changes nothing; padded frames come out as 0. The second derivative
@@ -159,14 +170,14 @@ def deltas(features: Array, valid: Array) -> Array:
     last = jnp.maximum(valid.sum(axis=1) - 1, 0)
     final = jnp.take_along_axis(features, last[:, None, None], axis=1)
     filled = jnp.where(valid[:, :, None], features, final)
-    filled = jnp.pad(filled, ((0, 0), (DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
+    filled = jnp.pad(filled, ((0, 0), (reach, reach), (0, 0)), mode="edge")
     length = features.shape[1]
 
     def shifted(by: int) -> Array:
-        return lax.slice_in_dim(filled, DELTA_REACH + by, DELTA_REACH + by + length, axis=1)
+        return lax.slice_in_dim(filled, reach + by, reach + by + length, axis=1)
 
-    reach = range(1, DELTA_REACH + 1)
-    slope = sum(k * (shifted(k) - shifted(-k)) for k in reach) / (2 * sum(k * k for k in reach))
+    steps = range(1, reach + 1)
+    slope = sum(k * (shifted(k) - shifted(-k)) for k in steps) / (2 * sum(k * k for k in steps))
     return jnp.where(valid[:, :, None], slope, 0)
 
 

@@ -47,13 +47,14 @@ def example_of(
     phone_names: Sequence[str],
     hop: int,
     stack: int,
+    centred: bool = False,
 ) -> Example:
     """An example from samples: phones `(n, 3)` are start, end (samples) and label; hop in samples.
 
-    Frame t of the spectrogram is centred in the samples that it covers; phones are cut where the
-    audio ends.
+    Frame t of the spectrogram is centred in the samples that it covers, or, where frames are
+    `centred`, at t hops; phones are cut where the audio ends.
     """
-    window = len(audio) - (len(spectrogram) - 1) * hop
+    window = 0 if centred else len(audio) - (len(spectrogram) - 1) * hop
     named = [
         (start / SAMPLE_RATE, min(end, len(audio)) / SAMPLE_RATE, phone_names[label])
         for start, end, label in phones.tolist()

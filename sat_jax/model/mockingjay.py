@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, Features, Model
 from sat_jax.errors import InputError
-from sat_jax.features.frontend import feature_width, featurize, target_width
+from sat_jax.features.frontend import feature_width, featurize, frame_grid, target_width
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.dropout import dropout
@@ -61,8 +61,9 @@ class Mockingjay(nn.Module):
     @property
     def grid(self) -> Grid:
         """A position is `stack` spectral frames."""
-        features = self.features
-        return stacked_grid(features.window, features.hop, self.config.frontend.stack)
+        frame = frame_grid(self.features)
+        stack = self.config.frontend.stack
+        return stacked_grid(frame.window, frame.stride, stack, frame.reach)
 
     @property
     def target_width(self) -> int:

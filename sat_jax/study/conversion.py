@@ -43,10 +43,10 @@ def reference_audio() -> np.ndarray:
 
 def as_run(config: Config, out: Path) -> Config:
     """The config of a converted model as a run that train.py and analyze.py take."""
-    grid = build_model(config).grid
-    longest = min(
-        grid.positions(int(MAX_SECONDS * SAMPLE_RATE)), config.model.frontend.max_positions
-    )
+    module = build_model(config)
+    grid = module.grid
+    # What training has not covered is not looked at, and the config may know how much that was.
+    longest = min(grid.positions(int(MAX_SECONDS * SAMPLE_RATE)), module.covered(config))
     return dataclasses.replace(
         config,
         name=out.name,

@@ -50,7 +50,7 @@ def study(loaded: LoadedRun) -> list[Section]:
         loaded.model.checkpoints, samples, head_tables, strict=True
     ):
         end = checkpoint.end
-        drawn = example_of(*sample, names, grid.hop, grid.frames)
+        drawn = example_of(*sample, names, grid.hop, grid.frames, grid.reach > 0)
         name = sample.id.replace("/", "_")
         store.save_sample(out / "trace" / f"{name}{end}.npz", sample)
         tables.write_heads(out / "analysis" / f"heads{end}.csv", table)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sat_jax.config import Config, GatedBias, Model
+from sat_jax.errors import InputError
 from sat_jax.model.convert.tensors import Tensors
 
 PREFIXES = {
@@ -48,12 +49,14 @@ def _shaped(
     return Place(tuple(path), (name,), lambda a: a.reshape(ours), lambda a: (a.reshape(theirs),))
 
 
-def _dense(path: Sequence[str], name: str) -> Iterator[Place]:
+def dense(path: Sequence[str], name: str) -> Iterator[Place]:
+    """Kernel and bias of a dense layer."""
     yield _moved((*path, "kernel"), f"{name}.weight", 1, 0)
     yield _same((*path, "bias"), f"{name}.bias")
 
 
-def _norm(path: Sequence[str], name: str) -> Iterator[Place]:
+def norm(path: Sequence[str], name: str) -> Iterator[Place]:
+    """Scale and bias of a layer normalisation."""
     yield _same((*path, "scale"), f"{name}.weight")
     yield _same((*path, "bias"), f"{name}.bias")
 
@@ -92,21 +95,21 @@ def places_of(config: Config) -> list[Place]:
         if front.bias:
             places.append(_same(("stem", f"bias_{i}"), f"{theirs}.conv.bias"))
         if front.norm == "layer" or i == 0:
-            places += _norm(("stem", f"norm_{i}"), f"{theirs}.layer_norm")
+            places += norm(("stem", f"norm_{i}"), f"{theirs}.layer_norm")
     if front.project_norm:
-        places += _norm(("input_norm",), "feature_projection.layer_norm")
-    places += _dense(("input",), "feature_projection.projection")
+        places += norm(("input_norm",), "feature_projection.layer_norm")
+    places += dense(("input",), "feature_projection.projection")
     if front.mask_embedding:
         places.append(_same(("mask_embedding",), "masked_spec_embed"))
     places += _convolved(config)
-    norm = ("encoder", "norm") if model.pre_ln else ("embedding_norm",)
-    places += _norm(norm, "encoder.layer_norm")
+    last = ("encoder", "norm") if model.pre_ln else ("embedding_norm",)
+    places += norm(last, "encoder.layer_norm")
     if isinstance(model.attention, GatedBias):
         places.append(_same(("position_bias",), "encoder.layers.0.attention.rel_attn_embed.weight"))
     for i in range(model.layers):
         places += _layer(config, i)
     if model.letters:
-        places += _dense(("letter_head",), "lm_head")
+        places += dense(("letter_head",), "lm_head")
     return places
 
 
@@ -137,11 +140,11 @@ def _layer(config: Config, index: int) -> Iterator[Place]:
     attention = (*path, "attention")
     names = [f"{theirs}.attention.{part}_proj" for part in "qkv"]
     yield from fused_streams((*attention, "streams"), names, config.model)
-    yield from _dense((*attention, "out"), f"{theirs}.attention.out_proj")
-    yield from _norm((*path, "norm_attention"), f"{theirs}.layer_norm")
-    yield from _norm((*path, "norm_ffn"), f"{theirs}.final_layer_norm")
-    yield from _dense((*path, "ffn_in"), f"{theirs}.feed_forward.intermediate_dense")
-    yield from _dense((*path, "ffn_out"), f"{theirs}.feed_forward.output_dense")
+    yield from dense((*attention, "out"), f"{theirs}.attention.out_proj")
+    yield from norm((*path, "norm_attention"), f"{theirs}.layer_norm")
+    yield from norm((*path, "norm_ffn"), f"{theirs}.final_layer_norm")
+    yield from dense((*path, "ffn_in"), f"{theirs}.feed_forward.intermediate_dense")
+    yield from dense((*path, "ffn_out"), f"{theirs}.feed_forward.output_dense")
     if isinstance(config.model.attention, GatedBias):
         gate = (*attention, "algorithm")
         yield _moved((*gate, "gate_kernel"), f"{theirs}.attention.gru_rel_pos_linear.weight", 1, 0)
@@ -151,14 +154,23 @@ def _layer(config: Config, index: int) -> Iterator[Place]:
 
 
 def to_params(places: Sequence[Place], tensors: Tensors) -> dict[str, Any]:
-    """The tree of parameters, float32, of tensors that hold all that the places name."""
+    """The tree of parameters, float32, of tensors that hold all that the places name.
+
+    Raises `InputError` for a tensor that cannot be brought to a parameter's form.
+    """
     params: dict[str, Any] = {}
     for place in places:
         node = params
         for key in place.path[:-1]:
             node = node.setdefault(key, {})
         each = [np.asarray(tensors[name], np.float32) for name in place.names]
-        node[place.path[-1]] = np.ascontiguousarray(place.ours(*each))
+        try:
+            node[place.path[-1]] = np.ascontiguousarray(place.ours(*each))
+        except ValueError:
+            raise InputError(
+                f"{place.names[0]} has the shape {each[0].shape}, which does not fit the config: "
+                "check that it belongs to these weights"
+            ) from None
     return params
 
 

@@ -52,14 +52,19 @@ def config_of(folder: Path, name: str) -> Config:
             f"{folder}/preprocessor_config.json: sampling_rate is {rate}: only models of 16 kHz"
         )
     try:
-        return _config(theirs, KINDS[found], bool(audio.get("do_normalize", False)), name, folder)
+        return config_from(
+            theirs, KINDS[found], bool(audio.get("do_normalize", False)), name, folder
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder}/config.json: {type(error).__name__} {error}: download or copy it again"
         ) from None
 
 
-def _config(theirs: dict[str, Any], kind: str, normalize: bool, name: str, folder: Path) -> Config:
+def config_from(
+    theirs: dict[str, Any], kind: str, normalize: bool, name: str, folder: Path
+) -> Config:
+    """Our config for the fields of theirs; raises `InputError` for what is not supported."""
     for field in ("hidden_act", "feat_extract_activation"):
         if theirs.get(field, "gelu") != "gelu":
             raise InputError(f"{folder}/config.json: {field} is {theirs[field]!r}: expected gelu")
@@ -210,9 +215,7 @@ def require_none(where: Any, what: str, names: list[str]) -> None:
     """Raise `InputError` where there are any names."""
     if names:
         some = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        raise InputError(
-            f"{where}: {what}: {some}; check that config.json belongs to these weights"
-        )
+        raise InputError(f"{where}: {what}: {some}; check that the config belongs to these weights")
 
 
 def without_prefix(tensors: Tensors, prefix: str) -> Tensors:

@@ -5,9 +5,11 @@ passed over: they become `Inert`, which remembers its fields and does nothing. W
 asks for is refused by name.
 """
 
+import math
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -32,17 +34,21 @@ STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-PASSED_OVER = ("optimizers", "schedulers", "torch.optim", "fairseq", "omegaconf", "s3prl")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8")
+PASSED_OVER = ("optimizers", "schedulers", "torch.optim", "fairseq", "omegaconf", "s3prl", "typing")
 """Packages whose objects stand in published checkpoints beside the weights."""
+LARGEST = 10**8
+"""Elements of a tensor that repeats its storage (an expanded one); a larger one is an attack."""
 FAULTS = (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError)
 FAULTS += (
     IndexError,
-    RecursionError,
+    RuntimeError,
     MemoryError,
     struct.error,
+    zlib.error,
     zipfile.BadZipFile,
-    UnicodeDecodeError,
     OverflowError,
+    OSError,
 )
 
 
@@ -54,8 +60,10 @@ class Inert:
         self.__dict__.update(fields)
 
     def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update((str(name), value) for name, value in state.items())
+        # With slots the state is a pair: what is in the dict, and what is in the slots.
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self.__dict__.update((str(name), value) for name, value in part.items())
 
     def __setitem__(self, name: Any, value: Any) -> None:
         self.__dict__[str(name)] = value
@@ -65,6 +73,41 @@ class Inert:
 
     def extend(self, values: Any) -> None:
         """Nothing: what it would hold is not needed."""
+
+    def add(self, value: Any) -> None:
+        """Nothing: what it would hold is not needed."""
+
+
+class Maker:
+    """A function that a pickle may call and, unlike a plain one, not change."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function makes of these."""
+        return self._make(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise Refused(f"a change of its reader ({name})")
+
+    def __setstate__(self, state: Any) -> None:
+        raise Refused("a change of its reader")
+
+
+class NumberKind:
+    """A numpy dtype, which a pickle makes little- or big-endian after it has made it."""
+
+    def __init__(self, name: str) -> None:
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "biufcSU":
+            raise Refused(f"numpy's {name!r}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class StorageKind(NamedTuple):
@@ -122,7 +165,9 @@ class _Reader(pickle.Unpickler):
         kind, key, count = pid[1], str(pid[2]), int(pid[4])
         if not isinstance(kind, StorageKind):
             raise Refused(f"a storage of {kind!r}")
-        self.storages.setdefault(key, (kind.dtype, count))
+        known = self.storages.setdefault(key, (kind.dtype, count))
+        if known != (kind.dtype, count) or count < 0:
+            raise ValueError(f"storage {key} is said to be of two kinds")
         return key
 
     def find_class(self, module: str, name: str) -> Any:
@@ -132,6 +177,8 @@ class _Reader(pickle.Unpickler):
             return KNOWN[full]
         if module == "torch" and name in STORAGES:
             return StorageKind(STORAGES[name])
+        if module == "torch" and name in DTYPES:
+            return name
         if module.split(".")[0] in PASSED_OVER or module.startswith("torch.optim"):
             return Inert
         raise Refused(full)
@@ -145,19 +192,13 @@ def _parameter(data: Lazy, *_: Any) -> Lazy:
     return data
 
 
-def _scalar(dtype: np.dtype, data: bytes | str = b"") -> Any:
+def _scalar(kind: NumberKind, data: bytes | str = b"") -> Any:
     raw = data.encode("latin1") if isinstance(data, str) else data
-    if dtype.hasobject:
-        raise Refused("numpy objects")
-    return np.frombuffer(raw, dtype)[0].item()
+    return np.frombuffer(raw, kind.dtype)[0].item()
 
 
-def _dtype(name: str, *_: Any) -> np.dtype:
-    # Pickled dtypes set their state afterwards; numbers do not need it.
-    kind = np.dtype(str(name))
-    if kind.hasobject:
-        raise Refused("numpy objects")
-    return kind
+def _dtype(name: str, *_: Any) -> NumberKind:
+    return NumberKind(str(name))
 
 
 def _encoded(text: str, *_: Any) -> bytes:
@@ -168,19 +209,12 @@ def _nothing(*_: Any) -> None:
     return None
 
 
-KNOWN: dict[str, Callable[..., Any] | type] = {
-    "collections.OrderedDict": OrderedDict,
+MADE: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": tuple,
     "torch.device": _nothing,
     "torch.serialization._get_layout": _nothing,
-    "argparse.Namespace": Inert,
-    "builtins.set": set,
-    "__builtin__.set": set,
-    "builtins.dict": dict,
-    "builtins.list": list,
     "collections.defaultdict": lambda *_: {},
     "pathlib.PosixPath": lambda *parts: "/".join(map(str, parts)),
     "numpy.core.multiarray.scalar": _scalar,
@@ -188,6 +222,20 @@ KNOWN: dict[str, Callable[..., Any] | type] = {
     "numpy.dtype": _dtype,
     "_codecs.encode": _encoded,
 }
+INERT = ("argparse.Namespace", "numpy.ndarray", "numpy.core.multiarray._reconstruct")
+INERT += ("numpy._core.multiarray._reconstruct",)
+BUILTINS = ("builtins", "__builtin__")
+"""Their name today, and in the protocol that torch.save uses."""
+TYPES = ("int", "long", "float", "str", "unicode", "bool", "bytes", "object")
+INERT += tuple(f"{module}.{name}" for module in BUILTINS for name in TYPES)
+KNOWN: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    "torch.Size": tuple,
+    **{f"{module}.{kind.__name__}": kind for module in BUILTINS for kind in (set, dict, list)},
+    **{name: Maker(make) for name, make in MADE.items()},
+    **dict.fromkeys(INERT, Inert),
+}
+"""Every name of which a pickle gets more than a refusal."""
 
 
 def _read_zip(file: BinaryIO) -> Any:
@@ -205,11 +253,13 @@ def _read_zip(file: BinaryIO) -> Any:
         storages: dict[str, Any] = {}
         with archive.open(main) as pickled:
             found = _Reader(pickled, storages).load()
-        arrays = {
-            key: np.frombuffer(archive.read(f"{prefix}data/{key}"), dtype, count)
-            for key, (dtype, count) in storages.items()
-        }
-    return _with_arrays(found, arrays)
+        arrays = {}
+        for key, (dtype, count) in storages.items():
+            entry = archive.getinfo(f"{prefix}data/{key}")
+            if entry.file_size != np.dtype(dtype).itemsize * count:
+                raise ValueError(f"storage {key} has not the size that it says")
+            arrays[key] = np.frombuffer(archive.read(entry), dtype, count)
+    return _with_arrays(found, arrays, {})
 
 
 def _read_legacy(file: BinaryIO) -> Any:
@@ -231,21 +281,32 @@ def _read_legacy(file: BinaryIO) -> Any:
         if len(data) != size:
             raise EOFError("it ends in the middle of a tensor")
         arrays[key] = np.frombuffer(data, dtype)
-    return _with_arrays(found, arrays)
+    return _with_arrays(found, arrays, {})
 
 
-def _with_arrays(found: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """`found` with its tensors read from `arrays`."""
+def _with_arrays(found: Any, arrays: dict[str, np.ndarray], made: dict[int, Any]) -> Any:
+    """`found` with its tensors read from `arrays`; `made` are the objects met so far.
+
+    Objects may refer to each other in a circle, as the nodes of omegaconf do.
+    """
     if isinstance(found, Lazy):
         return _read(found, arrays[found.storage])
-    if isinstance(found, Inert):
-        found.__dict__ = {name: _with_arrays(each, arrays) for name, each in vars(found).items()}
+    if not isinstance(found, Inert | dict | list | tuple):
         return found
+    if id(found) in made:
+        return made[id(found)]
+    if isinstance(found, Inert):
+        made[id(found)] = found
+        fields = {name: _with_arrays(each, arrays, made) for name, each in vars(found).items()}
+        found.__dict__.update(fields)
+        return found
+    whole: Any = {} if isinstance(found, dict) else []
+    made[id(found)] = whole
     if isinstance(found, dict):
-        return {key: _with_arrays(each, arrays) for key, each in found.items()}
-    if isinstance(found, list | tuple):
-        return [_with_arrays(each, arrays) for each in found]
-    return found
+        whole.update((key, _with_arrays(each, arrays, made)) for key, each in found.items())
+    else:
+        whole.extend(_with_arrays(each, arrays, made) for each in found)
+    return whole
 
 
 def _read(tensor: Lazy, storage: np.ndarray) -> np.ndarray:
@@ -253,10 +314,11 @@ def _read(tensor: Lazy, storage: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.size, tensor.stride, strict=True)
     )
-    inside = min((*tensor.size, *tensor.stride, tensor.offset), default=0) >= 0
+    if min((*tensor.size, *tensor.stride, tensor.offset), default=0) < 0:
+        raise ValueError("a tensor has a negative size, stride or place")
     if 0 in tensor.size:
         return np.zeros(tensor.size, storage.dtype)
-    if not inside or last >= len(storage):
+    if last >= len(storage) or math.prod(tensor.size) > max(len(storage), LARGEST):
         raise ValueError("a tensor reaches outside of its storage")
     step = storage.dtype.itemsize
     view = np.lib.stride_tricks.as_strided(

@@ -12,7 +12,7 @@ from sat_jax.analysis import segmentation
 from sat_jax.audio import dataset
 from sat_jax.features import frontend
 from sat_jax.records.segments import Panel, SegmentExample
-from sat_jax.shapes import SAMPLE_RATE, sample_count
+from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.passes import run_pass
 from sat_jax.study.segments.entries import model_entries, spectral_entries
@@ -119,7 +119,8 @@ def framed(
 ) -> SegmentExample:
     """The panels with what is seen above them: sound, spectrogram, phones of the analysed part."""
     features = loaded.config.features
-    audio = utterance.audio[: sample_count(frames, features.window, features.hop)]
+    grid = frontend.frame_grid(features)
+    audio = utterance.audio[: grid.samples(frames)]
     strip = dataclasses.replace(features, input="log_mel", deltas=0, normalize=False)
     seen, _, _ = frontend.featurize(audio[None], np.array([len(audio)]), strip)
     names = loaded.corpus.split.phone_names
@@ -134,6 +135,6 @@ def framed(
         spectrogram=np.asarray(seen[0]),
         phones=phones,
         hop_seconds=features.hop / SAMPLE_RATE,
-        start=(features.window - features.hop) / 2 / SAMPLE_RATE,
+        start=((features.window - features.hop) / 2 - grid.reach) / SAMPLE_RATE,
         panels=panels,
     )

@@ -106,7 +106,7 @@ def model_source(loaded: LoadedRun) -> Source:
     return Source(
         shifted(loaded),
         lambda traces: interleaved([rows(t) for t in traces]),
-        Grid(grid.hop, grid.window),
+        Grid(grid.hop, grid.window, reach=grid.reach),
         grid.whole_frames,
     )
 
@@ -154,7 +154,7 @@ def only(source: Source, chosen: Sequence[Chosen]) -> Source:
 def spectral_source(loaded: LoadedRun) -> Source:
     """The features of `SPECTRAL`, frame by frame, on what the model's positions cover as well."""
     features, covered = loaded.config.features, loaded.model.spec.grid.covered
-    grid = Grid(features.hop, features.window)
+    grid = frontend.frame_grid(features)
     kinds = [dataclasses.replace(features, deltas=0, **change) for change in SPECTRAL.values()]
 
     def featurized(audio: jax.Array, lengths: jax.Array) -> tuple[list[jax.Array], jax.Array]:
@@ -239,7 +239,7 @@ def references(loaded: LoadedRun, split: Any) -> list[np.ndarray]:
 
 def first_time(source: Source) -> float:
     """Samples from the start of an utterance to the centre of the first frame of a source."""
-    return source.grid.frame_window / 2
+    return source.grid.frame_window / 2 - source.grid.reach
 
 
 def target_rows(

@@ -1,0 +1,9 @@
+"""Audio ALBERT: 3 layers of 12 heads that share their parameters, on s3prl's features."""
+
+import dataclasses
+
+from sat_jax.experiments.tera_base import CONFIG as TERA
+
+CONFIG = dataclasses.replace(
+    TERA, name="audio_albert", model=dataclasses.replace(TERA.model, share_layers=True)
+)
