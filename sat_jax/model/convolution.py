@@ -1,7 +1,6 @@
 """Raw audio in, convolutional features out; and the convolutions that tell positions apart.
 
-Shapes are (B, T, C), time before channels. A convolution is written as matrix products where the
-backend is a CPU, whose own kernels for one axis take several times as long.
+Shapes are (B, T, C), time before channels.
 """
 
 import math
@@ -15,25 +14,12 @@ from sat_jax.config.model import Convolutions, Model
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.encoder import gelu
 
+AXES = ("NTC", "TIO", "NTC")
+
 
 def strided(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolve `x` (B, T, C) with `kernel` (W, C, O), unpadded: (B, (T - W) // stride + 1, O)."""
-    if jax.default_backend() != "cpu":
-        return lax.conv_general_dilated(
-            x, kernel, (stride,), "VALID", dimension_numbers=("NTC", "TIO", "NTC")
-        )
-    batch, length, channels = x.shape
-    taps, _, outputs = kernel.shape
-    count = (length - taps) // stride + 1
-    x = jnp.pad(x, ((0, 0), (0, stride), (0, 0)))
-    total = jnp.zeros((), x.dtype)
-    # `stride` taps at a time are rows of a reshaped input: nothing is copied but what overlaps.
-    for first in range(0, taps, stride):
-        some = min(stride, taps - first)
-        rows = lax.slice_in_dim(x, first, first + count * stride, axis=1)
-        rows = rows.reshape(batch * count, stride * channels)[:, : some * channels]
-        total += rows @ kernel[first : first + some].reshape(some * channels, outputs)
-    return total.reshape(batch, count, outputs)
+    return lax.conv_general_dilated(x, kernel, (stride,), "VALID", dimension_numbers=AXES)
 
 
 def grouped_same(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
@@ -41,28 +27,9 @@ def grouped_same(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
 
     An even W gives one position too many: the last one is dropped, (B, T, O) in any case.
     """
-    taps, side = len(kernel), len(kernel) // 2
-    if jax.default_backend() != "cpu":
-        y = lax.conv_general_dilated(
-            *(x, kernel, (1,), ((side, side),)),
-            dimension_numbers=("NTC", "TIO", "NTC"),
-            feature_group_count=groups,
-        )
-        return y[:, : x.shape[1]]
-    batch, length, channels = x.shape
-    padded = jnp.pad(x, ((0, 0), (side, side), (0, 0)))
-    by_group = padded.reshape(batch, -1, groups, channels // groups).transpose(2, 0, 1, 3)
-    kernels = kernel.reshape(taps, channels // groups, groups, -1).transpose(2, 0, 1, 3)
-
-    def convolved(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-        rows, kernel = pair
-        windows = [lax.slice_in_dim(rows, t, t + length, axis=1) for t in range(taps)]
-        unfolded = jnp.concatenate(windows, axis=-1).reshape(batch * length, -1)
-        return unfolded @ kernel.reshape(-1, kernel.shape[-1])
-
-    # One group at a time: the unfolded input of all of them is `taps` times as large as `x`.
-    y = lax.map(convolved, (by_group, kernels))
-    return y.reshape(groups, batch, length, -1).transpose(1, 2, 0, 3).reshape(batch, length, -1)
+    how = {"dimension_numbers": AXES, "feature_group_count": groups}
+    y = lax.conv_general_dilated(x, kernel, (1,), ((len(kernel) // 2,) * 2,), **how)
+    return y[:, : x.shape[1]]
 
 
 def plain_norm(x: jax.Array, eps: float) -> jax.Array:
