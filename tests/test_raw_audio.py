@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax import lax
 from made_up_weights import audio_of, tensor_of
 from safetensors.numpy import save_file
 
@@ -129,6 +130,9 @@ def test_heads_that_are_pruned_are_heads_that_are_masked(opened, variant):
     np.testing.assert_allclose(np.asarray(ours)[seen], np.asarray(masked)[seen], atol=2e-5)
 
 
+HOW = {"dimension_numbers": ("NTC", "TIO", "NTC")}
+
+
 @pytest.mark.parametrize("taps", [4, 5])
 def test_convolutions_equal_plain_sums(taps):
     rng = np.random.default_rng(0)
@@ -137,6 +141,12 @@ def test_convolutions_equal_plain_sums(taps):
     rows = np.lib.stride_tricks.sliding_window_view(x, taps, axis=1)[:, ::2]
     expected = np.einsum("btck,kco->bto", rows, kernel)
     np.testing.assert_allclose(strided(x, kernel, 2), expected, atol=1e-5)
+    ours = jax.grad(lambda *a: (strided(*a, 2) ** 2).sum(), (0, 1))(x, kernel)
+    plain = jax.grad(
+        lambda *a: (lax.conv_general_dilated(*a, (2,), "VALID", **HOW) ** 2).sum(), (0, 1)
+    )
+    for one, other in zip(ours, plain(x, kernel), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
     padded = np.pad(x, ((0, 0), (taps // 2,) * 2, (0, 0)))
     rows = np.lib.stride_tricks.sliding_window_view(padded, taps, axis=1)[:, :11]
     by_group = rows.reshape(2, 11, 3, 2, taps), kernel[:, :2].reshape(taps, 2, 3, 3)
