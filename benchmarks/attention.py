@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from sat_jax.config import Batches, Config, MaskedReconstruction, Model, StackedFrames
-from sat_jax.config.attention import ATTENTIONS
+from sat_jax.config.attention import ATTENTIONS, FREE
 from sat_jax.launch import relaunch
 
 LENGTHS = (64, 128, 333, 512, 1024, 2048)
@@ -110,7 +110,7 @@ def in_turns(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, li
 
 def measure(length: int, sizes: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per algorithm at one length: seconds, and ratios to qk within each turn."""
-    kinds = sizes.only or list(ATTENTIONS)
+    kinds = sizes.only or list(FREE)
     kinds = ["qk", *(kind for kind in kinds if kind != "qk")]
     sides = {kind: prepared(kind, length, sizes) for kind in kinds}
     rows = [
@@ -177,7 +177,7 @@ def main() -> None:
     """Run one process per length, or one length where `--length` says so."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
-    parser.add_argument("--only", nargs="+", choices=list(ATTENTIONS), help="beside qk")
+    parser.add_argument("--only", nargs="+", choices=list(FREE), help="beside qk")
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--ffn", type=int, default=3072)

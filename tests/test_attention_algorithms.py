@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_model import LENGTHS, MODEL, B, F, R, T, built, start
 
-from sat_jax.config.attention import ATTENTIONS
+from sat_jax.config.attention import ATTENTIONS, FREE
 from sat_jax.errors import InputError
 from sat_jax.model.attention.edit import HeadEdit, whole_edit
 from sat_jax.model.attention.hashed import kth_largest
@@ -21,10 +21,10 @@ from sat_jax.study.export import edit_of
 from sat_jax.trace.capture import capture
 
 KEYS, H, K = 4, 4, 4
-HASHED = [name for name in ATTENTIONS if name.startswith("lsh")]
+HASHED = [name for name in FREE if name.startswith("lsh")]
 # The hash families differ in what they hash alone, which their oracles check; the handcrafted maps
 # from the random ones in how they begin.
-FAMILIES = [name for name in ATTENTIONS if name not in (*HASHED[1:], "q", "syn_handcrafted")]
+FAMILIES = [name for name in FREE if name not in (*HASHED[1:], "q", "syn_handcrafted")]
 EVERY_FAMILY = pytest.mark.parametrize("kind", FAMILIES)
 MIXING = ("sparse_strided", "sparse_fixed", "syn_dense_shared", "syn_random")
 
@@ -87,7 +87,7 @@ def expected(kind, x, given, params, length, head, **changes):
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
-    [(kind, {}) for kind in ATTENTIONS] + [(kind, {"faithful": True}) for kind in HASHED],
+    [(kind, {}) for kind in FREE] + [(kind, {"faithful": True}) for kind in HASHED],
 )
 def test_maps_are_those_of_the_formula(kind, changes):
     _, x, given, params, maps = maps_of(kind, **changes)

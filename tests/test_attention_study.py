@@ -9,7 +9,7 @@ import pytest
 from trees import ROOT
 
 from sat_jax.commands.attention import Job, jobs_of, place, share_of
-from sat_jax.config.attention import ATTENTIONS
+from sat_jax.config.attention import FREE
 from sat_jax.config.study import AttentionStudy
 from sat_jax.errors import InputError
 from sat_jax.study.probed_runs import compare_algorithms
@@ -17,8 +17,8 @@ from sat_jax.study.probed_runs import compare_algorithms
 
 def test_there_is_a_job_for_every_algorithm_and_seed_seed_by_seed(tmp_path):
     jobs = jobs_of(AttentionStudy(out=tmp_path, seeds=2))
-    assert len(jobs) == 2 * len(ATTENTIONS) == len({job.directory for job in jobs})
-    assert [job.seed for job in jobs] == [0] * len(ATTENTIONS) + [1] * len(ATTENTIONS)
+    assert len(jobs) == 2 * len(FREE) == len({job.directory for job in jobs})
+    assert [job.seed for job in jobs] == [0] * len(FREE) + [1] * len(FREE)
     assert sorted(jobs, key=place)[:2] == [
         Job("qk", 0, tmp_path / "qk_s0"),
         Job("qk", 1, tmp_path / "qk_s1"),
@@ -44,7 +44,7 @@ def test_what_is_no_share_is_refused(text):
     ("arguments", "message"),
     [
         (("--algorithms", "qq"), "algorithms has 'qq': give some of qk, q, sparse_strided"),
-        (("--experiment", "toi"), "experiment is 'toi': give one of mockingjay_base"),
+        (("--experiment", "toi"), "experiment is 'toi': give one of audio_albert"),
         (("--seeds", "0"), "seeds is 0: give at least 1"),
         (("--steps", "-1"), "steps is -1"),
     ],

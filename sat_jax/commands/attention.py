@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sat_jax.command_line import as_called, guarded, parse
-from sat_jax.config.attention import ATTENTIONS
+from sat_jax.config.attention import FREE
 from sat_jax.config.study import AttentionStudy
 from sat_jax.errors import InputError
 from sat_jax.experiments import experiments
@@ -72,9 +72,9 @@ def parse_arguments() -> AttentionStudy:
     known = experiments()
     if study.experiment not in known:
         raise InputError(f"experiment is {study.experiment!r}: give one of {', '.join(known)}")
-    unknown = [name for name in study.algorithms if name not in ATTENTIONS]
+    unknown = [name for name in study.algorithms if name not in FREE]
     if unknown:
-        raise InputError(f"algorithms has {unknown[0]!r}: give some of {', '.join(ATTENTIONS)}")
+        raise InputError(f"algorithms has {unknown[0]!r}: give some of {', '.join(FREE)}")
     for name in ("seeds", "workers"):
         if getattr(study, name) < 1:
             raise InputError(f"{name} is {getattr(study, name)}: give at least 1")
@@ -99,7 +99,7 @@ def jobs_of(study: AttentionStudy) -> list[Job]:
     return [
         Job(name, seed, study.out / f"{name}_s{seed}")
         for seed in range(study.seeds)
-        for name in study.algorithms or tuple(ATTENTIONS)
+        for name in study.algorithms or FREE
     ]
 
 
@@ -137,7 +137,7 @@ def compare(done: Sequence[Job], out: Path) -> None:
 
 def place(job: Job) -> tuple[int, int]:
     """Algorithms in the order of their table, seeds within."""
-    return list(ATTENTIONS).index(job.algorithm), job.seed
+    return FREE.index(job.algorithm), job.seed
 
 
 def run() -> None:

@@ -175,3 +175,5 @@ class SynHandcrafted(SynRandom):
 KINDS = (QueryKey, SharedQuery, SparseStrided, SparseFixed, SignAlsh, Xbox, XboxQnf, Simple)
 KINDS += (GatedBias, SimpleAlsh, Routing, SynDense, SynDenseShared, SynRandom, SynHandcrafted)
 ATTENTIONS: dict[str, type[Attention]] = {kind.kind: kind for kind in KINDS}
+FREE = tuple(kind for kind in ATTENTIONS if kind != GatedBias.kind)
+"""Algorithms that any model can have; the others need something that their model makes."""
