@@ -32,9 +32,10 @@ STUDIES = {
     "probes": "sat_jax.study.probes",
     "patterns": "sat_jax.study.patterns",
     "similarity": "sat_jax.study.similarity.study",
+    "layers": "sat_jax.study.layer_content",
 }
 SIMILARITY_DRAWS = 20
-NOT_BY_DEFAULT = ("probes",)
+NOT_BY_DEFAULT = ("probes", "layers")
 """Made only when they are asked for."""
 
 

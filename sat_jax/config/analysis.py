@@ -90,9 +90,13 @@ class Analysis:
     """What `analyze.py` does with a run."""
 
     only: tuple[
-        Literal["heads", "phones", "segments", "ablate", "probes", "patterns", "similarity"], ...
+        Literal[
+            "heads", "phones", "segments", "ablate", "probes", "patterns", "similarity", "layers"
+        ],
+        ...,
     ] = ()
-    """Studies to make; all but probes by default. The report keeps what earlier calls have made."""
+    """Studies to make; all but probes and layers by default. The report keeps what earlier calls
+    have made."""
     split: Literal["train", "valid", "test", "all"] = "test"
     """Part of the corpus that is analysed; all for a corpus that was not trained on."""
     corpus: Corpus = field(default_factory=lambda: Corpus(kind=""))
