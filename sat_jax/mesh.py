@@ -100,14 +100,14 @@ def place_batch(batch: Any, mesh: DeviceMesh) -> Any:
 
 
 def batch_shapes(
-    size: int, samples: int, mesh: DeviceMesh
-) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    """What `place_batch` gives for audio (B, N) int16 and lengths (B,) int32, without the data."""
+    size: int, samples: int, mesh: DeviceMesh, units: int = 0
+) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """What `place_batch` gives for audio (B, N) int16, lengths (B,) int32 and, where there are any,
+    units (B, U) int32, without the data."""
     sharding = NamedSharding(mesh, BATCH)
-    return (
-        jax.ShapeDtypeStruct((size, samples), np.int16, sharding=sharding),
-        jax.ShapeDtypeStruct((size,), np.int32, sharding=sharding),
-    )
+    shapes = [((size, samples), np.int16), ((size,), np.int32)]
+    shapes += [((size, units), np.int32)] * bool(units)
+    return tuple(jax.ShapeDtypeStruct(*shape, sharding=sharding) for shape in shapes)
 
 
 def by_device(

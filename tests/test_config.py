@@ -11,7 +11,7 @@ import pytest
 
 from sat_jax import config as config_module
 from sat_jax.command_line import one_line
-from sat_jax.config import Batches, Config, Mesh, Model
+from sat_jax.config import Batches, Config, Mesh, Model, NoObjective
 from sat_jax.config.check import check
 from sat_jax.config.json import decode, differences, encode, read_config, write_config
 from sat_jax.errors import InputError
@@ -143,6 +143,9 @@ def test_only_what_is_learned_counts_as_a_difference():
     assert differences(old, moved) == []
     assert differences(old, dataclasses.replace(old, batches=Batches(threads=7))) == []
     assert differences(old, changed("model.layers", 5)) == ["model.layers: 12 -> 5"]
+    other = dataclasses.replace(old, objective=NoObjective(trained_for="units"))
+    changes = "objective.kind: masked_reconstruction -> none"
+    assert (differences(old, other), len(differences(other, old))) == ([changes], 1)
     assert encode(old)["corpus"]["data_dir"] == "data"
 
 

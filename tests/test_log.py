@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from sat_jax.config import AdamW, Loop
+from sat_jax.config import AdamW, Loop, MaskedReconstruction
 from sat_jax.errors import InputError
 from sat_jax.figures.tables import write_heads
 from sat_jax.pretrain import log, terminal, watch
+from sat_jax.pretrain.losses import words_of
 from sat_jax.pretrain.step import StepMetrics
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.head_sections import training_summary
@@ -151,15 +152,18 @@ def test_a_broken_step_names_itself_and_its_utterances():
         watch.settle(pending, 0, ["a", "b", "c"])
 
 
+WORDS = words_of(MaskedReconstruction())
+
+
 def test_the_alarm_rings_only_where_the_mean_frame_is_as_good():
     good, bad = ({"smooth_loss": loss, "mean_frame": 0.8} for loss in (0.7, 0.8))
-    assert watch.no_better_than_mean(500, 300, good) == ""
-    said = watch.no_better_than_mean(500, 300, bad)
+    assert watch.no_better(500, 300, good, WORDS) == ""
+    said = watch.no_better(500, 300, bad, WORDS)
     assert "ALARM at step 500" in said
     assert "0.800" in said
-    assert watch.no_better_than_mean(299, 300, bad) == ""
+    assert watch.no_better(299, 300, bad, WORDS) == ""
     # The running mean still remembers the first steps.
-    assert watch.no_better_than_mean(50, 10, bad) == ""
+    assert watch.no_better(50, 10, bad, WORDS) == ""
 
 
 def test_heads_as_csv(tmp_path):

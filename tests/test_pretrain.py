@@ -251,12 +251,12 @@ def test_training_lowers_the_loss_and_evaluation_is_repeatable():
     evaluate = valid_step(CONFIG, run.model, run.mesh)
     batch = mesh.place_batch(audio_of(0), run.mesh)
     state = run.make()
-    before = evaluate(state.params, *batch, np.int32(0))
-    assert float(before.loss) == float(evaluate(state.params, *batch, np.int32(0)).loss)
-    assert float(before.loss) != float(evaluate(state.params, *batch, np.int32(1)).loss)
+    before = evaluate(state.params, np.int32(0), *batch)
+    assert float(before.loss) == float(evaluate(state.params, np.int32(0), *batch).loss)
+    assert float(before.loss) != float(evaluate(state.params, np.int32(1), *batch).loss)
     for _ in range(20):
         state, _ = run.step(state, *batch)
-    after = evaluate(state.params, *batch, np.int32(0))
+    after = evaluate(state.params, np.int32(0), *batch)
     assert float(after.loss) < 0.75 * float(before.loss)
 
 

@@ -57,9 +57,12 @@ def train(config: Config, screen: Any) -> None:
     from sat_jax.config import json as config_json
     from sat_jax.features import batches
     from sat_jax.model.build import build_model
-    from sat_jax.pretrain import log, optim, step, terminal, watch
+    from sat_jax.pretrain import ctc, log, optim, step, terminal, watch
+    from sat_jax.pretrain.losses import loss_of, words_of
     from sat_jax.shapes import SAMPLE_RATE
 
+    loss_of(config.objective)
+    words = words_of(config.objective)
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
     mesh.join_cluster(config.distributed)
     devices = mesh.build_mesh(config.mesh, config.batches.size)
@@ -104,7 +107,11 @@ def train(config: Config, screen: Any) -> None:
         process=process,
         processes=processes,
         skip_short=skip,
+        with_labels=bool(config.model.letters),
     )
+    named = None
+    if config.model.letters:
+        named = ctc.unit_of_phones(train_split.phone_names, config.model.letters, str(prepared))
     plan = batches.train_plan(train_split, config.batches, model.grid, config.seed, skip, say)
 
     # --- State: shapes first, then arrays that no single device ever holds whole ----------------
@@ -145,7 +152,8 @@ def train(config: Config, screen: Any) -> None:
     for frames in plan.edges:
         began = time.perf_counter()
         samples = model.grid.frame_samples(frames)
-        shapes = mesh.batch_shapes(config.batches.size, samples, devices)
+        units = frames // model.grid.frames if named is not None else 0
+        shapes = mesh.batch_shapes(config.batches.size, samples, devices, units)
         compiled[samples] = train_step.lower(abstract, *shapes).compile()
         needed = held + compiled[samples].memory_analysis().temp_size_in_bytes / 2**20
         say(
@@ -153,23 +161,25 @@ def train(config: Config, screen: Any) -> None:
             f"{time.perf_counter() - began:.1f} s, a step needs {needed:,.0f} MiB per device"
         )
 
+    def placed(batch) -> tuple[jax.Array, ...]:
+        arrays = batch.audio, batch.lengths
+        if named is not None:
+            arrays += (batch.units(named, batch.labels.shape[1] // model.grid.frames),)
+        return mesh.place_batch(arrays, devices)
+
     def evaluate(params) -> dict[str, float]:
         stream = stream_of(valid_split, start_step=0, edges=plan.edges)
         losses = []
         for number in range(loop.valid_batches):
-            batch = next(stream)
-            placed = mesh.place_batch((batch.audio, batch.lengths), devices)
-            losses.append(valid_step(params, *placed, np.int32(number)))
+            losses.append(valid_step(params, np.int32(number), *placed(next(stream))))
         stream.close()
         mean = jax.tree.map(lambda *values: float(np.mean(values)), *losses)
         return {f"valid_{name}": value for name, value in mean._asdict().items()}
 
     if start == 0:
         first = evaluate(state.params)
-        say(
-            f"untrained loss {first['valid_loss']:.3f}; mean frame {first['valid_mean_frame']:.3f}"
-            f"; the number to beat, linear interpolation: {first['valid_interpolation']:.3f}"
-        )
+        beside = [f"{text} {first[f'valid_{name}']:.3f}" for name, text in words.others]
+        say("; ".join([f"untrained loss {first['valid_loss']:.3f}", *beside]))
         if leader:
             log.write_metrics(sinks, 0, first)
 
@@ -189,8 +199,7 @@ def train(config: Config, screen: Any) -> None:
         before = time.perf_counter()
         batch = next(stream)
         waited = time.perf_counter() - before
-        placed = mesh.place_batch((batch.audio, batch.lengths), devices)
-        state, metrics = compiled[batch.audio.shape[1]](state, *placed)
+        state, metrics = compiled[batch.audio.shape[1]](state, *placed(batch))
         pending.append((done, batch.index, metrics))
         window = window.add(waited, batch.lengths.sum() * processes / SAMPLE_RATE)
         waited_in_all += waited
@@ -203,11 +212,12 @@ def train(config: Config, screen: Any) -> None:
 
         if done % loop.log_every == 0 or last:
             metrics = watch.settle(pending, 0, train_split.ids)
-            numbers = window.numbers(done, metrics, float(rate(done - 1 - loop.first)))
+            now = float(rate(done - 1 - loop.first))
+            numbers = window.numbers(done, metrics, now, words.baseline)
             shown, window = window.first, log.Window(time.perf_counter(), done)
             checkpoint.report(manager)
             if not alarm:
-                alarm = watch.no_better_than_mean(done, warmup, numbers)
+                alarm = watch.no_better(done, warmup, numbers, words)
                 if alarm:
                     say(alarm)
             if leader:
@@ -215,7 +225,9 @@ def train(config: Config, screen: Any) -> None:
                 terminal.show(screen, shown, done, numbers)
         if done % loop.valid_every == 0 or last:
             found = evaluate(state.params)
-            say(f"step {done}: valid loss {found['valid_loss']:.4f}")
+            errors = found.get("valid_error_rate")
+            errors = "" if errors is None else f"; error rate {errors:.3f}"
+            say(f"step {done}: valid loss {found['valid_loss']:.4f}{errors}")
             if leader:
                 log.write_metrics(sinks, done, found)
         if done % loop.checkpoint_every == 0 or last or leaving:

@@ -3,10 +3,12 @@
 from sat_jax.config import (
     Config,
     Convolutions,
+    Ctc,
     GatedBias,
     MaskedReconstruction,
     Model,
     Muon,
+    NoObjective,
     StackedFrames,
 )
 from sat_jax.config.attention import Hashed, LearnedMaps, Routing, Sparse, SynDense
@@ -256,6 +258,26 @@ def _check_pruning(config: Config) -> None:
 
 def _check_objective(config: Config) -> None:
     objective, stack = config.objective, config.model.frontend.frames_per_position
+    if isinstance(objective, Ctc):
+        require(
+            bool(config.model.letters),
+            "objective is ctc, and the model has no head for it (model.letters): convert it with "
+            "--letters phones",
+        )
+        share = objective.mask_share
+        require(0 <= share < 1, f"objective.mask-share is {share}: give a share from 0 to below 1")
+        require_at_least(objective.mask_length, 1, "objective.mask-length")
+        require(
+            not share or config.model.frontend.mask_embedding,
+            "objective.mask-share is over 0, and the model has no vector for masked positions "
+            "(model.frontend.mask-embedding): give 0",
+        )
+        return
+    require(
+        isinstance(config.model.frontend, StackedFrames) or isinstance(objective, NoObjective),
+        f"objective is {objective.kind}, and a model on raw audio predicts no spectra: give "
+        "--objective ctc",
+    )
     if not isinstance(objective, MaskedReconstruction):
         return
     require_share(objective.mask_share, "objective.mask-share")

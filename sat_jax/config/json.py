@@ -163,7 +163,8 @@ def differences(old: Config, new: Config) -> list[str]:
     A run that export.py made and that has learned nothing since may learn anything.
     """
     left, right = _flat(encode(old)), _flat(encode(new))
-    changed = [key for key in left if left[key] != right[key]]
+    # Fields that only one of two kinds has belong to the kind, which differs as well.
+    changed = [key for key in left if key in right and left[key] != right[key]]
     if old.loop.first == old.loop.steps:
         changed = [key for key in changed if _under(key, EXPORT_FIXES)]
     return [

@@ -42,6 +42,25 @@ class MaskedReconstruction(Objective):
 
 
 @dataclass(frozen=True)
+class Ctc(Objective):
+    """Naming units in their order (connectionist temporal classification)."""
+
+    kind: str = "ctc"
+    """One of the keys of OBJECTIVES."""
+    mask_share: float = 0.05
+    """Share of positions that are masked in training."""
+    mask_length: int = 10
+    """Positions of a masked span."""
+    freeze_stem: bool = True
+    """The convolutions over raw audio stay as they are."""
+
+    @property
+    def summary(self) -> str:
+        """That it names units."""
+        return "fine-tuned by CTC"
+
+
+@dataclass(frozen=True)
 class NoObjective(Objective):
     """Nothing that this program trains: the model comes from elsewhere."""
 
@@ -188,6 +207,7 @@ class Config:
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "masked_reconstruction": MaskedReconstruction,
+    "ctc": Ctc,
     "none": NoObjective,
 }
 OPTIMIZERS: dict[str, type[Optim]] = {"adamw": AdamW, "muon": Muon}

@@ -30,9 +30,20 @@ class Batch(NamedTuple):
     index: np.ndarray
     """Utterance of each row in its split, `(B,)` int32; -1 where the row only fills the batch."""
     labels: np.ndarray | None = None
-    """Phone of each frame, `(B, T)` int32, -1 where there is none; None in training."""
+    """Phone of each frame, `(B, T)` int32, -1 where there is none; None unless asked for."""
     phones: tuple[np.ndarray, ...] | None = None
     """Phones `(n, 3)` of each row: start, end in samples of the row, label; as `labels`."""
+
+    def units(self, names: np.ndarray, most: int) -> np.ndarray:
+        """Units `(B, most)` int32 of the phones whose middle each row holds, in their order; -1
+        behind the last. `names` `(P,)` is the unit of each phone, -1 for none."""
+        found = np.full((len(self.lengths), most), -1, np.int32)
+        for row, phones, length in zip(found, self.phones, self.lengths, strict=True):
+            middle = (phones[:, 0] + phones[:, 1]) // 2
+            own = names[phones[(middle >= 0) & (middle < length), 2]]
+            own = own[own >= 0][:most]
+            row[: len(own)] = own
+        return found
 
 
 def train_plan(
@@ -74,6 +85,7 @@ def train_batches(
     skip_short: bool = False,
     say: Callable[[str], None] = print,
     edges: Sequence[int] | None = None,
+    with_labels: bool = False,
 ) -> Iterator[Batch]:
     """An endless stream of training batches from `start_step` on, the same on every machine.
 
@@ -95,7 +107,7 @@ def train_batches(
     rows = process_rows(batches.size, process, processes)
 
     def load(step: int) -> Batch:
-        return load_batch(split, plan[step], rows, grid, with_labels=False)
+        return load_batch(split, plan[step], rows, grid, with_labels)
 
     return stream(load, start_step, STEPS, batches.threads)
 

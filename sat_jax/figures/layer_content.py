@@ -14,7 +14,8 @@ What each layer shares with the log-mel frames of its position, with their phone
 speaker: canonical correlations, learned on four fifths of the utterances, measured on the fifth and
 weighted by how much of the content each direction accounts for (pwcca). Clusters: mutual
 information of phones with 100 clusters of the states (k-means), as a share of the phones' entropy.
-Bands go from the lowest to the highest held-out part. Layer 0 is the first layer's input."""
+Bands go from the lowest to the highest held-out part, of clusters with one part left out. Layer 0
+is the first layer's input."""
 
 TITLES = {
     "log-mel": "log-mel (CCA)",

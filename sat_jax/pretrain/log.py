@@ -194,13 +194,15 @@ class Window(NamedTuple):
         """The window with one more step."""
         return self._replace(waited=self.waited + waited, speech=self.speech + float(speech))
 
-    def numbers(self, done: int, metrics: Any, rate: float) -> dict[str, float]:
+    def numbers(
+        self, done: int, metrics: Any, rate: float, baseline: str = "mean_frame"
+    ) -> dict[str, float]:
         """One record of `metrics.jsonl` from the latest step's `StepMetrics`."""
         seconds = max(time.perf_counter() - self.began, 1e-9)
         return {
             "loss": float(metrics.loss),
             "smooth_loss": float(metrics.smooth[0]),
-            "mean_frame": float(metrics.smooth[1]),
+            baseline: float(metrics.smooth[1]),
             "grad_norm": float(metrics.grad_norm),
             "learning_rate": rate,
             "steps_per_second": (done - self.first) / seconds,

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from sat_jax.config import Config, MaskedReconstruction, Objective
+from sat_jax.config import Config, Ctc, MaskedReconstruction, Objective
 from sat_jax.errors import InputError
 from sat_jax.model.mockingjay import unstack_frames
 from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
+from sat_jax.pretrain.ctc import ctc
 
 
 class Losses(NamedTuple):
@@ -23,6 +24,11 @@ class Losses(NamedTuple):
     interpolation: jax.Array
     """The same loss for straight lines across the masked gaps: the number to beat."""
 
+    @property
+    def baseline(self) -> jax.Array:
+        """The least that a model has to beat."""
+        return self.mean_frame
+
 
 class Examples(NamedTuple):
     """What a model's `prepare` and `targets` give for a batch."""
@@ -32,15 +38,30 @@ class Examples(NamedTuple):
     valid: jax.Array
     """(B, T) bool."""
     targets: jax.Array
-    """(B, T, F2), padding 0."""
+    """(B, T, F2), padding 0; of CTC units (B, U), -1 behind the last."""
 
 
-Loss = Callable[[nn.Module, Config, Any, Examples, jax.Array, bool], Losses]
+Loss = Callable[[nn.Module, Config, Any, Examples, jax.Array, bool], Any]
 
 
-def examples_of(model: nn.Module, audio: jax.Array, lengths: jax.Array) -> Examples:
-    """Inputs and targets of audio (B, N) int16 with lengths (B,) in samples."""
-    return Examples(*model.prepare(audio, lengths), model.targets(audio, lengths))
+class Words(NamedTuple):
+    """How the losses of an objective are spoken of."""
+
+    baseline: str
+    """Name of the baseline among the numbers of a step."""
+    baseline_is: str
+    """What it does."""
+    others: tuple[tuple[str, str], ...]
+    """Names of evaluated numbers beside the loss, and words for them."""
+
+
+def examples_of(
+    model: nn.Module, audio: jax.Array, lengths: jax.Array, units: jax.Array | None = None
+) -> Examples:
+    """Inputs and targets of audio (B, N) int16 with lengths (B,) in samples; units (B, U) are the
+    targets where they are given."""
+    targets = model.targets(audio, lengths) if units is None else units
+    return Examples(*model.prepare(audio, lengths), targets)
 
 
 def masked_l1(prediction: jax.Array, target: jax.Array, chosen: jax.Array) -> jax.Array:
@@ -101,9 +122,29 @@ def loss_of(objective: Objective) -> Loss:
     if type(objective) not in LOSSES:
         raise InputError(
             "objective is none, so there is nothing to train for: give --objective "
-            "masked_reconstruction, or another that the model can learn"
+            "masked_reconstruction, ctc, or another that the model can learn"
         )
     return LOSSES[type(objective)]
 
 
-LOSSES: dict[type[Objective], Loss] = {MaskedReconstruction: masked_reconstruction}
+def words_of(objective: Objective) -> Words:
+    """How the losses of an objective are spoken of."""
+    return WORDS[type(objective)]
+
+
+LOSSES: dict[type[Objective], Loss] = {MaskedReconstruction: masked_reconstruction, Ctc: ctc}
+WORDS: dict[type[Objective], Words] = {
+    MaskedReconstruction: Words(
+        "mean_frame",
+        "predicting the mean frame",
+        (
+            ("mean_frame", "mean frame"),
+            ("interpolation", "the number to beat, linear interpolation:"),
+        ),
+    ),
+    Ctc: Words(
+        "uniform",
+        "guessing all letters alike",
+        (("uniform", "guessing all letters alike"), ("error_rate", "error rate")),
+    ),
+}

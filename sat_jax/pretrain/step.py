@@ -13,7 +13,7 @@ from jax.sharding import Mesh as DeviceMesh
 from sat_jax.config import Config
 from sat_jax.mesh import by_device, replicated, state_shardings
 from sat_jax.model.build import init_params
-from sat_jax.pretrain.losses import Losses, examples_of, loss_of
+from sat_jax.pretrain.losses import examples_of, loss_of
 
 SMOOTHING = 0.98
 
@@ -25,7 +25,7 @@ class TrainState(NamedTuple):
     params: Any
     opt_state: Any
     smooth: jax.Array
-    """(2,) running means of loss and mean-frame loss; here, so that a resumed run has them too."""
+    """(2,) running means of loss and its baseline; here, so that a resumed run has them too."""
 
 
 class StepMetrics(NamedTuple):
@@ -33,7 +33,7 @@ class StepMetrics(NamedTuple):
 
     loss: jax.Array
     smooth: jax.Array
-    """(2,) running means of loss and mean-frame loss."""
+    """(2,) running means of loss and its baseline."""
     grad_norm: jax.Array
     finite: jax.Array
     """Whether loss and gradients were."""
@@ -69,8 +69,9 @@ def train_step(
     tx: optax.GradientTransformation,
     mesh: DeviceMesh,
     shardings: TrainState,
-) -> Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepMetrics]]:
-    """The jitted step: audio (B, N) int16 and lengths (B,) in samples to the next state.
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """The jitted step: audio (B, N) int16 and lengths (B,) in samples, of CTC units (B, U) too, to
+    the next state.
 
     Randomness is `fold_in(key(seed), step)` and nothing else, so that a resumed run repeats it.
     """
@@ -78,12 +79,12 @@ def train_step(
     prepare = by_device(functools.partial(examples_of, model), mesh)
 
     def step(
-        state: TrainState, audio: jax.Array, lengths: jax.Array
+        state: TrainState, audio: jax.Array, lengths: jax.Array, *units: jax.Array
     ) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
-        examples = prepare(audio, lengths)
+        examples = prepare(audio, lengths, *units)
 
-        def objective_and_parts(params: Any) -> tuple[jax.Array, Losses]:
+        def objective_and_parts(params: Any) -> tuple[jax.Array, Any]:
             losses = objective(model, config, params, examples, key, True)
             return losses.loss, losses
 
@@ -92,7 +93,7 @@ def train_step(
         finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        now = jnp.stack([losses.loss, losses.mean_frame])
+        now = jnp.stack([losses.loss, losses.baseline])
         fresh = state.step == config.loop.first
         smooth = jnp.where(fresh, now, SMOOTHING * state.smooth + (1 - SMOOTHING) * now)
         metrics = StepMetrics(losses.loss, smooth, norm, finite)
@@ -101,19 +102,19 @@ def train_step(
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
 
 
-def valid_step(
-    config: Config, model: nn.Module, mesh: DeviceMesh
-) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Losses]:
-    """The jitted evaluation: params, audio, lengths and the batch's number to its losses.
+def valid_step(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable[..., Any]:
+    """The jitted evaluation: params, the batch's number, audio, lengths and units to its losses.
 
     The same batch number draws the same masks at every evaluation of every run with this seed.
     """
     objective = loss_of(config.objective)
     prepare = by_device(functools.partial(examples_of, model), mesh)
 
-    def step(params: Any, audio: jax.Array, lengths: jax.Array, number: jax.Array) -> Losses:
+    def step(
+        params: Any, number: jax.Array, audio: jax.Array, lengths: jax.Array, *units: jax.Array
+    ) -> Any:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
-        examples = prepare(audio, lengths)
+        examples = prepare(audio, lengths, *units)
         return objective(model, config, params, examples, key, False)
 
     return jax.jit(step, out_shardings=replicated(mesh))

@@ -7,6 +7,7 @@ import numpy as np
 
 from sat_jax.config import Loop, Optim
 from sat_jax.errors import InputError
+from sat_jax.pretrain.losses import Words
 from sat_jax.pretrain.optim import learning_rate
 from sat_jax.pretrain.step import SMOOTHING, StepMetrics
 
@@ -39,19 +40,18 @@ def settle(pending: InFlight, keep: int, ids: Sequence[str]) -> StepMetrics | No
     return metrics
 
 
-def no_better_than_mean(done: int, warmup: int, numbers: dict[str, float]) -> str:
-    """The alarm of a loss that the mean frame reaches as well, or nothing.
+def no_better(done: int, warmup: int, numbers: dict[str, float], words: Words) -> str:
+    """The alarm of a loss that the objective's baseline reaches as well, or nothing.
 
     `numbers` are those of the log line of step `done`; both losses are running means over the same
     masks. Nothing is said before the warm-up of `warmup` steps is over and the means are settled.
     """
-    loss, baseline = numbers["smooth_loss"], numbers["mean_frame"]
+    loss, baseline = numbers["smooth_loss"], numbers[words.baseline]
     if done < max(warmup, SETTLED) or loss < baseline:
         return ""
     return (
         f"ALARM at step {done}: after the warm-up the loss, {loss:.3f}, is no better than "
-        f"predicting the mean frame, {baseline:.3f}; try another optim.peak-lr, "
-        "model.position-base or model.tied-query-key"
+        f"{words.baseline_is}, {baseline:.3f}; try another optim.peak-lr or optim.warmup-share"
     )
 
 

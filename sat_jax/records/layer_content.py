@@ -15,8 +15,10 @@ class LayerContent(NamedTuple):
     content: str
     """One of `CONTENTS`."""
     value: float
-    """Mean over held-out parts of the utterances, 0 to 1; NaN where it means nothing."""
+    """0 to 1: of correlations the mean over held-out parts of the utterances, of clusters that of
+    all test utterances; NaN where it means nothing."""
     low: float
-    """The lowest part."""
+    """Of the lowest held-out part; of clusters, the lowest with a part left out, as information of
+    few positions is biased."""
     high: float
-    """The highest part."""
+    """The highest in the same way."""

@@ -18,6 +18,11 @@ def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
     if not evaluated:
         return ""
     first, last = evaluated[0], evaluated[-1]
+    if "valid_error_rate" in last:
+        return (
+            f"CTC on the validation split of {corpus} after {last['step']} steps: "
+            f"{last['valid_loss']:.3f} nats per unit, {last['valid_error_rate']:.1%} errors."
+        )
     return (
         f"Masked L1 on the validation split of {corpus}, which the model was trained on, after "
         f"{last['step']} steps: {last['valid_loss']:.3f}; "

@@ -107,9 +107,9 @@ def measured(
         middle = speech.phone[test, speech.phone.shape[1] // 2]
         owner = speech.utterance[test] % FOLDS
         shares = [
-            shared_information(clusters[owner == number], middle[owner == number])
+            shared_information(clusters[owner != number], middle[owner != number])
             for number in range(FOLDS)
-            if (owner == number).any()
+            if (owner != number).any()
         ]
         whole = shared_information(clusters, middle)
         rows.append(LayerContent(model, layer, "clusters", whole, *ends(np.array(shares))))
