@@ -20,6 +20,7 @@ from typing import Annotated
 from sat_jax import peers
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Analysis
+from sat_jax.config.check import check_similarity
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
@@ -59,6 +60,7 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
         raise InputError(
             "out: several runs cannot write their results into one place; leave --out away"
         )
+    check_similarity(arguments.analysis.similarity)
     return arguments.runs, with_preset(arguments.analysis)
 
 

@@ -9,6 +9,7 @@ from sat_jax.config import (
     Model,
     Muon,
     NoObjective,
+    Similarity,
     StackedFrames,
 )
 from sat_jax.config.attention import Hashed, LearnedMaps, Routing, Sparse, SynDense
@@ -351,3 +352,11 @@ def _check_loop(config: Config) -> None:
         cluster.processes == 1 or bool(cluster.coordinator),
         "distributed.processes is over 1: give distributed.coordinator = host:port of process 0",
     )
+
+
+def check_similarity(settings: Similarity) -> None:
+    """Raise `InputError` for settings of the similarity study that mean nothing."""
+    require_at_least(settings.utterances, 0, "similarity.utterances")
+    for name in ("map_utterances", "shards", "memory_mib"):
+        require_at_least(getattr(settings, name), 1, f"similarity.{name.replace('_', '-')}")
+    require_at_least(settings.draws or 0, 0, "similarity.draws")

@@ -80,7 +80,6 @@ def measured(
 ) -> tuple[tuple[SimilarityMap, ...], list[dict[str, Any]], list[str]]:
     """All measures, rows on neurons, and notes."""
     analysis, devices = loaded.analysis, loaded.passes.devices
-    require(analysis)
     split = loaded.corpus.split
     layers, neurons, notes = compare_layers(
         models, split, analysis.similarity, analysis.seed, analysis.batch_size, devices
@@ -89,16 +88,6 @@ def measured(
     for note in (*notes, *said):
         loaded.say(f"similarity: {note}")
     return (*layers, *heads), neurons, [*notes, *said]
-
-
-def require(analysis: Analysis) -> None:
-    """Raise `InputError` for settings that mean nothing."""
-    least = {"utterances": 0, "map_utterances": 1, "shards": 1, "draws": 0, "memory_mib": 1}
-    for name, value in least.items():
-        given = getattr(analysis.similarity, name) or 0
-        if given < value:
-            dashed = name.replace("_", "-")
-            raise InputError(f"similarity.{dashed} is {given}: give at least {value}")
 
 
 def sections(
