@@ -50,24 +50,26 @@ def peer(layers):
         share = (values**2).cumsum(0) / (values**2).sum()
         kept.append(int((share < 0.99).sum()) + 1)
     for i in range(len(tensors)):
-        for j in range(len(tensors)):
-            if i == j:
-                continue
+        for j in range(i + 1, len(tensors)):
             correlation = (scaled[i].T @ scaled[j]).abs() / len(scaled[i])
-            projected = decomposed[j].U.T @ scaled[i]
-            r = projected.norm(dim=0) / scaled[i].norm(dim=0)
-            u, rho, _ = torch.linalg.svd(decomposed[i].U.T @ decomposed[j].U)
-            accounts = ((decomposed[i].U @ u).T @ tensors[i]).abs().sum(1)
+            u, rho, v = torch.linalg.svd(decomposed[i].U.T @ decomposed[j].U)
             small = decomposed[i].U[:, : kept[i]].T @ decomposed[j].U[:, : kept[j]]
             cross = (centred[i].T @ centred[j]).norm() ** 2
             own = (centred[i].T @ centred[i]).norm() * (centred[j].T @ centred[j]).norm()
-            found[i, j] = {
-                "maxcorr": float(correlation.max(1).values.mean()),
-                "linreg": float(r.mean()),
+            both = {
                 "svcca": float(torch.linalg.svdvals(small).mean()),
-                "pwcca": float((accounts * rho).sum() / accounts.sum()),
                 "cka": float(cross / own),
             }
+            best = correlation.max(1).values, correlation.max(0).values
+            for side, (of, by, turn) in enumerate(((i, j, u), (j, i, v.T))):
+                projected = decomposed[by].U.T @ scaled[of]
+                r = projected.norm(dim=0) / scaled[of].norm(dim=0)
+                accounts = ((decomposed[of].U @ turn).T @ tensors[of]).abs().sum(1)
+                found[of, by] = both | {
+                    "maxcorr": float(best[side].mean()),
+                    "linreg": float(r.mean()),
+                    "pwcca": float((accounts * rho).sum() / accounts.sum()),
+                }
     return found
 
 

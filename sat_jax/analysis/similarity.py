@@ -12,6 +12,8 @@ from scipy import linalg
 
 CLIP = 1e-12
 """Eigenvalues below this share of the largest are taken for 0."""
+PLAIN = 1e-4
+"""Correlations over this tell the directions of one side by those of the other."""
 KEPT = 0.99
 """Share of the variance that svcca keeps."""
 MEASURES = ("maxcorr", "linreg", "linreg_r2", "svcca", "pwcca", "cka", "cka_standardised")
@@ -21,21 +23,20 @@ MEASURES = ("maxcorr", "linreg", "linreg_r2", "svcca", "pwcca", "cka", "cka_stan
 class Layer(NamedTuple):
     """What is known of one layer's neurons; D are those that are not constant."""
 
-    covariance: np.ndarray
-    """(D, D)."""
     deviation: np.ndarray
     """(D,) standard deviations."""
     moving: np.ndarray
     """Which of all its neurons are not constant, bool."""
     values: np.ndarray
     """(R,) eigenvalues of the correlations, the largest first, those of 0 left out."""
-    vectors: np.ndarray
-    """(D, R) their eigenvectors."""
-
-    @property
-    def whitening(self) -> np.ndarray:
-        """(D, R): standardised neurons times this are uncorrelated, of variance 1."""
-        return self.vectors / np.sqrt(self.values)
+    whitening: np.ndarray
+    """(D, R): standardised neurons times this are uncorrelated, of variance 1."""
+    reach: np.ndarray
+    """(R, D): products of these with the neurons as they come."""
+    size: float
+    """Frobenius norm of the covariances."""
+    size_standardised: float
+    """The same of the correlations."""
 
 
 def layer_of(covariance: np.ndarray) -> Layer:
@@ -49,10 +50,20 @@ def layer_of(covariance: np.ndarray) -> Layer:
         raise ValueError("all neurons of the layer are constant")
     covariance = covariance[np.ix_(moving, moving)]
     deviation = np.sqrt(np.diag(covariance))
-    values, vectors = linalg.eigh(covariance / np.outer(deviation, deviation))
+    correlation = covariance / np.outer(deviation, deviation)
+    values, vectors = linalg.eigh(correlation)
     values, vectors = values[::-1], vectors[:, ::-1]
     real = values > CLIP * values[0]
-    return Layer(covariance, deviation, moving, values[real], vectors[:, real])
+    whitening = vectors[:, real] / np.sqrt(values[real])
+    return Layer(
+        deviation,
+        moving,
+        values[real],
+        whitening,
+        whitening.T / deviation @ covariance,
+        float(np.linalg.norm(covariance)),
+        float(np.linalg.norm(correlation)),
+    )
 
 
 def kept_directions(values: np.ndarray, faithful: bool) -> int:
@@ -72,14 +83,14 @@ def compare(
     correlation = cross / np.outer(of.deviation, by.deviation)
     projected = correlation @ by.whitening, correlation.T @ of.whitening
     canonical = of.whitening.T @ projected[0]  # (R, R2)
+    rho, *directions = canonical_correlations(canonical)
     kept = kept_directions(of.values, faithful), kept_directions(by.values, faithful)
-    standardised = [
-        layer.covariance / np.outer(layer.deviation, layer.deviation) for layer in (of, by)
-    ]
     shared = {
         "svcca": mean_correlation(canonical[: kept[0], : kept[1]]),
-        "cka": aligned(cross, of.covariance, by.covariance),
-        "cka_standardised": aligned(correlation, *standardised),
+        "cka": float((cross**2).sum() / (of.size * by.size)),
+        "cka_standardised": float(
+            (correlation**2).sum() / (of.size_standardised * by.size_standardised)
+        ),
     }
     strength = np.abs(correlation)
     best = strength.max(1), strength.max(0)
@@ -89,7 +100,7 @@ def compare(
             | _predicted(projected[side])
             | {
                 "maxcorr": float(best[side].mean()),
-                "pwcca": _weighted((of, by)[side], canonical if side == 0 else canonical.T),
+                "pwcca": _weighted((of, by)[side], rho, directions[side]),
             }
         )
         for side in (0, 1)
@@ -106,21 +117,28 @@ def _predicted(projected: np.ndarray) -> dict[str, float]:
     return {"linreg": float(np.sqrt(r2).mean()), "linreg_r2": float(r2.mean())}
 
 
-def _weighted(of: Layer, canonical: np.ndarray) -> float:
+def _weighted(of: Layer, rho: np.ndarray, directions: np.ndarray) -> float:
     """pwcca: each canonical correlation weighted by sum |<h, x>|, its direction h with the neurons
     x of the layer as they come."""
-    rho, directions = canonical_correlations(canonical)
-    accounts = np.abs(directions.T @ of.whitening.T / of.deviation @ of.covariance).sum(1)
+    accounts = np.abs(directions.T @ of.reach).sum(1)
     return float((accounts @ rho) / accounts.sum())
 
 
-def canonical_correlations(canonical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def canonical_correlations(canonical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Correlations (r,) of whitened bases with the products (R, R2), the largest first, and their
-    directions (R, r) in the first; r is the smaller of R and R2."""
-    values, vectors = linalg.eigh(canonical @ canonical.T)
-    count = min(canonical.shape)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    return np.sqrt(np.clip(values, 0.0, 1.0)), vectors
+    directions (R, r) and (R2, r); r is the smaller of R and R2."""
+    if canonical.shape[0] > canonical.shape[1]:
+        rho, right, left = canonical_correlations(canonical.T)
+        return rho, left, right
+    values, left = linalg.eigh(canonical @ canonical.T)
+    rho, left = np.sqrt(np.clip(values[::-1], 0.0, None)), left[:, ::-1]
+    if rho[-1] > PLAIN:
+        right = canonical.T @ left / rho
+    else:
+        # A direction without correlation says nothing of its partner.
+        _, right = linalg.eigh(canonical.T @ canonical)
+        right = right[:, ::-1][:, : len(rho)]
+    return np.minimum(rho, 1.0), left, right
 
 
 def mean_correlation(canonical: np.ndarray) -> float:
