@@ -34,7 +34,8 @@ class Ablation:
     mlp_utterances: int = 1536
     """Most utterances that probes with a hidden layer learn from, and all probes of layers: these
     are trained at the paper's seven points of the metric orderings (presets default and full), and
-    on the log-mel spectrogram and every layer (all presets; coarse: of the first task)."""
+    on the log-mel spectrogram and every layer (all presets; coarse: every second layer, of the
+    first task)."""
     valid_utterances: int = 48
     """Most utterances that tell probes when to stop."""
     test_utterances: int = 96

@@ -81,7 +81,7 @@ def write_converted(
     """
     module = build_model(config)
     control = init_params(jax.random.key(seed), module)
-    write_run(config, {0: control, STEP: params}, {}, data, devices)
+    write_run(config, {0: control, STEP: params}, {0: {}, STEP: {}}, data, devices)
     audio = reference_audio()
     wanted = output_of(module, params, audio)
     difference = difference_to(load(config.directory), audio, wanted)

@@ -58,7 +58,8 @@ class Source(NamedTuple):
 def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer.
 
-    The coarse preset asks for the first task only, mostly phones, and compares no budgets.
+    The coarse preset asks for the first task only, mostly phones, of every second layer and the
+    last, and compares no budgets.
     """
     analysis, last = loaded.analysis, loaded.model.spec.layers
     tasks = [
@@ -75,7 +76,8 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     trained = loaded.model.checkpoints[0].name
     score = scorer(loaded, speech, both)
     layers, budgets = [], []
-    for sources in [[Source(LOG_MEL, None, spectrum)], *layer_sources(loaded, speech)]:
+    depths = sorted({*range(0, last + 1, 2 if coarse else 1), last})
+    for sources in [[Source(LOG_MEL, None, spectrum)], *layer_sources(loaded, speech, depths)]:
         r2 = [linear_share(speech, source.features, spectrum) for source in sources]
         layers += probed(loaded, speech, both, score, sources, r2)
         budgets += [
@@ -105,14 +107,16 @@ def as_linear(task: ProbeTask) -> ProbeTask:
     return linear._replace(name=task.name + LINEAR, budget=linear.budget._replace(hidden=0))
 
 
-def layer_sources(loaded: LoadedRun, speech: Speech) -> Iterator[list[Source]]:
-    """States of every layer of both checkpoints, a few at a time so that they fit the memory."""
+def layer_sources(
+    loaded: LoadedRun, speech: Speech, depths: Sequence[int]
+) -> Iterator[list[Source]]:
+    """States of some layers of both checkpoints, a few at a time so that they fit the memory."""
     spec = loaded.model.spec
     size = 4 * len(speech.utterance) * spec.width
     most = max(int(loaded.analysis.ablate.memory_mib * 2**20 // size), 1)
     group = max(most // loaded.passes.devices.size, 1) * loaded.passes.devices.size
     wanted = [(checkpoint, layer, False) for checkpoint in loaded.model.checkpoints
-              for layer in range(spec.layers + 1)]  # fmt: skip
+              for layer in depths]  # fmt: skip
     wanted.append((loaded.model.checkpoints[0], spec.layers, True))
     for first in range(0, len(wanted), group):
         some = wanted[first : first + group]
