@@ -125,12 +125,18 @@ FAULTS = {
     ),
     "another shape": (
         {"tensors": tensors_of(VARIANT) | {KEY: tensor_of(KEY, (24, 48))}},
-        "q_proj.weight",
+        "model.safetensors: .*q_proj.weight has the shape .24, 48., which does not fit",
     ),
     "a wrong architecture": ({"model_type": "bert"}, "model_type is 'bert': expected one of wav2"),
-    "another activation": ({"hidden_act": "relu"}, "hidden_act is 'relu': expected gelu"),
+    "another activation": (
+        {"hidden_act": "relu"},
+        "config.json: hidden_act is 'relu': expected gelu$",
+    ),
     "more layers": ({"num_hidden_layers": 4}, "lacks: encoder.layers.3"),
-    "adapters": ({"add_adapter": True}, "the model has adapters, which are not supported"),
+    "adapters": (
+        {"add_adapter": True},
+        "config.json: the model has adapters, which are not supported",
+    ),
 }
 
 

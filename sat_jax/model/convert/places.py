@@ -153,10 +153,13 @@ def _layer(config: Config, index: int) -> Iterator[Place]:
         yield _shaped((*gate, "constant"), f"{theirs}.attention.gru_rel_pos_const", *shapes)
 
 
-def to_params(places: Sequence[Place], tensors: Tensors) -> dict[str, Any]:
+def to_params(
+    places: Sequence[Place], tensors: Tensors, where: Any = "the tensors"
+) -> dict[str, Any]:
     """The tree of parameters, float32, of tensors that hold all that the places name.
 
-    Raises `InputError` for a tensor that cannot be brought to a parameter's form.
+    `where` names their file. Raises `InputError` for a tensor that cannot be brought to the form of
+    its parameter.
     """
     params: dict[str, Any] = {}
     for place in places:
@@ -168,8 +171,8 @@ def to_params(places: Sequence[Place], tensors: Tensors) -> dict[str, Any]:
             node[place.path[-1]] = np.ascontiguousarray(place.ours(*each))
         except ValueError:
             raise InputError(
-                f"{place.names[0]} has the shape {each[0].shape}, which does not fit the config: "
-                "check that it belongs to these weights"
+                f"{where}: {place.names[0]} has the shape {each[0].shape}, which does not fit the "
+                "config: check that it belongs to these weights"
             ) from None
     return params
 

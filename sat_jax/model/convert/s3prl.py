@@ -46,6 +46,8 @@ def open_s3prl(found: Mapping[str, Any], name: str, path: Path) -> tuple[Config,
     theirs = settings_of(found, path)
     try:
         config = config_of(theirs, name, path)
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: its settings are not those of s3prl ({type(error).__name__} {error}): give "
@@ -73,7 +75,7 @@ def open_s3prl(found: Mapping[str, Any], name: str, path: Path) -> tuple[Config,
     said.append(f"longer utterances than {config.batches.max_frames} frames are cut there")
     if int((theirs.get("task") or {}).get("sequence_length", 0)):
         said[-1] += "; s3prl cuts them into equal parts and encodes each on its own"
-    return config, to_params(places, tensors), said
+    return config, to_params(places, tensors, path), said
 
 
 def settings_of(found: Mapping[str, Any], path: Path) -> dict[str, Any]:

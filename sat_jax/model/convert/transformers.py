@@ -55,6 +55,8 @@ def config_of(folder: Path, name: str) -> Config:
         return config_from(
             theirs, KINDS[found], bool(audio.get("do_normalize", False)), name, folder
         )
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder}/config.json: {type(error).__name__} {error}: download or copy it again"
@@ -206,7 +208,7 @@ def params_of(config: Config, tensors: Tensors, where: Any) -> tuple[Config, Any
     missing = sorted(needed - tensors.keys())
     require_none(where, "lacks", missing)
     require_none(where, "has, and this model does not", unknown)
-    params = to_params(places, tensors)
+    params = to_params(places, tensors, where)
     said += [f"not needed: {number} tensors of {why}" for why, number in passed.items()]
     return config, params, said
 
