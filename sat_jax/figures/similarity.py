@@ -53,9 +53,9 @@ def maps(found: Sequence[SimilarityMap]) -> Figure:
     models = models_of(found[0])
     columns = min(len(found), 4)
     rows = -(-len(found) // columns)
-    left = 0.3 + max(style.text_width(name, style.SMALL) for name in short(models))
+    left = 0.42 + max(style.text_width(name, style.SMALL) for name in short(models))
     side = (style.PAGE - left - 0.35 - (columns - 1) * 0.45) / columns
-    foot = 0.25 + max(style.text_width(name, style.SMALL) for name in short(models))
+    foot = 0.4 + max(style.text_width(name, style.SMALL) for name in short(models))
     with style.applied():
         figure = Figure(figsize=(style.PAGE, 0.3 + rows * (side + 0.3) + foot))
         for number, each in enumerate(found):
@@ -100,7 +100,7 @@ def mark_models(axes: Axes, found: SimilarityMap, names_left: bool, names_below:
                 line(mine[0] - 0.5, color="white", lw=0.8)
         look = {"fontsize": style.SMALL, "color": "#222222"}
         middle = (mine[0] + mine[-1]) / 2
-        gap = 0.045 * count + 0.5
+        gap = 0.09 * count + 0.5
         if names_left:
             axes.text(-gap - 0.5, middle, text, ha="right", va="center", **look)
         if names_below:
