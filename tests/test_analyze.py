@@ -45,7 +45,8 @@ def test_analysis_of_the_run(analysed):
     stems |= {"phone_maps", "phone_maps_elsewhere", "verticality_concentration", "segment_shares"}
     stems |= {"segmentation_example", "precision_recall", "segmentation_heads"}
     stems |= {"task_curves", "compared_curves", "area_chart", "rank_scatter", "rank_correlations"}
-    stems |= {"probes_by_layer", "embedding", "before_after"}
+    stems |= {"probes_by_layer", "embedding", "before_after", "similarity_layers"}
+    stems |= {"similarity_heads", "similarity_neurons_layers", "similarity_depth"}
     assert {p.stem for p in (run / "figures").iterdir()} == stems
     for stem in stems:
         for suffix, size in (("png", 10_000), ("pdf", 5_000), ("csv", 100)):

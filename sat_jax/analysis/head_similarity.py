@@ -39,7 +39,8 @@ def head_pairs(maps: jax.Array, valid: jax.Array, faithful: bool = False) -> dic
     rows = jnp.where(norm > 1e-7, rows / jnp.where(norm > 1e-7, norm, 1.0), 0.0)
     rows = rows.reshape(len(maps), -1)
     correlation = jnp.einsum("gx,hx->gh", rows, rows, precision="highest") / n
-    upper = lax.map(lambda number: _divergences(number, maps), jnp.arange(len(maps)))
+    own = jax.vmap(_entropy)(maps)
+    upper = lax.map(lambda number: _divergences(number, maps, own), jnp.arange(len(maps)))
     divergence = (upper + upper.T) / n
     if faithful:
         fro, pearson, js = 1 - apart, correlation * (n - 1) / n, 1 - divergence
@@ -56,18 +57,17 @@ def head_pairs(maps: jax.Array, valid: jax.Array, faithful: bool = False) -> dic
     }
 
 
-def _divergences(number: jax.Array, maps: jax.Array) -> jax.Array:
-    """Jensen-Shannon divergences (G,) in nats of one of maps (G, T, T) to each later one, summed
-    over queries; 0 for the others."""
-    own = maps[number]
+def _divergences(number: jax.Array, maps: jax.Array, entropy: jax.Array) -> jax.Array:
+    """Jensen-Shannon divergences (G,) in nats of one of maps (G, T, T), of entropies (G,), to each
+    later one, summed over queries; 0 for the others."""
 
-    def apart(other: jax.Array) -> jax.Array:
-        found = _entropy((own + other) / 2) - (_entropy(own) + _entropy(other)) / 2
-        return jnp.maximum(found, 0.0)
+    def apart(later: jax.Array) -> jax.Array:
+        both = _entropy((maps[number] + maps[later]) / 2)
+        return jnp.maximum(both - (entropy[number] + entropy[later]) / 2, 0.0)
 
     def to(later: jax.Array) -> jax.Array:
         # Logarithms are most of the work: each pair once.
-        return lax.cond(later > number, apart, lambda _: jnp.float32(0), maps[later])
+        return lax.cond(later > number, apart, lambda _: jnp.float32(0), later)
 
     return lax.map(to, jnp.arange(len(maps)))
 
