@@ -142,16 +142,11 @@ def sweep_heads(
     ops = encoder_ops(module, devices)
     packing = packing_of(np.asarray(valid), devices=1)
     placed = mesh.place_batch(jax.tree.map(np.asarray, (inputs, valid, packing)), devices)
-    outputs: dict[int, np.ndarray] = {}
+    outputs: list[np.ndarray] = []
 
     def ours() -> None:
         batch = batch_ops(ops, params, HEADS, *placed, lambda states: states, Counts(set(), {}))
-
-        def keep(indices: Any, leaf: Any) -> None:
-            for column, index in enumerate(np.atleast_1d(indices)):
-                outputs[int(index)] = np.asarray(leaf[:, column])
-
-        trie.sweep(settings, batch, keep)
+        outputs[:] = trie.sweep(batch, settings)
 
     masks = torch.ones(LAYERS, HEADS)
     width = module.config.width // HEADS
