@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--sweep-layers", type=int, default=LAYERS)
-    parser.add_argument("--only", choices=("forward", "sweep"))
+    parser.add_argument("--only", choices=("forward", "parts", "sweep"))
     options = parser.parse_args()
 
     import jax
@@ -102,6 +102,9 @@ def main() -> None:
     )
     print(f"{options.seconds:g} s of audio, {valid.shape[1]} positions, one core, float32")
     print(f"largest |difference|: output {apart:.1e}, maps {maps_apart:.1e}\n")
+    if options.only == "parts":
+        time_parts(module, params, inputs, valid, eager, wave, options.repeats)
+        return
     if options.only != "sweep":
         print("| forward pass | median s | range s | times ours |\n|---|---|---|---|")
         sides = {
@@ -117,6 +120,48 @@ def main() -> None:
         table(in_turns(sides, options.repeats), "ours, states and maps")
     if options.only != "forward":
         sweep_heads(module, params, inputs, valid, eager, wave, options.sweep_layers)
+
+
+def time_parts(
+    module: Any, params: Any, inputs: Any, valid: Any, model: Any, wave: Any, repeats: int
+) -> None:
+    """The convolutions over audio, those over positions, and the encoder, each side in turns."""
+    import jax
+    import numpy as np
+    import torch
+
+    from sat_jax.model.convolution import ConvolvedPositions, Stem
+    from sat_jax.model.encoder import Encoder
+
+    config, longest = module.config, module.config.frontend.max_positions
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(1, valid.shape[1], config.width)).astype(np.float32)
+    tensor = torch.tensor(states)
+    parts = {
+        "stem": (jax.jit(Stem(config).apply), inputs),
+        "positions": (jax.jit(ConvolvedPositions(config).apply), (states, valid)),
+        "encoder": (jax.jit(Encoder(config, longest).apply), (states, valid)),
+    }
+
+    def layers() -> Any:
+        found = tensor
+        for layer in model.encoder.layers:
+            found = layer(found)
+        return found
+
+    peers = {
+        "stem": lambda: model.feature_extractor(wave),
+        "positions": lambda: model.encoder.pos_conv_embed(tensor),
+        "encoder": layers,
+    }
+    print("| part | median s | range s | times ours |\n|---|---|---|---|")
+    for name, (run, arguments) in parts.items():
+        own = {"params": params[name]}
+        sides = {
+            f"{name}, ours": lambda f=run, p=own, a=arguments: f(p, *a).block_until_ready(),
+            f"{name}, transformers": torch.no_grad()(peers[name]),
+        }
+        table(in_turns(sides, repeats), f"{name}, ours")
 
 
 def sweep_heads(

@@ -211,3 +211,11 @@ def test_what_cannot_be_asked_is_one_line(arguments, message, monkeypatch):
 def test_a_run_is_never_written_over(run, folder, monkeypatch):
     with pytest.raises(InputError, match="which holds a run: give a new directory"):
         call(monkeypatch, folder, "--out", run)
+
+
+def test_files_of_other_programs_are_not_given_to_transformers(run, tmp_path):
+    from sat_jax.study import parity
+
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(InputError, match="model.pt: transformers opens folders of its own only"):
+        parity.compare(tmp_path / "model.pt", read_run(run), {})

@@ -83,7 +83,7 @@ def main() -> None:
     config = conversion.as_run(config, options.out)
     check(config)
     data = {"converted_from": source or f"random parameters, seed {options.seed}"}
-    devices = conversion.one_device()
+    devices = conversion.all_devices()
     difference = conversion.write_converted(config, params, options.seed + 1, data, devices)
     model = config.model
     print(

@@ -36,7 +36,7 @@ upper left are layers that say the same with other neurons."""
 SAME_DEPTHS = """\
 Layers of the same depth in two models, one line per pair of models. Where one model was fine-tuned
 from the other, a falling line shows the layers that moved. Bands are 95 % intervals over resampled
-parts of the utterances."""
+parts of the utterances, where these were made."""
 
 GAP, KEY = 0.62, 0.07
 PAIR_COLOURS = ("#0072B2", "#E69F00", "#882255", "#009E73", "#56B4E9", "#D55E00", "#444444")

@@ -154,6 +154,6 @@ def write_back(run: Path, out: Path) -> int:
     return len(tensors)
 
 
-def one_device() -> DeviceMesh:
+def all_devices() -> DeviceMesh:
     """The mesh that a conversion works on."""
     return mesh.build_mesh(Mesh(), jax.device_count())

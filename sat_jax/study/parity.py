@@ -12,6 +12,7 @@ import numpy as np
 from sat_jax.config import Config
 from sat_jax.errors import InputError
 from sat_jax.model.build import build_model
+from sat_jax.model.convert.places import PREFIXES
 from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.conversion import reference_audio
 from sat_jax.trace.capture import capture
@@ -23,6 +24,11 @@ TOLERANCE = 1e-4
 def compare(folder: Path, config: Config, params: Any) -> None:
     """Print the largest difference of every hidden state and map; raises `InputError` where they
     are not the same model."""
+    if config.model.kind not in PREFIXES or folder.is_file():
+        raise InputError(
+            f"{folder}: transformers opens folders of its own only: give one, or convert the file "
+            "and check the run against its output at conversion"
+        )
     try:
         import torch
         import transformers
