@@ -31,13 +31,14 @@ ARROWS = {
     "records": {"errors", "shapes"},
     "analysis": {"errors", "shapes", "records"},
     "figures": {"errors", "shapes", "files", "records"},
+    "explorer": {"errors", "shapes", "files", "records"},
     "sweep": GROUND | {"config", "model", "trace", "records"},
     "experiments": {"config", "errors"},
     "commands": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},
     "study": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "records"}
-    | {"analysis", "figures"},
+    | {"analysis", "figures", "explorer"},
 }
 FORBIDDEN = {
     "config": {"jax", "flax", "optax"},
@@ -46,6 +47,7 @@ FORBIDDEN = {
     "analysis": {"flax", "orbax", "pathlib", "matplotlib"},
     "figures": {"jax", "flax", "matplotlib.pyplot"},
     "features": {"flax", "optax"},
+    "explorer": {"jax", "flax", "matplotlib", "pathlib"},
 }
 
 

@@ -34,6 +34,7 @@ STUDIES = {
     "patterns": "sat_jax.study.patterns",
     "similarity": "sat_jax.study.similarity.study",
     "layers": "sat_jax.study.layer_content",
+    "explorer": "sat_jax.study.explorer.study",
 }
 SIMILARITY_DRAWS = 20
 NOT_BY_DEFAULT = ("probes", "layers")

@@ -5,7 +5,7 @@ A config is built by one file under `configs/`, changed by the command line, che
 its `--help`.
 """
 
-from sat_jax.config.analysis import Ablation, Analysis, Export, Similarity
+from sat_jax.config.analysis import Ablation, Analysis, Explorer, Export, Similarity
 from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
@@ -36,6 +36,7 @@ __all__ = [
     "Corpus",
     "Ctc",
     "Distributed",
+    "Explorer",
     "Export",
     "Features",
     "Frontend",

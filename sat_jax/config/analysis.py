@@ -87,12 +87,33 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Explorer:
+    """What explorer.html holds."""
+
+    utterances: int = 8
+    """How many, chosen to cover lengths and speakers; the one that figures show is among them."""
+    ids: tuple[str, ...] = ()
+    """Ids of the utterances instead."""
+    megabytes: float = 20.0
+    """Most that the page may weigh: over it, pixels of maps average several positions, then
+    utterances are left out; the page says which."""
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What `analyze.py` does with a run."""
 
     only: tuple[
         Literal[
-            "heads", "phones", "segments", "ablate", "probes", "patterns", "similarity", "layers"
+            "heads",
+            "phones",
+            "segments",
+            "ablate",
+            "probes",
+            "patterns",
+            "similarity",
+            "layers",
+            "explorer",
         ],
         ...,
     ] = ()
@@ -128,6 +149,8 @@ class Analysis:
     """The ablate study."""
     similarity: Similarity = field(default_factory=Similarity)
     """The similarity study."""
+    explorer: Explorer = field(default_factory=Explorer)
+    """The page to look at maps."""
     draws: int = 1000
     """Bootstrap draws behind every interval."""
     seed: int = 0

@@ -15,6 +15,7 @@ from sat_jax.analysis.head_mask import in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
 from sat_jax.analysis.head_types import summarise
 from sat_jax.audio import dataset
+from sat_jax.config import Features
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
 from sat_jax.figures import heads, maps, phone_curves, tables
@@ -134,6 +135,13 @@ def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) ->
     figure = phone_curves.cumulative_diagonality(
         names, radii, curves, low, high, uniform, spec.grid.seconds, spec.head_mask
     )
+    for checkpoint, mean in zip(loaded.model.checkpoints, curves, strict=True):
+        files.write_arrays(
+            loaded.out / "analysis" / f"cumulative{checkpoint.end}.npz",
+            radii=radii,
+            curves=mean,
+            uniform=uniform,
+        )
     rows = [
         {
             "model": name,
@@ -200,16 +208,7 @@ def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
     """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
     spec = loaded.model.spec
     positions = min(spec.grid.positions(len(utterance.audio)), spec.longest)
-    # What a reader sees has the frames of the model's own labels.
-    strip = dataclasses.replace(
-        loaded.config.features,
-        input="log_mel",
-        deltas=0,
-        normalize=False,
-        window=spec.grid.frame_window,
-        hop=spec.grid.hop,
-        n_fft=max(loaded.config.features.n_fft, spec.grid.frame_window),
-    )
+    strip = strip_features(loaded)
     return trace_utterance(
         loaded.model.module,
         [checkpoint.params for checkpoint in loaded.model.checkpoints],
@@ -217,4 +216,18 @@ def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
         spec.grid.samples(positions),
         lambda audio, lengths: frontend.featurize(audio, lengths, strip)[0],
         loaded.passes.devices,
+    )
+
+
+def strip_features(loaded: LoadedRun) -> Features:
+    """The log-mel spectrogram that a reader sees: in frames of the model's own labels."""
+    features, grid = loaded.config.features, loaded.model.spec.grid
+    return dataclasses.replace(
+        features,
+        input="log_mel",
+        deltas=0,
+        normalize=False,
+        window=grid.frame_window,
+        hop=grid.hop,
+        n_fft=max(features.n_fft, grid.frame_window),
     )

@@ -156,6 +156,7 @@ def write_tables(
         relation=table.summary.relation,
         elsewhere=table.summary.elsewhere,
         phones=np.array(table.phones),
+        manners=np.array(table.manners),
         operations=np.array(table.operations),
     )
 

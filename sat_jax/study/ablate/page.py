@@ -16,6 +16,7 @@ from sat_jax.records.ablation import REVERSED, Ablation
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
+from sat_jax.study.ablate.kept_curves import CURVES, keep_curves
 from sat_jax.study.ablate.layers import Probed
 from sat_jax.study.ablate.scores import (
     TaskScores,
@@ -75,6 +76,7 @@ def write(
     if deep is not None:
         written += write_values(deep, analysis, "_mlp")
         more = [table_of(deep, probes, kind) for probes in PROBE_NAMES]
+    keep_curves(analysis / CURVES, anew, result.orders, result.kept.category.shape)
     files.write_table(analysis / "ablation_areas.csv", rows.area_rows([*conditions, *more]))
     curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {

@@ -93,6 +93,8 @@ def study(loaded: LoadedRun) -> list[Section]:
     if not loaded.is_leader:
         return []
     write(loaded, tables, example)
+    for checkpoint, table, model in zip(loaded.model.checkpoints, tables, models, strict=True):
+        keep_heads(loaded, checkpoint.end, table, model.tuned)
     return sections(loaded, tables, speech, difference(loaded, spectral, models[0], speech))
 
 
@@ -247,6 +249,23 @@ def write(loaded: LoadedRun, tables: list[SegmentTable], example: Any) -> None:
     keep("precision_recall", figures.precision_recall(tables), curve_rows(tables))
     keep("segmentation_heads", figures.segmentation_heads(tables), head_rows(tables))
     files.write_table(loaded.out / "analysis" / "segmentation.csv", score_rows(tables))
+
+
+def keep_heads(loaded: LoadedRun, end: str, table: SegmentTable, tuned: Tuned) -> None:
+    """segment_heads.npz: scores and tuned parameters (L, H) of every head, NaN for pruned ones."""
+    head_mask = loaded.model.spec.head_mask
+    count = int(head_mask.sum())
+    files.write_arrays(
+        loaded.out / "analysis" / f"segment_heads{end}.npz",
+        r=table.heads,
+        low=table.heads_low,
+        high=table.heads_high,
+        alpha=in_place(tuned.alpha[:count], head_mask),
+        beta=in_place(tuned.beta[:count], head_mask),
+        even=np.asarray(table.even),
+        rows=np.asarray(loaded.analysis.segment_rows),
+        shifts=np.asarray(loaded.analysis.segment_shifts),
+    )
 
 
 def score_rows(tables: list[SegmentTable]) -> list[dict[str, Any]]:

@@ -1,0 +1,78 @@
+"""Maps of models on utterances and a number of bytes in, packed maps that fit into them out."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sat_jax.explorer.pack import PackedMaps, pack_maps
+
+LEAST_SIDE = 64
+"""Pixels below which no map is averaged further: fewer utterances are kept instead."""
+
+Key = tuple[int, int]
+"""Model and utterance."""
+
+
+class Fitted(NamedTuple):
+    """What the page holds."""
+
+    maps: dict[Key, PackedMaps]
+    utterances: int
+    """How many, from the first on."""
+    notes: tuple[str, ...]
+    """What is less than was asked for, in words."""
+
+
+def fit_maps(
+    maps: Mapping[Key, np.ndarray], controls: Sequence[bool], budget: int, extra: Sequence[int]
+) -> Fitted:
+    """Pack maps (L, H, T, T) of every model and utterance into `budget` bytes.
+
+    Pixels of untrained models, True in `controls`, average two positions: they are there to be
+    compared with. Where the maps do not fit, pixels of the largest ones average ever more
+    positions, those of untrained models first. Then utterances are left out, the last first;
+    `extra` are the bytes that each takes besides its maps. One utterance is always kept.
+    """
+    packed = {key: pack_maps(each, 1 + controls[key[0]]) for key, each in maps.items()}
+    count = given = len(extra)
+    while True:
+        kept = [key for key in packed if key[1] < count]
+        if sum(packed[key].size for key in kept) + sum(extra[:count]) <= budget:
+            break
+        coarser = [key for key in kept if next_side(packed[key]) >= LEAST_SIDE]
+        if coarser:
+            largest = max(coarser, key=lambda key: packed[key].size * (1 + controls[key[0]]))
+            packed[largest] = pack_maps(maps[largest], packed[largest].factor + 1)
+        elif count > 1:
+            count -= 1
+        else:
+            break
+    kept = {key: each for key, each in packed.items() if key[1] < count}
+    return Fitted(kept, count, notes_of(kept, controls, given, count))
+
+
+def next_side(packed: PackedMaps) -> int:
+    """Pixels of a map were it averaged over one position more."""
+    return -(-packed.positions // (packed.factor + 1))
+
+
+def notes_of(
+    packed: Mapping[Key, PackedMaps], controls: Sequence[bool], given: int, kept: int
+) -> tuple[str, ...]:
+    """What fitting has cost, for the reader of the page."""
+    notes = []
+    if kept < given:
+        notes.append(
+            f"{kept} of {given} utterances fit the size that was asked for: raise it with "
+            "--explorer.megabytes."
+        )
+    for control, whose in ((False, "trained"), (True, "untrained")):
+        factors = sorted({p.factor for (m, _), p in packed.items() if controls[m] == control})
+        if factors and factors[-1] > 1:
+            most = f"{factors[0]} to {factors[-1]}" if len(factors) > 1 else f"{factors[-1]}"
+            notes.append(
+                f"Pixels of {whose} models' maps average {most} positions along queries and keys, "
+                "so that the page keeps its size; --explorer.megabytes raises it."
+            )
+    return tuple(notes)
