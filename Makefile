@@ -4,13 +4,14 @@
 # test   the tests                       lint   ruff
 # pods   tests of several devices and processes against one
 # parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
+# browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo study attention test pods parity lint bench clean
+.PHONY: demo study attention test pods parity browser lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
@@ -33,6 +34,11 @@ pods: $(VENV)/.dev
 
 parity: $(VENV)/.parity
 	$(RUN) -m pytest parity
+
+browser: $(VENV)/.browser browser/node_modules/.package-lock.json
+	browser/node_modules/.bin/tsc -p browser/tsconfig.json
+	browser/node_modules/.bin/eslint -c browser/eslint.config.js --max-warnings 0 sat_jax/explorer/page
+	$(RUN) -m pytest browser
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
@@ -65,6 +71,15 @@ $(VENV)/.parity: $(VENV)/.dev requirements-parity.txt
 	$(PIP) --no-deps s3prl==0.4.18
 	@touch $@
 
+$(VENV)/.browser: $(VENV)/.dev requirements-browser.txt
+	@echo "installing requirements-browser.txt into $(VENV) (Playwright)"
+	$(PIP) -r requirements-browser.txt
+	@touch $@
+
+browser/node_modules/.package-lock.json: browser/package.json browser/package-lock.json
+	@command -v npm > /dev/null || { echo "error: npm is missing: install Node.js 20 or newer"; exit 1; }
+	npm ci --prefix browser --no-audit --no-fund --silent
+
 $(VENV)/.bench: $(VENV)/.demo requirements-bench.txt
 	@echo "installing requirements-bench.txt into $(VENV) (PyTorch)"
 	$(PIP) -r requirements-bench.txt
@@ -72,4 +87,4 @@ $(VENV)/.bench: $(VENV)/.demo requirements-bench.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) browser/node_modules .pytest_cache .ruff_cache

@@ -7,8 +7,8 @@ python analyze.py runs/m3 runs/m6 runs/m9
 python analyze.py runs/hubert runs/wavlm --only similarity
 
 Writes tables into analysis/, figures with their CSV into figures/, maps into trace/, and
-report.html into the run. Several runs are also drawn side by side; with --only similarity their
-layers and heads are compared with each other.
+report.html and explorer.html into the run. Several runs are also drawn side by side; with --only
+similarity their layers and heads are compared with each other.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from typing import Annotated
 from sat_jax import peers
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Analysis
-from sat_jax.config.check import check_similarity
+from sat_jax.config.check import check_explorer, check_similarity
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
@@ -62,6 +62,7 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
             "out: several runs cannot write their results into one place; leave --out away"
         )
     check_similarity(arguments.analysis.similarity)
+    check_explorer(arguments.analysis.explorer)
     return arguments.runs, with_preset(arguments.analysis)
 
 
@@ -98,6 +99,11 @@ def main() -> None:
         from sat_jax.study import compared
 
         compared.study(runs, places)
+    if len(runs) > 1 and "explorer" in chosen(analysis.only):
+        from sat_jax.study import compared
+        from sat_jax.study.explorer import study as explorer
+
+        explorer.compare(runs, analysis, compared.place_of(runs))
 
 
 def analyse(run: Path, analysis: Analysis) -> Path:
@@ -125,8 +131,12 @@ def analyse(run: Path, analysis: Analysis) -> Path:
 def wanted(out: Path, only: tuple[str, ...]) -> list[str]:
     """The studies to make, in order; that of heads first where it was never made: others use it."""
     missing = not (out / "analysis" / "heads.npz").exists()
-    chosen = only or [name for name in STUDIES if name not in NOT_BY_DEFAULT]
-    return [name for name in STUDIES if name in chosen or (name == "heads" and missing)]
+    return [name for name in STUDIES if name in chosen(only) or (name == "heads" and missing)]
+
+
+def chosen(only: tuple[str, ...]) -> tuple[str, ...]:
+    """The studies that were asked for."""
+    return only or tuple(name for name in STUDIES if name not in NOT_BY_DEFAULT)
 
 
 def run() -> None:

@@ -4,6 +4,7 @@ from sat_jax.config import (
     Config,
     Convolutions,
     Ctc,
+    Explorer,
     GatedBias,
     MaskedReconstruction,
     Model,
@@ -352,6 +353,12 @@ def _check_loop(config: Config) -> None:
         cluster.processes == 1 or bool(cluster.coordinator),
         "distributed.processes is over 1: give distributed.coordinator = host:port of process 0",
     )
+
+
+def check_explorer(explorer: Explorer) -> None:
+    """Raise `InputError` for settings that cannot make a page."""
+    require_at_least(explorer.utterances, 1, "explorer.utterances")
+    require_positive(explorer.megabytes, "explorer.megabytes")
 
 
 def check_similarity(settings: Similarity) -> None:

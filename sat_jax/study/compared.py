@@ -28,7 +28,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
     if jax.process_index() != 0:
         return
     rows = [row_of(run, place) for run, place in zip(runs, places, strict=True)]
-    out = runs[0].resolve().parent / "-".join(run.resolve().name for run in runs)
+    out = place_of(runs)
     style.save(compared.mask_lengths(rows), out / "figures", "mask_lengths")
     files.write_table(out / "figures" / "mask_lengths.csv", [plain(row) for row in rows])
     names = ", ".join(row.name for row in rows)
@@ -55,6 +55,11 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
     }
     page = write_report(out / "report.html", f"{names} side by side", sections, manifest)
     print(f"side by side: {page}")
+
+
+def place_of(runs: Sequence[Path]) -> Path:
+    """Where results about several runs go: a directory beside the first one."""
+    return runs[0].resolve().parent / "-".join(run.resolve().name for run in runs)
 
 
 def row_of(run: Path, place: Path) -> RunRow:

@@ -206,14 +206,12 @@ def read_heads(path: Path, spec: Spec) -> HeadTable:
 
 def trace_shown(loaded: LoadedRun, utterance: Any) -> list[Sample]:
     """The drawn utterance's maps for each checkpoint, cut to what training's positions cover."""
-    spec = loaded.model.spec
-    positions = min(spec.grid.positions(len(utterance.audio)), spec.longest)
     strip = strip_features(loaded)
     return trace_utterance(
         loaded.model.module,
         [checkpoint.params for checkpoint in loaded.model.checkpoints],
         utterance,
-        spec.grid.samples(positions),
+        seen_samples(loaded, len(utterance.audio)),
         lambda audio, lengths: frontend.featurize(audio, lengths, strip)[0],
         loaded.passes.devices,
     )
@@ -231,3 +229,12 @@ def strip_features(loaded: LoadedRun) -> Features:
         hop=grid.hop,
         n_fft=max(features.n_fft, grid.frame_window),
     )
+
+
+def seen_samples(loaded: LoadedRun, samples: int) -> int:
+    """Samples of an utterance that studies measure: whole frames that positions cover.
+
+    Frames behind the last position count as well: input is normalised over them.
+    """
+    grid = loaded.model.spec.grid
+    return grid.frame_samples(min(grid.frame_count(samples), loaded.model.spec.frames))

@@ -36,8 +36,8 @@ def trace_utterance(
 ) -> list[Sample]:
     """The raw maps of the first `samples` samples of an utterance for each of several parameters.
 
-    `samples` are whole positions, so that there is no padding. `spectrogram` gives (1, T, F), what
-    a reader sees.
+    `samples` are whole frames, of which the last may fill no position, so that there is no padding.
+    `spectrogram` gives (1, T, F), what a reader sees.
     """
     audio = utterance.audio[:samples]
 

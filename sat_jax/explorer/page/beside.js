@@ -2,7 +2,7 @@
 
 import { mapOf, mapsOf, page, PROBS } from "./data.js";
 import { byId, drawn, element, fill } from "./elements.js";
-import { chartOf } from "./chart.js";
+import { chartOf, signed } from "./chart.js";
 import { showRelation } from "./relation.js";
 import { listen, nameOf, state } from "./state.js";
 
@@ -73,16 +73,16 @@ function shareText(model, { layer, head }) {
 function showMetrics(model, place) {
   const { layer, head } = place;
   const count = model.category.flat().filter((each) => each !== "pruned").length;
-  const number = (/** @type {number | null} */ value) => (value === null ? "" : value.toFixed(3));
+  const number = (/** @type {number | null} */ value) => (value === null ? "" : signed(value, 3));
   const rows = model.metrics.map((metric) => {
     const { values, low, high, rank, rankLow, rankHigh } = metric;
-    const place = rank?.[layer][head] ?? null;
+    const turn = rank?.[layer][head] ?? null;
     const ends = [rankLow?.[layer][head], rankHigh?.[layer][head]];
     return element("tr", { "data-metric": metric.name },
       element("th", { scope: "row" }, metric.label),
       element("td", {}, number(values[layer][head])),
       element("td", {}, values[layer][head] === null ? "" : `${number(low[layer][head])} to ${number(high[layer][head])}`),
-      element("td", {}, place === null ? "" : `${place} of ${count} (${ends[0]} to ${ends[1]})`));
+      element("td", {}, turn === null ? "" : `${turn} of ${count} (${ends[0]} to ${ends[1]})`));
   });
   const head_ = element("tr", {}, ...["", "mean", "95 % interval", "rank (interval)"].map((text) =>
     element("th", { scope: "col" }, text)));
@@ -152,7 +152,8 @@ function showBoundaries(model, place) {
   const [low, high] = [segments.low[place.layer][place.head], segments.high[place.layer][place.head]];
   const utterance = page.utterances[state.utterance];
   const found = mapsOf(place.model, state.utterance)?.boundaries?.[place.layer][place.head];
-  const text = `R-value ${r.toFixed(1)} (${low?.toFixed(1)} to ${high?.toFixed(1)}); evenly spaced boundaries ${segments.even.toFixed(1)}.`;
+  const text = `R-value ${r.toFixed(1)} (${low?.toFixed(1)} to ${high?.toFixed(1)}); `
+    + `evenly spaced boundaries ${segments.even.toFixed(1)}.`;
   fill(
     parts.boundaries,
     element("h3", {}, "Phone boundaries"),
@@ -218,7 +219,8 @@ function showPruning(model, place) {
   fill(parts.pruning, element("h3", {}, "When it is pruned"),
     element("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Orders of pruning" },
       element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))),
-    element("p", { class: "soft" }, "Values with this head and all before it pruned, on a line between measured numbers of heads."),
+    element("p", { class: "soft" },
+      "Values with this head and all before it pruned, on a line between measured numbers of heads."),
     ...charts);
 }
 

@@ -51,12 +51,14 @@ export function canvasOf(image) {
  * @param {Utterance} utterance
  */
 export function spectrogramCanvas(utterance) {
-  let made = spectrograms.get(utterance.id);
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const key = `${dark} ${utterance.id}`;
+  let made = spectrograms.get(key);
   if (!made) {
     made = spectrogramOf(utterance).then((cells) => {
       const { frames, bins } = utterance.spectrogram;
       const image = new ImageData(frames, bins);
-      const shades = Array.from({ length: 256 }, (_, i) => grey(i));
+      const shades = Array.from({ length: 256 }, (_, i) => grey(i, dark));
       const pixels = new Uint32Array(image.data.buffer);
       for (let frame = 0; frame < frames; frame++) {
         for (let bin = 0; bin < bins; bin++) {
@@ -65,14 +67,18 @@ export function spectrogramCanvas(utterance) {
       }
       return canvasOf(image);
     });
-    spectrograms.set(utterance.id, made);
+    spectrograms.set(key, made);
   }
   return made;
 }
 
-/** @param {number} level */
-function grey(level) {
-  const shade = 255 - Math.round(0.86 * level);
+/**
+ * Loud is dark on a light page and light on a dark one.
+ * @param {number} level
+ * @param {boolean} dark
+ */
+function grey(level, dark) {
+  const shade = dark ? 24 + Math.round(0.86 * level) : 255 - Math.round(0.86 * level);
   return ((255 << 24) | (shade << 16) | (shade << 8) | shade) >>> 0;
 }
 

@@ -43,7 +43,7 @@ export function scalesOf(xs, ys, width, height) {
  */
 export function axesOf(xs, ys, scales, width, height, xLabel, yLabel) {
   const bottom = height - BOX.bottom;
-  const digits = (/** @type {number} */ value) => Number(value.toPrecision(6)).toString();
+  const digits = (/** @type {number} */ value) => Number(value.toPrecision(6)).toString().replace("-", "\u2212");
   return drawn(
     "g",
     { class: "axes" },
@@ -93,6 +93,15 @@ export function chartOf({ label, xLabel, yLabel, series, marks = [], across = []
   const key = element("ul", { class: "key" }, ...series.map((each) =>
     element("li", { class: each.look }, each.name)));
   return element("figure", {}, element("figcaption", {}, label), figure, series.length > 1 ? key : null);
+}
+
+/**
+ * A number with so many decimals and a minus sign of full width.
+ * @param {number} value
+ * @param {number} digits
+ */
+export function signed(value, digits) {
+  return value.toFixed(digits).replace("-", "\u2212");
 }
 
 /**

@@ -1,11 +1,12 @@
 // The page: a bar, all heads, the chosen ones, and what is known of them.
 
-import { page } from "./data.js";
+import { mapOf, mapsOf, page, PROBS } from "./data.js";
 import { byId, choice, element, fill } from "./elements.js";
 import { showBeside } from "./beside.js";
 import { hear, showHeads } from "./head.js";
 import { showOverview } from "./overview.js";
-import { followAddress, listen, state, update } from "./state.js";
+import { schedule, soundOf, watch } from "./player.js";
+import { addressOf, followAddress, listen, state, update } from "./state.js";
 
 const HELP = [
   ["arrows", "on a small map: another head; on a large one: another query or key"],
@@ -27,7 +28,8 @@ document.addEventListener("keydown", pressed);
 listen((changed) => {
   if (changed.has("utterance") || changed.has("model")) showBar();
 });
-document.body.dataset.ready = "true";
+// For those who open the browser's console.
+Object.assign(globalThis, { explorer: { page, state, update, addressOf, mapsOf, mapOf, PROBS, soundOf, schedule, watch } });
 
 function showBar() {
   const focused = document.activeElement?.getAttribute("data-control");
@@ -76,7 +78,8 @@ function pressed(event) {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
   const { target } = event;
   if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return;
-  if (event.key === " " && !(target instanceof HTMLButtonElement) && !(target instanceof HTMLElement && target.tagName === "SUMMARY")) hear();
+  const pressable = target instanceof HTMLElement && ["BUTTON", "SUMMARY"].includes(target.tagName);
+  if (event.key === " " && !pressable) hear();
   else if (event.key === "[") changeUtterance(state.utterance - 1);
   else if (event.key === "]") changeUtterance(state.utterance + 1);
   else if (event.key === "m") changeModel((state.model + 1) % page.models.length);

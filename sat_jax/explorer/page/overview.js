@@ -43,7 +43,7 @@ function buildGrid() {
       const place = { model: state.model, layer, head };
       const numbers = kind === "pruned" ? "" : model.metrics.slice(0, 3)
         .map((each) => `, ${each.name} ${each.values[layer][head]?.toFixed(2)}`).join("");
-      const name = `layer ${layer + 1} head ${head + 1}, ${kind}${numbers}`;
+      const name = `${nameOf(place)}: layer ${layer + 1} head ${head + 1}, ${kind}${numbers}`;
       buttons.set(nameOf(place), element(
         "button",
         {

@@ -214,12 +214,14 @@ export function drawOver(panel) {
   const found = mapsOf(panel.place.model, state.utterance)?.boundaries;
   if (state.boundaries && found) {
     context.fillStyle = ink("accent");
+    context.globalAlpha = 0.5;
     const mine = found[panel.place.layer][panel.place.head] ?? [];
     for (const seconds of mine) {
       const at = positionOf(seconds);
       if (at > s0 && at < s1) context.fillRect(x(at), TOP - 6, 1.5, size + 6);
       if (at > t0 && at < t1) context.fillRect(LEFT - 6, y(at), 6, 1.5);
     }
+    context.globalAlpha = 1;
   }
   if (panel.heard !== null) {
     const at = positionOf(panel.heard);

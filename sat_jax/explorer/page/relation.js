@@ -2,13 +2,14 @@
 
 import { relationOf } from "./data.js";
 import { element, fill } from "./elements.js";
-import { cleared, ink } from "./canvas.js";
+import { cleared, drawLegend, ink } from "./canvas.js";
 import { diverging } from "./colours.js";
 
 /** @typedef {import("./data.js").Model} Model */
 
 const MOST_SIDE = 400;
 const LABELS = 26;
+const POWERS = 3;
 
 let elsewhere = false;
 
@@ -36,6 +37,7 @@ export async function showRelation(node, model, index, current) {
     tabindex: 0, role: "application", "aria-roledescription": "phone relation map", class: "relation",
     "aria-label": "Phone relation map. Arrows move from phone to phone.",
   });
+  const legend = element("canvas", { "aria-hidden": "true" });
   const box = element("input", {
     type: "checkbox", checked: elsewhere,
     change: () => {
@@ -48,8 +50,11 @@ export async function showRelation(node, model, index, current) {
     element("h3", {}, "Phone relation map"),
     element("label", { class: "choice" }, box, " only attention that leaves the query's own segment"),
     canvas,
+    legend,
     told,
   );
+  const marks = /** @type {[number, string][]} */ ([[0, `${2 ** -POWERS}\u00d7`], [0.5, "1\u00d7"], [1, `${2 ** POWERS}\u00d7`]]);
+  drawLegend(legend, 200, marks, "times uniform attention, log scale", diverging);
   const side = Math.min(MOST_SIDE, Math.max(220, node.clientWidth - 8));
   drawCells(canvas, cells, relation.phones, side, null);
   /** @type {[number, number]} */
@@ -87,6 +92,14 @@ function cellText(phones, cells, [row, column]) {
 }
 
 /**
+ * Where a relation stands among the colours: a power of two of uniform attention.
+ * @param {number} value
+ */
+function shareOf(value) {
+  return 0.5 + Math.max(-POWERS, Math.min(POWERS, Math.log2(Math.max(1 + value, 1e-6)))) / (2 * POWERS);
+}
+
+/**
  * @param {HTMLCanvasElement} canvas
  * @param {Float32Array} cells
  * @param {string[]} phones
@@ -97,11 +110,10 @@ function drawCells(canvas, cells, phones, side, at) {
   const context = cleared(canvas, side, side);
   const count = phones.length;
   const cell = (side - LABELS) / count;
-  const largest = cells.reduce((a, b) => (Number.isNaN(b) ? a : Math.max(a, Math.abs(b))), 1e-6);
   for (let row = 0; row < count; row++) {
     for (let column = 0; column < count; column++) {
       const value = cells[row * count + column];
-      context.fillStyle = Number.isNaN(value) ? ink("card") : diverging(0.5 + value / (2 * largest));
+      context.fillStyle = Number.isNaN(value) ? ink("card") : diverging(shareOf(value));
       context.fillRect(LABELS + column * cell, LABELS + row * cell, cell + 0.5, cell + 0.5);
     }
   }

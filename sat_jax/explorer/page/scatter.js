@@ -50,7 +50,7 @@ export function showScatter(node, choose) {
     node,
     element("div", { class: "controls" }, axisChoice(0, "Across"), axisChoice(1, "Up")),
     plot,
-    element("div", { class: "controls" }, ...rangeInputs(axes.map((each) => each.name), ranges)),
+    element("div", { class: "ranges" }, ...rangeInputs(axes.map((each) => each.name), ranges)),
   );
   if (focused) {
     const again = node.querySelector(`[data-control="${focused}"]`);
@@ -140,16 +140,17 @@ function brushWith(plot, box, scales) {
  */
 function rangeInputs(names, ranges) {
   const brush = state.brush ?? [...ranges[0], ...ranges[1]];
-  return ["least", "most"].flatMap((which, end) => names.map((name, axis) => {
+  return names.flatMap((name, axis) => ["from", "to"].map((which, end) => {
     const place = 2 * axis + end;
     const input = element("input", {
       type: "number", step: "any", value: Number(brush[place].toPrecision(4)), "data-control": `range${place}`,
+      "aria-label": `${name} ${which}`,
       change: () => {
         const changed = /** @type {[number, number, number, number]} */ ([...brush]);
         changed[place] = Number(input.value);
         update({ brush: changed });
       },
     });
-    return element("label", { class: "choice" }, `${which} ${name} `, input);
+    return element("label", { class: "choice" }, end ? `${which} ` : `${name} ${which} `, input);
   }));
 }

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax.errors import InputError
 from sat_jax.trace.example import pick_utterance
 
 
@@ -30,11 +29,3 @@ def chosen_utterances(split: Any, ids: Sequence[str], count: int, shown: str) ->
         rare = np.flatnonzero(times == times.min())
         chosen.append(int(rare[np.abs(lengths[rare] - wanted).argmin()]))
     return chosen
-
-
-def require_usable(count: int, megabytes: float) -> None:
-    """Raise `InputError` for settings that cannot make a page."""
-    if count < 1:
-        raise InputError(f"explorer.utterances is {count}: give at least 1")
-    if not megabytes > 0:
-        raise InputError(f"explorer.megabytes is {megabytes}: give a positive number")

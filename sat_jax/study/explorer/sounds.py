@@ -11,7 +11,7 @@ import soundfile
 from sat_jax.explorer.pack import base64_size, deflated
 from sat_jax.features import frontend
 from sat_jax.shapes import SAMPLE_RATE
-from sat_jax.study.heads import strip_features
+from sat_jax.study.heads import seen_samples, strip_features
 from sat_jax.study.loaded_run import LoadedRun
 
 DARKEST, BRIGHTEST = 1.0, 99.8
@@ -33,10 +33,8 @@ class Sound(NamedTuple):
 
 def sounds_of(loaded: LoadedRun, split: Any) -> list[Sound]:
     """What the page has of every utterance besides maps, cut to what the model covers."""
-    spec = loaded.model.spec
     utterances = [split[i] for i in range(len(split))]
-    longest = spec.grid.samples(spec.longest)
-    audio = [each.audio[:longest] for each in utterances]
+    audio = [each.audio[: seen_samples(loaded, len(each.audio))] for each in utterances]
     spectra = spectrograms(loaded, audio)
     return [
         sound_of(number, utterance, heard, split.phone_names, spectrum, loaded)

@@ -107,31 +107,12 @@ def write_page(
     notes: Sequence[str],
     loaded: LoadedRun,
 ) -> None:
-    """Fit everything into the size that was asked for, write the page and say what it holds."""
+    """Write the page, and say what it holds."""
     models = [known for run in gathered for known in run.models]
     traced = [maps for run in gathered for maps in run.maps]
-    known = {name: blob for model in models for name, blob in model.blobs.items()}
-    budget = int(1e6 * loaded.analysis.explorer.megabytes)
-    fitted = fit_maps(
-        {(m, u): each.maps for m, maps in enumerate(traced) for u, each in maps.items()},
-        [model.entry["control"] for model in models],
-        budget - len(page_of(title, {}, known)),
-        [sound.size for sound in sounds],
+    page, fitted = fitted_page(
+        title, models, traced, sounds, notes, loaded.analysis.explorer.megabytes
     )
-    blobs = dict(known)
-    for sound in sounds[: fitted.utterances]:
-        blobs |= sound.blobs
-    data = {
-        "title": title,
-        "notes": [*notes, *fitted.notes, what_bytes_mean()],
-        "decades": DECADES,
-        "categories": [*CATEGORIES, PRUNED],
-        "colours": {name: hexadecimal(table) for name, table in COLOURS.items()},
-        "models": [model.entry for model in models],
-        "utterances": [sound.entry for sound in sounds[: fitted.utterances]],
-        "maps": map_entries(fitted, traced, blobs),
-    }
-    page = page_of(title, data, blobs)
     files.write_whole(path, page)
     loaded.say(
         f"explorer: {path}: {len(page) / 1e6:.1f} MB, {fitted.utterances} utterances; open it with "
@@ -139,6 +120,40 @@ def write_page(
     )
     for note in fitted.notes:
         loaded.say(f"explorer: {note}")
+
+
+def fitted_page(
+    title: str,
+    models: Sequence[Known],
+    traced: Sequence[dict[int, UtteranceMaps]],
+    sounds: Sequence[Sound],
+    notes: Sequence[str],
+    megabytes: float,
+) -> tuple[bytes, Fitted]:
+    """A page of models, of their maps on utterances by number, and of sounds; what it holds."""
+    blobs = {name: blob for model in models for name, blob in model.blobs.items()}
+    data = {
+        "title": title,
+        "notes": [],
+        "decades": DECADES,
+        "categories": [*CATEGORIES, PRUNED],
+        "colours": {name: hexadecimal(table) for name, table in COLOURS.items()},
+        "models": [model.entry for model in models],
+        "utterances": [],
+        "maps": [],
+    }
+    fitted = fit_maps(
+        {(m, u): each.maps for m, maps in enumerate(traced) for u, each in maps.items()},
+        [model.entry["control"] for model in models],
+        int(1e6 * megabytes) - len(page_of(title, data, blobs)),
+        [sound.size for sound in sounds],
+    )
+    kept = sounds[: fitted.utterances]
+    blobs |= {name: blob for sound in kept for name, blob in sound.blobs.items()}
+    data["notes"] = [*notes, *fitted.notes, what_bytes_mean()]
+    data["utterances"] = [sound.entry for sound in kept]
+    data["maps"] = map_entries(fitted, traced, blobs)
+    return page_of(title, data, blobs), fitted
 
 
 def map_entries(
