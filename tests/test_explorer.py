@@ -71,7 +71,7 @@ def _raw(chunk):
     return zlib.decompress(chunk, -15)
 
 
-MAPS = {(m, u): random_maps(2, 2, 120, seed=2 * u + m) for m in range(2) for u in range(3)}
+MAPS = {(m, u): random_maps(2, 2, 200, seed=2 * u + m) for m in range(2) for u in range(3)}
 
 
 def test_everything_is_kept_whole_where_it_fits_but_controls_average_two_positions():
@@ -85,7 +85,7 @@ def test_everything_is_kept_whole_where_it_fits_but_controls_average_two_positio
 
 def test_a_smaller_budget_is_kept_and_said():
     sizes = []
-    for budget in (300_000, 200_000, 120_000):
+    for budget in (650_000, 350_000, 70_000):
         fitted = fit_maps(MAPS, (False, True), budget, (100, 100, 100))
         size = sum(packed.size for packed in fitted.maps.values()) + 100 * fitted.utterances
         assert size <= budget

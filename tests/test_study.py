@@ -111,7 +111,7 @@ def test_uniform_attention_within_a_radius(length):
 
 def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
     assert wanted(tmp_path, ()) == [
-        *("heads", "phones", "segments", "ablate", "patterns", "similarity")
+        *("heads", "phones", "segments", "ablate", "patterns", "similarity", "explorer")
     ]
     assert wanted(tmp_path, ("segments",)) == ["heads", "segments"]
     (tmp_path / "analysis").mkdir()

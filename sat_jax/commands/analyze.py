@@ -108,6 +108,8 @@ def main() -> None:
 
 def analyse(run: Path, analysis: Analysis) -> Path:
     """One run, from its checkpoints to its report; returns the directory of its results."""
+    from sat_jax.study.findings import findings_of
+    from sat_jax.study.heads import trained_sentence
     from sat_jax.study.loaded_run import open_run
     from sat_jax.study.page import keep_sections, write_page
 
@@ -123,7 +125,9 @@ def analyse(run: Path, analysis: Analysis) -> Path:
     # --- Report: these studies, and those that earlier calls have left there --------------------
     if loaded.is_leader:
         manifest = json.loads((run / "manifest.json").read_text())
-        page = write_page(loaded.out, f"Heads of {loaded.config.name}", tuple(STUDIES), manifest)
+        title = f"Heads of {loaded.config.name}"
+        found = findings_of(loaded.out, trained_sentence(loaded))
+        page = write_page(loaded.out, title, tuple(STUDIES), manifest, found)
         loaded.say(f"report: {page}")
     return loaded.out
 

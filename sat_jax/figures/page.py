@@ -1,4 +1,4 @@
-"""The report page as HTML, with places for {{title}}, {{contents}}, {{body}}, {{manifest}}."""
+"""The report page as HTML, with places for what `report` fills in."""
 
 from sat_jax.figures.style import COLOURS
 
@@ -19,8 +19,17 @@ pre, .wide { overflow-x: auto; } pre { background: var(--card); padding: .7rem; 
   .4rem;
   font-size: .85rem; }
 figure { margin: 1.5rem 0; }
-figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: .4rem; }
+figure img[hidden] { display: none; }
+figure img:not([hidden]) { display: block; width: 100%; height: auto; background: #fff;
+  border-radius: .4rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
+.switch { font: inherit; font-size: .85rem; margin: .3rem 0; color: inherit; background:
+  var(--card); border: 1px solid var(--line); border-radius: .3rem; cursor: pointer; }
+.switch[aria-pressed=true] { outline: 2px solid var(--link); }
+summary { cursor: pointer; color: var(--link); } summary:focus-visible, a:focus-visible,
+.switch:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+header ul { padding-left: 1.2rem; max-width: 52rem; } header li { margin: .25rem 0; }
+.open { font-weight: 600; }
 .clip { display: flex; flex-wrap: wrap; gap: .7rem; align-items: center; } audio { max-width: 100%;
   }
 .links a { margin-right: 1rem; }
@@ -45,6 +54,24 @@ dt { color: var(--soft); } dd { margin: 0; } code { overflow-wrap: anywhere; }
 """ + "\n".join(f".{name} {{ --kind: {colour}; }}" for name, colour in COLOURS.items())
 
 _SCRIPT = """
+const show = (image) => {
+  const pixels = document.getElementById(image.dataset.png);
+  if (!image.src) image.src = "data:image/png;base64," + pixels.textContent;
+};
+const near = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) show(entry.target);
+}, { rootMargin: "1200px" });
+const images = document.querySelectorAll("img[data-png]");
+for (const image of images) near.observe(image);
+addEventListener("beforeprint", () => images.forEach(show));
+for (const button of document.querySelectorAll(".switch")) button.addEventListener("click", () => {
+  for (const image of button.parentElement.querySelectorAll("img")) {
+    image.hidden = !image.hidden;
+    show(image);
+  }
+  const pressed = button.getAttribute("aria-pressed") === "true";
+  button.setAttribute("aria-pressed", String(!pressed));
+});
 for (const table of document.querySelectorAll(".sortable"))
 table.tHead.addEventListener("click", (event) => {
   const head = event.target.closest("th");
@@ -71,15 +98,18 @@ media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 </head>
 <body>
 <header><h1>{{{{title}}}}</h1>
-<nav aria-label="Contents">
+{{{{findings}}}}
+<details><summary>Contents</summary><nav aria-label="Contents">
 {{{{contents}}}}
-</nav></header>
+</nav></details></header>
 <main>
 {{{{body}}}}
 <section id="run"><h2>How it was made</h2>
 {{{{manifest}}}}
 </section>
 </main>
+<noscript><p>Figures need the page's script; they lie in figures/ beside it.</p></noscript>
+{{{{pixels}}}}
 <script>{_SCRIPT}</script>
 </body>
 </html>

@@ -42,14 +42,9 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
     figures, analysis = out / "figures", out / "analysis"
 
     def pair(stem: str, caption: str, what: str) -> list[Picture]:
-        return [
-            Picture(figures / f"{stem}.png", caption, f"{what} of {trained.name}"),
-            Picture(
-                figures / f"{stem}_untrained.png",
-                "The same for the untrained model.",
-                f"{what} of {untrained.name}",
-            ),
-        ]
+        control = figures / f"{stem}_untrained.png"
+        alts = [f"{what} of {table.name}" for table in tables]
+        return [Picture(figures / f"{stem}.png", caption, alts[0], control, alts[1])]
 
     names = f"{trained.name} and {untrained.name}"
     return [
@@ -61,8 +56,8 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
                 ("heads.csv", analysis / "heads.csv"),
                 ("heads_untrained.csv", analysis / "heads_untrained.csv"),
             ],
+            definition=f"{heads.HEAD_METRICS}\n\n{heads.HEAD_CATEGORIES}",
         ),
-        Section("How heads are measured", f"{heads.HEAD_METRICS}\n\n{heads.HEAD_CATEGORIES}"),
         Section(
             "The top heads of each kind",
             pictures=pair("gallery", maps.GALLERY, "Attention maps of the top heads"),

@@ -65,12 +65,8 @@ def study(loaded: LoadedRun) -> list[Section]:
     keep("head_distribution", distribution, tables.distribution_rows(head_tables))
     keep("head_scatter", heads.head_scatter(head_tables), tables.metric_rows(head_tables))
     draw_cumulative(loaded, [curves for _, curves in measured])
-    trained = training_summary(
-        read_metrics(loaded.directory / "metrics.jsonl"),
-        dataset.directory_of(loaded.config.corpus).name,
-    )
     known = " ".join(filter(None, (describe(loaded), pruned_sentence(loaded.model.spec.head_mask))))
-    return sections(out, head_tables, f"{known}\n\n{trained}", sound)
+    return sections(out, head_tables, f"{known}\n\n{trained_sentence(loaded)}", sound)
 
 
 def measure(loaded: LoadedRun) -> list[tuple[HeadTable, dict[str, np.ndarray]]]:
@@ -94,6 +90,14 @@ def measure(loaded: LoadedRun) -> list[tuple[HeadTable, dict[str, np.ndarray]]]:
         table = summarise(ordered, analysis.draws, analysis.seed, head_mask, name)
         measured.append((table, cumulative(values[CAD], head_mask, analysis.draws, analysis.seed)))
     return measured
+
+
+def trained_sentence(loaded: LoadedRun) -> str:
+    """How far training got, for the head of the report; empty where nothing tells."""
+    return training_summary(
+        read_metrics(loaded.directory / "metrics.jsonl"),
+        dataset.directory_of(loaded.config.corpus).name,
+    )
 
 
 def category_rows(table: HeadTable) -> list[dict[str, Any]]:

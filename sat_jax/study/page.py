@@ -10,9 +10,19 @@ from matplotlib.figure import Figure
 from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import style
-from sat_jax.figures.report import Clip, Picture, Section, Table, write_report
+from sat_jax.figures.report import (
+    Clip,
+    Finding,
+    Picture,
+    Section,
+    Table,
+    write_report,
+)
 from sat_jax.files import write_whole
 from sat_jax.study.loaded_run import LoadedRun
+
+EXPLORER = "explorer.html"
+"""The page of maps, beside the report."""
 
 
 def keep_figure(
@@ -51,16 +61,31 @@ def kept_sections(out: Path, study: str) -> list[Section]:
 
 
 def _section(
-    out: Path, heading: str, text: str, pictures: list, clips: list, tables: list, files: list
+    out: Path,
+    heading: str,
+    text: str,
+    pictures: list,
+    clips: list,
+    tables: list,
+    files: list,
+    definition: str = "",
 ) -> Section:
     return Section(
         heading,
         text,
-        [Picture(inside(out, png), caption, alt) for png, caption, alt in pictures],
+        [_picture(out, *fields) for fields in pictures],
         [Clip(caption, inside(out, wav)) for caption, wav in clips],
         [Table(caption, inside(out, rows)) for caption, rows in tables],
         [(label, inside(out, file)) for label, file in files],
+        definition,
     )
+
+
+def _picture(
+    out: Path, png: str, caption: str, alt: str, control: str | None = None, control_alt: str = ""
+) -> Picture:
+    other = None if control is None else inside(out, control)
+    return Picture(inside(out, png), caption, alt, other, control_alt)
 
 
 def inside(out: Path, name: str) -> Path:
@@ -74,7 +99,14 @@ def inside(out: Path, name: str) -> Path:
     return path
 
 
-def write_page(out: Path, title: str, studies: Sequence[str], manifest: dict[str, Any]) -> Path:
+def write_page(
+    out: Path,
+    title: str,
+    studies: Sequence[str],
+    manifest: dict[str, Any],
+    findings: Sequence[Finding] = (),
+) -> Path:
     """Write `out`/report.html from the sections of all `studies` that were ever made there."""
     sections = [section for study in studies for section in kept_sections(out, study)]
-    return write_report(out / "report.html", title, sections, manifest)
+    explorer = EXPLORER if (out / EXPLORER).exists() else ""
+    return write_report(out / "report.html", title, sections, manifest, findings, explorer)

@@ -310,16 +310,18 @@ def sections(
         return Picture(figures / f"{stem}.png", caption, f"{what}, {name}")
 
     def pair(stem: str, caption: str, what: str) -> list[Picture]:
-        same = "The same for the untrained model."
+        control = figures / f"{stem}_untrained.png"
         return [
-            picture(stem, caption, what),
-            picture(f"{stem}_untrained", same, what, untrained.name),
+            picture(stem, caption, what)._replace(
+                control=control, control_alt=f"{what}, {untrained.name}"
+            )
         ]
 
     return [
         Section(
             "What heads do with phones",
-            f"{summary}\n\n{phones.RELATION}\n\n{phones.OPERATIONS}",
+            summary,
+            definition=f"{phones.RELATION}\n\n{phones.OPERATIONS}",
             tables=[Table("Named operations.", analysis / "operations.csv")],
             files=[
                 ("Operations of the untrained model", analysis / "operations_untrained.csv"),

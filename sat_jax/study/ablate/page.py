@@ -94,8 +94,9 @@ def write(
         analysis / "ablation_areas.csv",
     )
     other_budgets = Table("The same probe with other budgets.", analysis / "probe_budget.csv")
+    definitions = {"What remains when heads are pruned": figures.PRUNING}
     texts = {
-        "What remains when heads are pruned": f"{found_text(result, anew)}\n\n{figures.PRUNING}",
+        "What remains when heads are pruned": found_text(result, anew),
         LAYERS: layers_text(layers),
     }
     tables = {
@@ -109,6 +110,7 @@ def write(
         Section(
             heading,
             texts.get(heading, ""),
+            definition=definitions.get(heading, ""),
             pictures=[picture(place, view) for view in views],
             tables=tables.get(heading, []),
             files=[(path.name, path) for path in written] if views is curves else [],

@@ -24,8 +24,8 @@ from sat_jax.study.explorer.known import Known, known_of
 from sat_jax.study.explorer.maps import UtteranceMaps, trace_maps
 from sat_jax.study.explorer.sounds import Sound, sounds_of
 from sat_jax.study.loaded_run import LoadedRun, describe, open_run
+from sat_jax.study.page import EXPLORER
 
-PAGE = "explorer.html"
 COLOURS = {"sequential": MAP_COLOURS, "diverging": "RdBu_r"}
 
 
@@ -44,7 +44,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     sounds = sounds_of(loaded, split)
     if not loaded.is_leader:
         return []
-    path = loaded.out / PAGE
+    path = loaded.out / EXPLORER
     title = f"Heads of {loaded.config.name}"
     write_page(path, title, [gathered], sounds, [describe(loaded)], loaded)
     return [
@@ -75,7 +75,7 @@ def compare(runs: Sequence[Path], analysis: Analysis, out: Path) -> None:
         gathered.append(gather(loaded, split, known, name))
         notes.append(describe(loaded))
     if jax.process_index() == 0:
-        write_page(out / PAGE, f"Heads of {', '.join(names)}", gathered, sounds, notes, first)
+        write_page(out / EXPLORER, f"Heads of {', '.join(names)}", gathered, sounds, notes, first)
 
 
 def shown_split(loaded: LoadedRun) -> Any:

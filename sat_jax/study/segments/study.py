@@ -356,7 +356,8 @@ def sections(
     return [
         Section(
             "Phone boundaries: which features find them",
-            f"{found}\n\n{figures.SEGMENTATION}",
+            found,
+            definition=figures.SEGMENTATION,
             pictures=[
                 Picture(
                     place("segmentation_example"),
