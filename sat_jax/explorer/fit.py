@@ -7,6 +7,8 @@ import numpy as np
 
 from sat_jax.explorer.pack import PackedMaps, pack_maps
 
+SAMPLED = 8
+"""Heads from which the size of all is estimated."""
 LEAST_SIDE = 64
 """Pixels below which no map is averaged further: fewer utterances are kept instead."""
 
@@ -34,27 +36,45 @@ def fit_maps(
     positions, those of untrained models first. Then utterances are left out, the last first;
     `extra` are the bytes that each takes besides its maps. One utterance is always kept.
     """
-    packed = {key: pack_maps(each, 1 + controls[key[0]]) for key, each in maps.items()}
-    count = given = len(extra)
+    given = count = len(extra)
+    factors = {key: 1 + controls[key[0]] for key in maps}
+    sizes = {key: estimated_size(maps[key], factors[key]) for key in maps}
+    packed: dict[Key, PackedMaps] = {}
     while True:
-        kept = [key for key in packed if key[1] < count]
-        if sum(packed[key].size for key in kept) + sum(extra[:count]) <= budget:
-            break
-        coarser = [key for key in kept if next_side(packed[key]) >= LEAST_SIDE]
+        kept = [key for key in maps if key[1] < count]
+        if sum(sizes[key] for key in kept) + sum(extra[:count]) <= budget:
+            missing = [key for key in kept if key not in packed]
+            if not missing:
+                break
+            # What fits by an estimate is packed, and counted as it is.
+            packed |= {key: pack_maps(maps[key], factors[key]) for key in missing}
+            sizes |= {key: packed[key].size for key in missing}
+            continue
+        coarser = [key for key in kept if next_side(maps[key], factors[key]) >= LEAST_SIDE]
         if coarser:
-            largest = max(coarser, key=lambda key: packed[key].size * (1 + controls[key[0]]))
-            packed[largest] = pack_maps(maps[largest], packed[largest].factor + 1)
+            largest = max(coarser, key=lambda key: sizes[key] * (1 + controls[key[0]]))
+            factors[largest] += 1
+            sizes[largest] = estimated_size(maps[largest], factors[largest])
+            packed.pop(largest, None)
         elif count > 1:
             count -= 1
         else:
+            packed |= {key: pack_maps(maps[key], factors[key]) for key in kept}
             break
-    kept = {key: each for key, each in packed.items() if key[1] < count}
-    return Fitted(kept, count, notes_of(kept, controls, given, count))
+    whole = {key: packed[key] for key in kept}
+    return Fitted(whole, count, notes_of(whole, controls, given, count))
 
 
-def next_side(packed: PackedMaps) -> int:
-    """Pixels of a map were it averaged over one position more."""
-    return -(-packed.positions // (packed.factor + 1))
+def next_side(maps: np.ndarray, factor: int) -> int:
+    """Pixels of a map were it averaged over one position more than `factor`."""
+    return -(-maps.shape[-1] // (factor + 1))
+
+
+def estimated_size(maps: np.ndarray, factor: int) -> int:
+    """About the bytes of packed maps (L, H, T, T), from a few of their heads."""
+    heads = maps.reshape(-1, *maps.shape[-2:])
+    some = np.unique(np.linspace(0, len(heads) - 1, SAMPLED).round().astype(int))
+    return pack_maps(heads[None, some], factor).size * len(heads) // len(some)
 
 
 def notes_of(

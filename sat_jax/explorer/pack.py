@@ -5,6 +5,7 @@ stands for less than about 10^-DECADES, 1 to 255 for 10^-DECADES to 1 in equal r
 """
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -85,11 +86,12 @@ def pack_maps(maps: np.ndarray, factor: int) -> PackedMaps:
     positions = maps.shape[-1]
     pruned = np.isnan(heads[:, 0, 0])
     small = -(-positions // THUMBNAIL)
-    chunks, thumbnails = [], []
-    for each, gone in zip(heads, pruned, strict=True):
-        thumbnail = codes_of(block_means(each, small))
-        thumbnails.append(np.zeros_like(thumbnail) if gone else thumbnail)
-        chunks.append(b"" if gone else deflated(codes_of(block_means(each, factor))))
-    return PackedMaps(
-        positions, factor, tuple(chunks), deflated(np.stack(thumbnails)), len(thumbnails[0])
-    )
+
+    def chunk_of(index: int) -> bytes:
+        return b"" if pruned[index] else deflated(codes_of(block_means(heads[index], factor)))
+
+    # Deflating lets other threads run.
+    with ThreadPoolExecutor() as pool:
+        chunks = tuple(pool.map(chunk_of, range(len(heads))))
+    thumbnails = codes_of(np.nan_to_num(block_means(heads, small)))
+    return PackedMaps(positions, factor, chunks, deflated(thumbnails), thumbnails.shape[-1])

@@ -13,6 +13,7 @@ import { listen, nameOf, state } from "./state.js";
  */
 
 const TOLERANCE = 0.02;
+const PAUSE_TO_READ = 90;
 const parts = {
   title: element("div", {}),
   metrics: element("div", {}),
@@ -25,10 +26,16 @@ const parts = {
 /** Put what is known of the first head on the page and keep it as it is chosen. */
 export function showBeside() {
   fill(byId("beside"), ...Object.values(parts));
-  show();
+  showTitle();
+  showRest();
+  let waiting = 0;
   listen((changed) => {
-    if (changed.has("places")) show();
-    else if (changed.has("utterance")) {
+    if (changed.has("places")) {
+      showTitle();
+      // Those who walk from head to head see maps; the rest follows where they stop.
+      clearTimeout(waiting);
+      waiting = setTimeout(showRest, PAUSE_TO_READ);
+    } else if (changed.has("utterance")) {
       const place = state.places[0];
       void showOffsets(page.models[place.model], place);
       showBoundaries(page.models[place.model], place);
@@ -36,7 +43,7 @@ export function showBeside() {
   });
 }
 
-function show() {
+function showTitle() {
   const place = state.places[0];
   const model = page.models[place.model];
   const kind = model.category[place.layer][place.head];
@@ -48,6 +55,11 @@ function show() {
     operations ? element("p", {}, `With phones: ${operations}.`) : null,
     ...model.missing.map((text) => element("p", { class: "soft" }, text)),
   );
+}
+
+function showRest() {
+  const place = state.places[0];
+  const model = page.models[place.model];
   showMetrics(model, place);
   void showOffsets(model, place);
   const index = place.layer * model.heads + place.head;

@@ -7,13 +7,21 @@ import { sequential } from "./colours.js";
 
 /** @type {Map<string, Promise<HTMLCanvasElement>>} */
 const spectrograms = new Map();
+/** @type {Map<string, string>} */
+const inks = new Map();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => inks.clear());
 
 /**
  * Colours of the page's style, which follows the system's light or dark one.
  * @param {string} name of a custom property, without its dashes
  */
 export function ink(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  let colour = inks.get(name);
+  if (colour === undefined) {
+    colour = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    inks.set(name, colour);
+  }
+  return colour;
 }
 
 /**

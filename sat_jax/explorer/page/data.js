@@ -38,6 +38,8 @@ const KEPT = 160;
 const decoded = new Map();
 /** @type {Map<string, string>} */
 const texts = new Map();
+/** @type {Map<string, Promise<Float32Array>>} */
+const relations = new Map();
 
 /** Probability that each code stands for. @type {Float64Array} */
 export const PROBS = Float64Array.from({ length: 256 }, (_, code) =>
@@ -134,8 +136,13 @@ export async function thumbnailsOf(maps) {
  * Phone relation maps of a model: float32, (heads, phones, phones), then the same elsewhere.
  * @param {Relation} relation
  */
-export async function relationOf(relation) {
-  return new Float32Array((await inflate(bytesOf(relation.blob))).buffer);
+export function relationOf(relation) {
+  let found = relations.get(relation.blob);
+  if (!found) {
+    found = inflate(bytesOf(relation.blob)).then((bytes) => new Float32Array(bytes.buffer));
+    relations.set(relation.blob, found);
+  }
+  return found;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { mapsOf, page } from "./data.js";
 import { byId, choice, element, fill } from "./elements.js";
-import { drawOver, drawPanel, loadPanel, makePanel } from "./panel.js";
+import { drawOver, drawPanel, loadPanel, makePanel, turnTo } from "./panel.js";
 import { listenTo, zoom } from "./pointing.js";
 import { isPlaying, play, stop, watch } from "./player.js";
 import { save } from "./save.js";
@@ -11,7 +11,7 @@ import { listen, nameOf, state, update } from "./state.js";
 /** @typedef {import("./panel.js").Panel} Panel */
 
 /** @type {Panel[]} */
-let panels = [];
+const panels = [];
 const room = element("div", { class: "panels" });
 const controls = element("div", { class: "controls" });
 
@@ -21,10 +21,12 @@ const REPAINT = ["utterance", "scale", "threshold", "span", "minus"];
 /** Put the chosen heads on the page and keep them as they are chosen. */
 export function showHeads() {
   fill(byId("head"), controls, room);
+  showControls();
   buildPanels();
   listen((changed) => {
     const has = (/** @type {string[]} */ names) => names.some((name) => changed.has(name));
-    if (has(["places"])) return buildPanels();
+    if (has(["places"])) buildPanels();
+    if (has(["places"]) && !has(REPAINT)) return;
     if (has([...REPAINT, "boundaries", "model"])) showControls();
     if (has(REPAINT)) return void loadAll();
     if (has(["view"])) return panels.forEach((each) => void drawPanel(each));
@@ -36,7 +38,11 @@ export function showHeads() {
       drawOver(panel);
     }
   });
-  new ResizeObserver(() => panels.forEach((each) => void drawPanel(each))).observe(room);
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width !== width) panels.forEach((each) => void drawPanel(each));
+    width = contentRect.width;
+  }).observe(room);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => void loadAll());
 }
 
@@ -47,15 +53,21 @@ export function firstPanel() {
 
 function buildPanels() {
   const { places } = state;
-  panels = places.map((place, index) =>
-    makePanel(place, places.length === 1, () =>
-      update({ places: places.filter((_, other) => other !== index) }),
-    ),
-  );
-  for (const panel of panels) listenTo(panel);
-  room.classList.toggle("several", panels.length > 1);
-  fill(room, ...panels.map((panel) => panel.node));
-  showControls();
+  const before = panels.length;
+  panels.length = Math.min(before, places.length);
+  while (panels.length < places.length) {
+    const panel = makePanel();
+    listenTo(panel);
+    panels.push(panel);
+  }
+  places.forEach((place, index) => {
+    const without = places.filter((_, other) => other !== index);
+    turnTo(panels[index], place, without.length ? () => update({ places: without }) : null);
+  });
+  if (panels.length !== before) {
+    room.classList.toggle("several", panels.length > 1);
+    fill(room, ...panels.map((panel) => panel.node));
+  }
   return void loadAll();
 }
 

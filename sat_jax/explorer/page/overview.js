@@ -5,7 +5,7 @@ import { byId, choice, element, fill } from "./elements.js";
 import { canvasOf } from "./canvas.js";
 import { coloursOf, pixelsOf } from "./colours.js";
 import { metricTable, offer } from "./save.js";
-import { showScatter } from "./scatter.js";
+import { markPoints, showScatter } from "./scatter.js";
 import { listen, nameOf, state, update } from "./state.js";
 
 /** @typedef {import("./state.js").Place} Place */
@@ -31,7 +31,8 @@ export function showOverview() {
     } else if (has(["axes"])) showTools();
     if (has(["utterance", "model"])) void paintThumbnails();
     if (has(["places"])) mark();
-    if (has(["axes", "brush", "model", "places"])) showScatter(scatter, choose);
+    if (has(["axes", "brush"])) showScatter(scatter, choose);
+    else if (has(["places"])) markPoints(scatter);
   });
 }
 
@@ -155,12 +156,13 @@ function sortValue({ layer, head }) {
 function mark() {
   const chosen = new Set(state.places.filter((each) => each.model === state.model).map(nameOf));
   const shown = Array.from(grid.querySelectorAll("button"));
-  for (const button of buttons.values()) {
-    button.setAttribute("aria-pressed", String(chosen.has(button.dataset.head ?? "")));
-    button.tabIndex = -1;
-  }
   const first = shown.find((each) => chosen.has(each.dataset.head ?? "")) ?? shown[0];
-  if (first) first.tabIndex = 0;
+  for (const [name, button] of buttons) {
+    const pressed = String(chosen.has(name));
+    if (button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
+    const reached = button === first ? 0 : -1;
+    if (button.tabIndex !== reached) button.tabIndex = reached;
+  }
 }
 
 /**

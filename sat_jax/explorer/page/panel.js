@@ -37,6 +37,7 @@ const MOST_SIZE = 640;
  * @typedef {object} Panel
  * @property {Place} place
  * @property {HTMLElement} node
+ * @property {HTMLElement} title
  * @property {HTMLCanvasElement} strips waveform, spectrogram and phones of keys
  * @property {HTMLCanvasElement} side spectrogram and phones of queries
  * @property {HTMLCanvasElement} canvas the map
@@ -52,39 +53,45 @@ const MOST_SIZE = 640;
  */
 
 /**
- * @param {Place} place
- * @param {boolean} only whether it is the only one
- * @param {() => void} close
+ * A panel without a head as yet.
  * @returns {Panel}
  */
-export function makePanel(place, only, close) {
-  const model = page.models[place.model];
-  const name = `${nameOf(place)} of ${model.name}`;
-  const kind = model.category[place.layer][place.head];
+export function makePanel() {
   const canvas = element("canvas", {
-    class: "map",
-    tabindex: 0,
-    role: "application",
-    "aria-roledescription": "attention map",
-    "aria-label": `Map of ${name}. Arrows move the query and the key, Enter plays both, plus and minus zoom.`,
+    class: "map", tabindex: 0, role: "application", "aria-roledescription": "attention map",
   });
   const parts = {
+    title: element("h2"),
     strips: element("canvas", { class: "strips", "aria-hidden": "true" }),
     side: element("canvas", { class: "side", "aria-hidden": "true" }),
     over: element("canvas", { class: "over", "aria-hidden": "true" }),
     legend: element("canvas", { class: "legend", "aria-hidden": "true" }),
     row: element("div", { class: "row" }),
   };
-  const closer = element("button", { click: close, title: `Close ${name}` }, "Close");
-  const node = element(
-    "article",
-    { class: "panel", "aria-label": name },
-    element("h2", {}, element("span", { class: `kind ${kind}` }, kind), ` ${name}`, only ? null : closer),
-    element("div", { class: "frame" }, parts.strips, parts.side, canvas, parts.over),
-    parts.legend,
-    parts.row,
-  );
+  const frame = element("div", { class: "frame" }, parts.strips, parts.side, canvas, parts.over);
+  const node = element("article", { class: "panel" }, parts.title, frame, parts.legend, parts.row);
+  const place = { model: 0, layer: 0, head: 0 };
   return { place, node, canvas, ...parts, map: null, picture: null, factor: 1, colours: null, size: 0, heard: null };
+}
+
+/**
+ * Have a panel show a head; its canvases stay, which is what makes going from head to head quick.
+ * @param {Panel} panel
+ * @param {Place} place
+ * @param {(() => void) | null} close null for the only panel
+ */
+export function turnTo(panel, place, close) {
+  const model = page.models[place.model];
+  const name = `${nameOf(place)} of ${model.name}`;
+  const kind = model.category[place.layer][place.head];
+  panel.place = place;
+  panel.node.setAttribute("aria-label", name);
+  panel.canvas.setAttribute(
+    "aria-label",
+    `Map of ${name}. Arrows move the query and the key, Enter plays both, plus and minus zoom.`,
+  );
+  const closer = close && element("button", { click: close, title: `Close ${name}` }, "Close");
+  fill(panel.title, element("span", { class: `kind ${kind}` }, kind), ` ${name}`, closer);
 }
 
 /**
@@ -113,6 +120,7 @@ export async function loadPanel(panel) {
   const index = place.layer * model.heads + place.head;
   const map = maps ? await mapOf(maps, index) : null;
   const other = state.minus === null || state.minus === place.model ? null : await otherMap(place);
+  if (panel.place !== place) return;
   panel.map = map;
   if (!map) {
     fill(panel.row, element("p", {}, maps ? "This head is pruned." : "The page has no maps of this model on this utterance."));

@@ -30,9 +30,16 @@ export function rowOf(map, query) {
  * @param {ArrayLike<number>} row
  */
 export function strongest(row) {
-  return Array.from(row, (p, key) => ({ p, key }))
-    .sort((a, b) => b.p - a.p || a.key - b.key)
-    .slice(0, STRONGEST);
+  /** @type {{p: number, key: number}[]} */
+  const found = [];
+  for (let key = 0; key < row.length; key++) {
+    const p = row[key];
+    if (found.length === STRONGEST && p <= found[STRONGEST - 1].p) continue;
+    const place = found.findIndex((each) => p > each.p);
+    found.splice(place < 0 ? found.length : place, 0, { p, key });
+    if (found.length > STRONGEST) found.pop();
+  }
+  return found;
 }
 
 /**

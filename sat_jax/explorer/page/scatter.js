@@ -21,7 +21,6 @@ export function showScatter(node, choose) {
   const heads = pointsOf(axes.map((each) => each.values));
   const ranges = [0, 1].map((axis) => rangeOf(heads.map((each) => each.at[axis])));
   const scales = scalesOf(ranges[0], ranges[1], WIDTH, HEIGHT);
-  const chosen = new Set(state.places.filter((each) => each.model === state.model).map(nameOf));
   const box = drawn("rect", { class: "brush", ...boxOf(scales) });
   const plot = drawn(
     "svg",
@@ -31,7 +30,8 @@ export function showScatter(node, choose) {
     },
     axesOf(ranges[0], ranges[1], scales, WIDTH, HEIGHT, axes[0].label, axes[1].label),
     ...heads.map(({ place, kind, at }) => drawn("path", {
-      class: `point ${kind}${chosen.has(nameOf(place)) ? " chosen" : ""}`,
+      class: `point ${kind}`,
+      "data-head": nameOf(place),
       d: shapeOf(kind),
       transform: `translate(${scales.x(at[0]).toFixed(1)} ${scales.y(at[1]).toFixed(1)})`,
       click: (/** @type {MouseEvent} */ event) => choose(place, event.shiftKey),
@@ -39,6 +39,7 @@ export function showScatter(node, choose) {
     box,
   );
   brushWith(plot, box, scales);
+  markPoints(plot);
   const names = model.metrics.map((each) => /** @type {[string, string]} */ ([each.name, each.name]));
   const axisChoice = (/** @type {0 | 1} */ axis, /** @type {string} */ label) =>
     choice(label, names, axes[axis].name, (name) => {
@@ -55,6 +56,17 @@ export function showScatter(node, choose) {
   if (focused) {
     const again = node.querySelector(`[data-control="${focused}"]`);
     if (again instanceof HTMLElement) again.focus();
+  }
+}
+
+/**
+ * Show which heads are drawn large.
+ * @param {Element} plot
+ */
+export function markPoints(plot) {
+  const chosen = new Set(state.places.filter((each) => each.model === state.model).map(nameOf));
+  for (const point of plot.querySelectorAll(".point")) {
+    point.classList.toggle("chosen", chosen.has(point.getAttribute("data-head") ?? ""));
   }
 }
 

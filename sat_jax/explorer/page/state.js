@@ -32,8 +32,10 @@ import { page } from "./data.js";
 /** @type {State} */
 export const state = initial();
 
+const PAUSE_TO_WRITE = 150;
 /** @type {((changed: Set<string>) => void)[]} */
 const listeners = [];
+let writing = 0;
 
 /** @returns {State} */
 function initial() {
@@ -85,8 +87,14 @@ export function update(change) {
   }
   if (!changed.size) return;
   Object.assign(state, change);
-  history.replaceState(null, "", `#${addressOf(state)}`);
+  clearTimeout(writing);
+  writing = setTimeout(writeAddress, PAUSE_TO_WRITE);
   for (const listener of listeners) listener(changed);
+}
+
+/** Browsers refuse addresses that change with every move of the mouse. */
+function writeAddress() {
+  history.replaceState(null, "", `#${addressOf(state)}`);
 }
 
 /**
