@@ -16,6 +16,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
 	$(RUN) analyze.py runs/toy --max-utterances 128
+	@echo "now open runs/toy/explorer.html (every map, with its sound) and runs/toy/report.html in a browser"
 
 study: $(VENV)/.demo
 	$(RUN) train.py toy_m3

@@ -88,7 +88,7 @@ def test_metrics_and_ranks_are_those_of_the_table(visit, explored):
         kept = [float(table[name + end]) for end in ("", "_low", "_high")]
         np.testing.assert_allclose(numbers, kept, atol=6e-4)
         if rank:
-            assert rank.startswith(f"{int(float(table[f'rank_{name}']))} of 8 ")
+            assert rank.startswith(f"{int(float(table[f'rank_{name}']))} (")
     assert table["category"] in page.locator("#beside .kind").first.inner_text()
 
 

@@ -5,14 +5,18 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import trees
 from ablation_runs import LEAN
+from explorer_pages import codes_on_page, read_page
 from scripts import PIPES, python
 from two_processes import start
 
 from sat_jax.errors import InputError
+from sat_jax.explorer.pack import codes_of
 from sat_jax.study import compared
+from sat_jax.trace.store import load_sample
 
 QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
 QUICK += ["--ablate.draws", "2", "--ablate.hidden", "8", "--ablate.max-frames", "96"]
@@ -99,6 +103,25 @@ def test_segmentation_of_the_run(analysed):
     assert rows[3]["r"] == best["r"]
     report = (analysed / "report.html").read_text()
     assert "the best of 8 on the tuning utterances" in report
+
+
+def test_explorer_of_the_run(analysed):
+    data, blobs = read_page(analysed / "explorer.html")
+    assert [model["key"] for model in data["models"]] == ["trained", "untrained"]
+    assert not data["models"][0]["missing"]
+    sample = load_sample(next((analysed / "trace").glob("*[0-9].npz")))
+    assert data["utterances"][0]["id"] == sample.id
+    codes = codes_on_page(data, blobs, 0, 0)
+    exact = codes_of(sample.maps.reshape(codes.shape).astype(np.float32))
+    assert np.abs(codes.astype(int) - exact).max() <= 1
+    kept = {(r["layer"], r["head"]): r for r in heads_of(analysed)}
+    for metric in data["models"][0]["metrics"]:
+        for (layer, head), row in kept.items():
+            value = metric["values"][int(layer) - 1][int(head) - 1]
+            assert value == pytest.approx(float(row[metric["name"]]), rel=1e-6)
+    report = (analysed / "report.html").read_text()
+    assert report.index('href="explorer.html"') < report.index("<h2>")
+    assert "explorer.html#head=2.3" in report
 
 
 def test_one_study_anew_leaves_the_others(analysed):

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from explorer_pages import codes_on_page, read_page
 from meshes import mesh_of
 
 from sat_jax import mesh
@@ -19,10 +20,12 @@ from sat_jax.config.json import read_run
 from sat_jax.config.kinds import KINDS
 from sat_jax.config.model import FRONTENDS
 from sat_jax.config.train import NoObjective
+from sat_jax.explorer.pack import codes_of
 from sat_jax.model.attention.self_attention import ATTENTION
 from sat_jax.model.build import MODELS, build_model, init_params, spec_of
 from sat_jax.model.prune import prune_params
 from sat_jax.study.export import edit_of, write_run
+from sat_jax.trace.store import load_sample
 from tests.third_family import Biased, BiasedQueryKey, ThirdFamily, Waveform
 
 PROBES = {
@@ -124,6 +127,20 @@ def test_heads_are_measured_on_its_own_positions(analysed):
     report = (analysed / "report.html").read_text()
     assert "a position every 20 ms" in report
     assert "Masked L1" not in report
+
+
+def test_the_explorer_shows_its_maps_every_20_ms(analysed):
+    data, blobs = read_page(analysed / "explorer.html")
+    model = data["models"][0]
+    assert (model["seconds"], model["start"]) == (0.02, 0.0125)
+    assert model["ablation"]["tasks"][0]["name"] == "phone"
+    sample = load_sample(next((analysed / "trace").glob("*[0-9].npz")))
+    codes = codes_on_page(data, blobs, 0, 0)
+    exact = codes_of(sample.maps.reshape(codes.shape).astype(np.float32))
+    assert np.abs(codes.astype(int) - exact).max() <= 1
+    times = np.concatenate([head for row in data["maps"][0]["boundaries"] for head in row])
+    steps = (times - 0.0125) / 0.01
+    np.testing.assert_allclose(steps, np.round(steps), atol=0.011)
 
 
 def test_phones_are_related_and_boundaries_found_every_20_ms(analysed):

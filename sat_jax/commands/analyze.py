@@ -14,6 +14,7 @@ similarity their layers and heads are compared with each other.
 import dataclasses
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -91,19 +92,21 @@ def main() -> None:
         study.compare(runs, analysis)
         return
     places = [analyse(run, analysis) for run in runs]
-    if len(runs) > 1 and "probes" in analysis.only:
-        from sat_jax.study import probed_runs
+    if len(runs) > 1:
+        side_by_side(runs, places, analysis)
 
-        probed_runs.compare(runs, places)
-    elif len(runs) > 1:
-        from sat_jax.study import compared
 
-        compared.study(runs, places)
-    if len(runs) > 1 and "explorer" in chosen(analysis.only):
-        from sat_jax.study import compared
-        from sat_jax.study.explorer import study as explorer
+def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysis) -> None:
+    """What shows several analysed runs at once; with `--only`, what that asks for."""
+    from sat_jax.study import compared, probed_runs
+    from sat_jax.study.explorer import study as explorer
 
+    if "explorer" in chosen(analysis.only):
         explorer.compare(runs, analysis, compared.place_of(runs))
+    if "probes" in analysis.only:
+        probed_runs.compare(runs, places)
+    elif not analysis.only or "segments" in analysis.only:
+        compared.study(runs, places)
 
 
 def analyse(run: Path, analysis: Analysis) -> Path:

@@ -94,9 +94,9 @@ function showMetrics(model, place) {
       element("th", { scope: "row" }, metric.label),
       element("td", {}, number(values[layer][head])),
       element("td", {}, values[layer][head] === null ? "" : `${number(low[layer][head])} to ${number(high[layer][head])}`),
-      element("td", {}, turn === null ? "" : `${turn} of ${count} (${ends[0]} to ${ends[1]})`));
+      element("td", {}, turn === null ? "" : `${turn} (${ends[0]} to ${ends[1]})`));
   });
-  const head_ = element("tr", {}, ...["", "mean", "95 % interval", "rank (interval)"].map((text) =>
+  const head_ = element("tr", {}, ...["", "mean", "95 % interval", `rank of ${count}`].map((text) =>
     element("th", { scope: "col" }, text)));
   fill(parts.metrics, element("h3", {}, "Metrics"),
     element("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Metrics" },
