@@ -13,7 +13,7 @@ from test_pretrain import CONFIG, run_of
 
 from sat_jax import mesh
 from sat_jax.config import Mesh
-from sat_jax.config.attention import ATTENTIONS
+from sat_jax.config.attention import ATTENTIONS, FREE
 from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.model.packing import packing_of
 from sat_jax.sweep.batch_ops import Counts, batch_ops
@@ -46,6 +46,24 @@ def test_devices_and_layouts_change_nothing(kind):
             assert maps.sharding.shard_shape(maps.shape) == (2, 6, 12)
     np.testing.assert_allclose(*found, rtol=2e-6)
     assert found[0][0] != found[0][2]
+
+
+@pytest.mark.pods
+@pytest.mark.parametrize("kind", [kind for kind in ATTENTIONS if kind in FREE and kind != "qk"])
+def test_a_resumed_run_reaches_the_same_numbers_to_the_last_bit(kind, tmp_path):
+    model = dataclasses.replace(CONFIG.model, attention=attention(kind))
+    run = run_of(dataclasses.replace(CONFIG, model=model))
+    straight, losses = run.go(run.make(), 0, 4)
+    half, _ = run.go(run.make(), 0, 2)
+    np.savez(tmp_path / "half.npz", *jax.tree.leaves(jax.device_get(half)))
+    with np.load(tmp_path / "half.npz") as stored:
+        leaves = list(stored.values())
+    placed = jax.tree.map(
+        lambda leaf, like: jax.device_put(leaf, like.sharding), leaves, jax.tree.leaves(half)
+    )
+    resumed, after = run.go(jax.tree.unflatten(jax.tree.structure(half), placed), 2, 4)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(resumed), jax.device_get(straight))
+    assert [float(each.loss) for each in after] == [float(each.loss) for each in losses[2:]]
 
 
 @pytest.mark.parametrize("kind", SWEPT)
