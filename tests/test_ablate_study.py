@@ -173,12 +173,23 @@ def test_the_untrained_model_stands_beside(coarse):
 def test_coarse_has_fewer_figures(coarse):
     assert [section.heading for section in coarse.sections] == [
         *("What the input and every layer hold", "What remains when heads are pruned"),
-        "Which order is cheapest",
+        *("Which order is cheapest", "One head, or far keys, taken away"),
     ]
     stems = {path.stem for path in (coarse.path.parent.parent / "figures").iterdir()}
     assert stems == {"task_curves", "compared_curves", "area_chart"} | {
-        *("rank_scatter", "rank_correlations", "probes_by_layer")
+        *("rank_scatter", "rank_correlations", "probes_by_layer", "leave_one_out")
     }
+
+
+def test_what_a_head_alone_is_worth_is_reconstruction_without_it(coarse):
+    alone = table(coarse.path.parent.parent / "figures" / "leave_one_out.csv")
+    assert {row["task"] for row in alone} == {"reconstruction"}
+    intact = curve(coarse.rows, "globalness")[0]
+    assert all(float(row["intact"]) == pytest.approx(intact, rel=1e-5) for row in alone)
+    assert any(abs(float(row["change"])) > 1e-4 for row in alone)
+    for row in alone:
+        low, high = float(row["change_low"]), float(row["change_high"])
+        assert low <= float(row["change"]) <= high
 
 
 def test_coarse_probes_the_first_task_of_every_second_layer(coarse):
@@ -191,7 +202,7 @@ def test_coarse_probes_the_first_task_of_every_second_layer(coarse):
 def test_a_damaged_file_is_told_and_made_anew(coarse, studied):
     out = coarse.path.parent.parent
     before = coarse.path.read_bytes()
-    leaves, _ = sorted(out.glob("analysis/leaves/*/*.npz"), key=lambda path: -path.stat().st_size)
+    leaves, *_ = sorted(out.glob("analysis/leaves/*/*.npz"), key=lambda path: -path.stat().st_size)
     leaves.write_bytes(leaves.read_bytes()[:-200])
     again = studied(out)
     told = [line for line in again.said if str(leaves) in line]

@@ -49,6 +49,7 @@ def test_analysis_of_the_run(analysed):
     stems |= {"phone_maps", "phone_maps_elsewhere", "verticality_concentration", "segment_shares"}
     stems |= {"segmentation_example", "precision_recall", "segmentation_heads"}
     stems |= {"task_curves", "compared_curves", "area_chart", "rank_scatter", "rank_correlations"}
+    stems |= {"leave_one_out"}
     stems |= {"probes_by_layer", "embedding", "before_after", "similarity_layers"}
     stems |= {"similarity_heads", "similarity_neurons_layers", "similarity_depth"}
     assert {p.stem for p in (run / "figures").iterdir()} == stems
@@ -115,7 +116,13 @@ def test_explorer_of_the_run(analysed):
     exact = codes_of(sample.maps.reshape(codes.shape).astype(np.float32))
     assert np.abs(codes.astype(int) - exact).max() <= 1
     kept = {(r["layer"], r["head"]): r for r in heads_of(analysed)}
-    for metric in data["models"][0]["metrics"]:
+    *metrics, cost = data["models"][0]["metrics"]
+    alone = table(analysed / "figures" / "leave_one_out.csv")
+    assert (cost["name"], len(alone)) == ("reconstruction-cost", 8)
+    for row in alone:
+        value = cost["values"][int(row["layer"]) - 1][int(row["head"]) - 1]
+        assert value == pytest.approx(float(row["change"]), abs=1e-6)
+    for metric in metrics:
         for (layer, head), row in kept.items():
             value = metric["values"][int(layer) - 1][int(head) - 1]
             assert value == pytest.approx(float(row[metric["name"]]), rel=1e-6)

@@ -80,6 +80,7 @@ def test_heads_boundaries_and_pruning_are_told_with_their_numbers(results):
 def test_curves_and_turns_come_back_as_they_were_kept(results):
     kept = kept_curves(results / "analysis" / CURVES)
     assert kept["orders"]["globalness"] == [[6, 5, 4], [3, 2, 1]]
+    assert kept["alone"] == []
     assert kept["tasks"][0]["chance"] is None and kept["tasks"][1]["chance"] == 10.0
     assert kept["tasks"][1]["curves"][1]["value"] == [60.0, 59.0, 20.0]
     (results / "analysis" / CURVES).write_text("{")

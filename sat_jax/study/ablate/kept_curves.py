@@ -1,20 +1,28 @@
 """What remains of each task along each order of pruning, kept for the studies that come after."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sat_jax import files
 from sat_jax.errors import InputError
-from sat_jax.records.ablation import Ablation
+from sat_jax.records.ablation import Ablation, Single
 from sat_jax.sweep.orderings import ranks_of
 from sat_jax.sweep.plan import Orders
 
 CURVES = "ablation_curves.json"
 
 
-def keep_curves(path: Path, table: Ablation, orders: Orders, shape: tuple[int, int]) -> None:
-    """Write the curves of `table`, and at which turn each of the heads `shape` is pruned."""
+def keep_curves(
+    path: Path,
+    table: Ablation,
+    orders: Orders,
+    shape: tuple[int, int],
+    singles: Sequence[Single] = (),
+) -> None:
+    """Write the curves of `table`, at which turn each of the heads `shape` is pruned, and what
+    every task loses with each head alone."""
     tasks = [
         {
             "name": task.name,
@@ -39,7 +47,18 @@ def keep_curves(path: Path, table: Ablation, orders: Orders, shape: tuple[int, i
         for name, order in orders.items()
         if order.shape == (shape[0] * shape[1],)
     }
-    files.write_whole(path, json.dumps({"tasks": tasks, "orders": turns}).encode())
+    alone = [
+        {
+            "name": each.name,
+            "label": each.label,
+            "change": each.change.tolist(),
+            "low": each.low.tolist(),
+            "high": each.high.tolist(),
+        }
+        for each in singles
+    ]
+    kept = {"tasks": tasks, "orders": turns, "alone": alone}
+    files.write_whole(path, json.dumps(kept).encode())
 
 
 def kept_curves(path: Path) -> dict[str, Any] | None:
@@ -48,7 +67,7 @@ def kept_curves(path: Path) -> dict[str, Any] | None:
         return None
     try:
         kept = json.loads(path.read_text())
-        return {"tasks": kept["tasks"], "orders": kept["orders"]}
+        return {name: kept[name] for name in ("tasks", "orders", "alone")}
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{path}: is not what analyze.py writes ({error}); make it anew with --only ablate"

@@ -12,7 +12,7 @@ from sat_jax.figures import ablation as figures
 from sat_jax.figures import ablation_maps, ablation_ranks
 from sat_jax.figures import probes as probe_figures
 from sat_jax.figures.report import Picture, Section, Table
-from sat_jax.records.ablation import REVERSED, Ablation
+from sat_jax.records.ablation import REVERSED, Ablation, Single
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate import rows
 from sat_jax.study.ablate.context import SweepContext
@@ -58,12 +58,17 @@ class View(NamedTuple):
 
 
 def write(
-    result: AblationResult, control: AblationResult, deep: AblationResult | None, layers: Probed
+    result: AblationResult,
+    control: AblationResult,
+    deep: AblationResult | None,
+    layers: Probed,
+    alone: Single | None,
 ) -> list[Section]:
     """All tables and figures of the study, and what the report says about them.
 
     `control` is the untrained model under some of the settings, `deep` the trained one with probes
-    that have a hidden layer, where these were trained.
+    that have a hidden layer, where these were trained; `alone` what each head alone is worth, where
+    that is no part of `result`.
     """
     context = result.context
     loaded, kind = context.loaded, context.loaded.analysis.ablate.kind
@@ -76,14 +81,15 @@ def write(
     if deep is not None:
         written += write_values(deep, analysis, "_mlp")
         more = [table_of(deep, probes, kind) for probes in PROBE_NAMES]
-    keep_curves(analysis / CURVES, anew, result.orders, result.kept.category.shape)
+    singles = singles_of(result) or [each for each in (alone,) if each is not None]
+    keep_curves(analysis / CURVES, anew, result.orders, result.kept.category.shape, singles)
     files.write_table(analysis / "ablation_areas.csv", rows.area_rows([*conditions, *more]))
     curves = [*curve_views(anew), *condition_views(conditions), *deep_views(more)]
     parts = {
         LAYERS: probe_views(layers, analysis),
         "What remains when heads are pruned": curves,
         "Which order is cheapest": [area_view(anew), *ranking_views(result)],
-        "One head, or far keys, taken away": other_views(result),
+        "One head, or far keys, taken away": other_views(result, singles),
     }
     place = loaded.out / "figures"
     for view in (view for views in parts.values() for view in views):
@@ -316,13 +322,21 @@ def ranking_views(result: AblationResult) -> list[View]:
     ]
 
 
-def other_views(result: AblationResult) -> list[View]:
+def singles_of(result: AblationResult) -> list[Single]:
+    """Leave one out of every task, where it was measured."""
+    spec = result.context.loaded.model.spec
+    found = [
+        single_of(each, result.plan.rows, (spec.layers, spec.heads))
+        for each in wanted(result.scores, "anew")
+    ]
+    return [each for each in found if each is not None]
+
+
+def other_views(result: AblationResult, singles: list[Single]) -> list[View]:
     """Leave one out, spans, and spans times heads pruned, where they were measured."""
     loaded, name = result.context.loaded, result.context.checkpoint.name
-    model, plan = loaded.model.spec, result.plan.rows
+    plan = result.plan.rows
     scores = wanted(result.scores, "anew")
-    shape = model.layers, model.heads
-    singles = [s for a in scores if (s := single_of(a, plan, shape)) is not None]
     spans = [s for a in scores if (s := spans_of(a, plan)) is not None]
     grids = [g for a in scores if (g := grid_of(a, plan)) is not None]
     views = []

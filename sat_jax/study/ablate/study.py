@@ -10,8 +10,10 @@ import numpy as np
 
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Section
+from sat_jax.records.ablation import Single
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate.context import (
+    UNASKED,
     SweepContext,
     gradient_importance,
     identity_of,
@@ -22,7 +24,7 @@ from sat_jax.study.ablate.corpus import Speech, open_speech
 from sat_jax.study.ablate.layers import Probed, probe_layers
 from sat_jax.study.ablate.measure import mean_frame_error, measure
 from sat_jax.study.ablate.page import AblationResult, write
-from sat_jax.study.ablate.scores import task_scores
+from sat_jax.study.ablate.scores import single_of, task_scores
 from sat_jax.study.ablate.tasks import RECONSTRUCTION, probe_tasks
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_run import LoadedRun
@@ -87,12 +89,13 @@ def study(loaded: LoadedRun) -> list[Section]:
     if ablation.preset == "full":
         plan, arrays, orders = with_left_out(context, store, plan, arrays, orders)
     store.join()
+    alone = None if ablation.preset == "full" else left_out(context)
     control = untrained(context)
     deep = None
     if wide is not None and ablation.preset != "coarse":
         deep = with_hidden_layer(loaded, wide, orders, kept)
     tell_cost(context, time.perf_counter() - began, held, opened)
-    return write(result_of(context, plan, arrays, orders, kept), control, deep, layers)
+    return write(result_of(context, plan, arrays, orders, kept), control, deep, layers, alone)
 
 
 def with_hidden_layer(
@@ -194,6 +197,28 @@ def untrained(context: SweepContext) -> AblationResult:
     arrays = measure(context, plan.settings, store, f"{checkpoint.name}: ablate")
     store.join()
     return result_of(context, plan, arrays, orders, kept)
+
+
+def left_out(context: SweepContext) -> Single | None:
+    """What reconstruction loses with each head alone; None where it is not measured.
+
+    It needs no probes, so that it costs little beside what does.
+    """
+    loaded = context.loaded
+    if RECONSTRUCTION not in loaded.analysis.ablate.tasks:
+        return None
+    ablate = dataclasses.replace(loaded.analysis.ablate, tasks=(RECONSTRUCTION,))
+    loaded = loaded._replace(analysis=dataclasses.replace(loaded.analysis, ablate=ablate))
+    bare = context._replace(
+        loaded=loaded, tasks=(), train_and_score=None, score_frozen=None, chunk=UNASKED
+    )
+    shape = loaded.model.spec.layers, loaded.model.spec.heads
+    plan = plans.single_plan(shape, ablate.kind)
+    store = Store(loaded.out / "analysis" / "leaves", identity_of(bare), loaded.say)
+    arrays = measure(bare, plan.settings, store, f"{context.checkpoint.name}: one head left out")
+    store.join()
+    scores = task_scores(arrays, (), loaded.analysis.draws, loaded.analysis.seed)
+    return single_of(scores[0], plan.rows, shape)
 
 
 def with_left_out(

@@ -1,5 +1,6 @@
 """What the other studies of a run have left in its results in, what the page says of heads out."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,12 +51,12 @@ def known_of(loaded: LoadedRun, checkpoint: Checkpoint, key: str) -> Known:
         # Of position 0; `Grid.centre` is in whole samples.
         "start": (spec.grid.window / 2 - spec.grid.reach) / SAMPLE_RATE,
         "utterances": table.utterances,
-        **of_table(table),
+        **of_table(table, [] if ablation is None else ablation["alone"]),
         "operations": operations_of(relation, table),
         "cumulative": cumulative_of(cumulative),
         "relation": None,
         "segments": segments_of(segments),
-        "ablation": plain(ablation),
+        "ablation": plain(ablation and {name: ablation[name] for name in ("tasks", "orders")}),
         "missing": missing(relation, segments, ablation, checkpoint),
     }
     blobs = {}
@@ -86,8 +87,8 @@ def arrays_of(
     return arrays
 
 
-def of_table(table: HeadTable) -> dict[str, Any]:
-    """Metrics with intervals and ranks, and categories."""
+def of_table(table: HeadTable, alone: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Metrics with intervals and ranks, what pruning each head `alone` costs, and categories."""
     metrics = [
         {
             "name": name,
@@ -101,8 +102,22 @@ def of_table(table: HeadTable) -> dict[str, Any]:
         }
         for name, values in table.metrics.items()
     ]
+    costs = [
+        {
+            # Addresses hold names side by side, so that these have no spaces.
+            "name": f"{each['name']} cost".replace(" ", "-"),
+            "label": f"{each['label']}, change without it",
+            "values": plain(each["change"]),
+            "low": plain(each["low"]),
+            "high": plain(each["high"]),
+            "rank": None,
+            "rankLow": None,
+            "rankHigh": None,
+        }
+        for each in alone
+    ]
     return {
-        "metrics": metrics,
+        "metrics": metrics + costs,
         "category": table.category.tolist(),
         "share": plain(table.category_share),
     }
