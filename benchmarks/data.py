@@ -23,7 +23,7 @@ from sat_jax.audio.dataset import Split, open_split, prepare
 from sat_jax.config import Batches, Corpus, Features
 from sat_jax.features.batches import Batch, train_batches, train_plan
 from sat_jax.features.frontend import featurize
-from sat_jax.shapes import SAMPLE_RATE, stacked_grid
+from sat_jax.grid import SAMPLE_RATE, stacked_grid
 
 REPETITIONS = 7
 FEATURES = replace(Features(), normalize=False)

@@ -10,7 +10,7 @@ from signals import amplitude_error, noise, speech
 
 from sat_jax.config import Features
 from sat_jax.features.spectral import linear, log_mel, mel_filters, mfcc, power_spectrum
-from sat_jax.shapes import frame_count
+from sat_jax.grid import frame_count
 
 DEFAULT = Features()
 

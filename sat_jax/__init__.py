@@ -18,7 +18,7 @@ _HOME = {
     "spec_of": "sat_jax.model.build",
     "Spec": "sat_jax.model.build",
     "freeze_maps": "sat_jax.model.freeze",
-    "Grid": "sat_jax.shapes",
+    "Grid": "sat_jax.grid",
     "Config": "sat_jax.config",
     "InputError": "sat_jax.errors",
     "measure_heads": "sat_jax.analysis.head_metrics",

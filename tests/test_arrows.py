@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 GROUND = {
     "errors",
-    "shapes",
+    "grid",
     "command_line",
     "files",
     "launch",
@@ -22,16 +22,16 @@ GROUND = {
 }
 # What each room may import besides itself; the ground floor imports only its own.
 ARROWS = {
-    "config": {"errors", "shapes", "run_directory"},
-    "audio": {"errors", "shapes", "config"},
-    "features": {"errors", "shapes", "config", "audio"},
+    "config": {"errors", "grid", "run_directory"},
+    "audio": {"errors", "grid", "config"},
+    "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "model"},
     "trace": GROUND | {"config", "model"},
-    "records": {"errors", "shapes"},
-    "analysis": {"errors", "shapes", "records"},
-    "figures": {"errors", "shapes", "files", "records"},
-    "explorer": {"errors", "shapes", "files", "records"},
+    "records": {"errors", "grid"},
+    "analysis": {"errors", "grid", "records"},
+    "figures": {"errors", "grid", "files", "records"},
+    "explorer": {"errors", "grid", "files", "records"},
     "sweep": GROUND | {"config", "model", "trace", "records"},
     "experiments": {"config", "errors"},
     "commands": GROUND

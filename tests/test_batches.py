@@ -19,7 +19,7 @@ from sat_jax.features.batches import (
     train_plan,
 )
 from sat_jax.features.buckets import Step, bucket_edges, bucket_of
-from sat_jax.shapes import Grid, frame_count, sample_count, stacked_grid
+from sat_jax.grid import Grid, frame_count, sample_count, stacked_grid
 
 GRID = stacked_grid(400, 160, 3)
 BATCHES = Batches(size=4, max_frames=60, buckets=3, threads=2)

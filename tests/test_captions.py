@@ -9,8 +9,8 @@ import pytest
 
 from sat_jax import figures
 from sat_jax.figures import report, segments
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records import boundaries
-from sat_jax.shapes import SAMPLE_RATE
 
 CAPTIONS = {
     f"{module.name}.{name}": text

@@ -20,8 +20,8 @@ from sat_jax.features import kaldi, s3prl
 from sat_jax.features.batches import eval_batches
 from sat_jax.features.frontend import feature_width, featurize, frame_grid, target_width
 from sat_jax.features.spectral import deltas
+from sat_jax.grid import stacked_grid
 from sat_jax.model.build import build_model, spec_of
-from sat_jax.shapes import stacked_grid
 
 ON_THE_FLY = Features(recipe="s3prl", target="linear")
 BANK = Features(recipe="kaldi", n_fft=512, target_n_fft=512, deltas=2, target_deltas=2)

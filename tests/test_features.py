@@ -16,7 +16,7 @@ from sat_jax.errors import InputError
 from sat_jax.features.frontend import feature_width, featurize, target_width
 from sat_jax.features.normalize import cmvn
 from sat_jax.features.spectral import deltas, linear, log_mel, mel_filters, mfcc, power_spectrum
-from sat_jax.shapes import frame_count
+from sat_jax.grid import frame_count
 
 DEFAULT = Features()
 KINDS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sat_jax.shapes import Grid, frame_count, stacked_grid
+from sat_jax.grid import Grid, frame_count, stacked_grid
 
 SAMPLES = np.arange(4000)
 

@@ -15,14 +15,14 @@ from made_up_weights import audio_of, tensor_of
 from safetensors.numpy import save_file
 
 from sat_jax.config import Convolutions, GatedBias
+from sat_jax.grid import Grid
 from sat_jax.model.attention.gated_bias import bucket_of
 from sat_jax.model.build import build_model, init_params, spec_of
 from sat_jax.model.convert.foreign import open_foreign
-from sat_jax.model.convert.places import PREFIXES, places_of, to_params, to_tensors
+from sat_jax.model.convert.tensor_names import PREFIXES, places_of, to_params, to_tensors
 from sat_jax.model.convert.transformers import without_prefix
 from sat_jax.model.convolution import grouped_same, strided
 from sat_jax.model.prune import prune_params
-from sat_jax.shapes import Grid
 from sat_jax.study.export import edit_of
 from sat_jax.trace.capture import capture
 

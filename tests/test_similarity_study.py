@@ -9,8 +9,8 @@ import pytest
 from sat_jax.commands import analyze, convert
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
+from sat_jax.grid import Grid
 from sat_jax.records.similarity import LayerName, SimilarityMap, same_depth
-from sat_jax.shapes import Grid
 from sat_jax.study.similarity.layers import compare_layers
 from sat_jax.study.similarity.states import nearest, shared_positions
 from sat_jax.study.similarity.study import heard

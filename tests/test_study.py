@@ -10,8 +10,8 @@ from segment_oracles import oracle
 
 from sat_jax.commands.analyze import wanted
 from sat_jax.config import Analysis
+from sat_jax.grid import Grid, stacked_grid
 from sat_jax.records.phones import Interval
-from sat_jax.shapes import Grid, stacked_grid
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.corpus import spread
 from sat_jax.study.heads import uniform_within

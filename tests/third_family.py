@@ -11,12 +11,12 @@ import jax.numpy as jnp
 
 from sat_jax.config.attention import Attention
 from sat_jax.config.model import Frontend, Model
+from sat_jax.grid import Grid
 from sat_jax.model.attention.edit import NO_EDIT
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.attention.softmax import masked_softmax
 from sat_jax.model.encoder import Encoder
 from sat_jax.model.products import scores
-from sat_jax.shapes import Grid
 
 REACH = 8
 

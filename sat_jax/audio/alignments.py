@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phone_maps import SPOKEN_NOISE
 from sat_jax.audio.phones import SILENCE, Segment
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 TIERS = ("phones", "phone", "mau")
 """Tiers that are looked for, in this order; aligners of several speakers call it `ANN - phones`."""

@@ -12,7 +12,7 @@ from sat_jax.audio.alignments import TOLERANCE
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import Segment
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 _MOST_ROUNDING = TOLERANCE / SAMPLE_RATE
 

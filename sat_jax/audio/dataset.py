@@ -30,7 +30,7 @@ from sat_jax.audio.tree import unread_audio
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 # Raised when the talker, a reader or the layout on disk changes what a corpus contains.
 FORMAT = 4

@@ -13,7 +13,7 @@ from sat_jax.audio.utterance import Decoded
 from sat_jax.audio.wav import read_audio
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 _TEXTGRID = (".textgrid",)
 

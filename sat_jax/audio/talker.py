@@ -15,7 +15,7 @@ from sat_jax.audio.ipa import ipa_classes
 from sat_jax.audio.phones import SILENCE, Segment, join_silences
 from sat_jax.audio.sentences import sentences
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 # Voices that sound like people; the package's robots, whispers and demons are left out.
 _NAMES = """

@@ -15,7 +15,7 @@ import soxr
 
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.headers import Header, check_header, no_samples, truncated
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),

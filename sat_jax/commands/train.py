@@ -56,10 +56,10 @@ def train(config: Config, screen: Any) -> None:
     from sat_jax.audio import dataset
     from sat_jax.config import json as config_json
     from sat_jax.features import batches
+    from sat_jax.grid import SAMPLE_RATE
     from sat_jax.model.build import build_model
     from sat_jax.pretrain import ctc, log, optim, step, terminal, watch
     from sat_jax.pretrain.losses import loss_of, words_of
-    from sat_jax.shapes import SAMPLE_RATE
 
     loss_of(config.objective)
     words = words_of(config.objective)

@@ -14,7 +14,7 @@ import numpy as np
 from sat_jax.config import Batches
 from sat_jax.errors import InputError
 from sat_jax.features.buckets import Step, TrainPlan, bucket_edges, bucket_of
-from sat_jax.shapes import Grid
+from sat_jax.grid import Grid
 
 STEPS = 2**62  # a training stream has no end of its own
 AHEAD = 2  # batches that every reader thread keeps ready

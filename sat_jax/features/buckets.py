@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sat_jax.errors import InputError
-from sat_jax.shapes import Grid
+from sat_jax.grid import Grid
 
 
 def bucket_edges(lengths: np.ndarray, max_frames: int, buckets: int, grid: Grid) -> tuple[int, ...]:

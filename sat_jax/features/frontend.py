@@ -12,7 +12,7 @@ from sat_jax.errors import InputError
 from sat_jax.features import kaldi, s3prl, spectral
 from sat_jax.features.normalize import cmvn
 from sat_jax.features.spectral import deltas, mfcc
-from sat_jax.shapes import Grid
+from sat_jax.grid import Grid
 
 
 class Recipe(NamedTuple):

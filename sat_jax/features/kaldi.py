@@ -10,7 +10,7 @@ from jax import Array, lax
 from sat_jax.config import Features
 from sat_jax.errors import InputError
 from sat_jax.features.spectral import frames_of, triangles, waveform
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 EMPHASIS = 0.97
 LOWEST = 20.0

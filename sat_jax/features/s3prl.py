@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from sat_jax.config import Features
 from sat_jax.features.spectral import power_spectrum, triangles, waveform
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 LOG_FLOOR = 1e-10
 DELTA_REACH = 2

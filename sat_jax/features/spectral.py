@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from sat_jax.errors import InputError
-from sat_jax.shapes import SAMPLE_RATE, frame_count
+from sat_jax.grid import SAMPLE_RATE, frame_count
 
 LOG_FLOOR = 1e-7
 DELTA_REACH = 4  # frames to either side: a regression over 9

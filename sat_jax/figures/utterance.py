@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sat_jax.errors import InputError
 from sat_jax.figures import style
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 SOUND_HEIGHT = 1.5  # inches that `draw_sound` takes from the top of a figure
 LABEL_HEIGHT = 0.085  # inches of one row of phone labels

@@ -29,10 +29,10 @@ import numpy as np
 from sat_jax.config import Config, StackedFrames
 from sat_jax.config.check import RAW_AUDIO
 from sat_jax.errors import InputError
+from sat_jax.grid import Grid
 from sat_jax.model.encoder import stack_layers
 from sat_jax.model.mockingjay import Mockingjay
 from sat_jax.model.raw_audio import RawAudio
-from sat_jax.shapes import Grid
 
 
 class Spec(NamedTuple):

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from sat_jax.config import Config, Features, Model
 from sat_jax.errors import InputError
 from sat_jax.features.frontend import feature_width, featurize, frame_grid, target_width
+from sat_jax.grid import Grid, stacked_grid
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
 from sat_jax.model.products import Dense
-from sat_jax.shapes import Grid, stacked_grid
 
 
 def stack_frames(features: jax.Array, frames: jax.Array, stack: int) -> tuple[jax.Array, jax.Array]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from sat_jax.config import Config, GatedBias, Model
+from sat_jax.grid import Grid
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.gated_bias import position_bias
 from sat_jax.model.attention.self_attention import kernel_init
@@ -18,7 +19,6 @@ from sat_jax.model.convolution import ConvolvedPositions, LayerNorm, Stem
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder
 from sat_jax.model.products import Dense
-from sat_jax.shapes import Grid
 
 
 class Waveform(NamedTuple):

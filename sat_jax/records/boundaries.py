@@ -7,7 +7,7 @@ are cut at their midpoint, so that no prediction can hit two, and no true bounda
 
 import numpy as np
 
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 TOLERANCE = SAMPLE_RATE // 50
 """Samples (20 ms) by which a prediction may miss its reference."""

@@ -14,11 +14,11 @@ from sat_jax.audio.phones import PHONES
 from sat_jax.config import Batches, Config, Mesh
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError, writing
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.model.build import build_model, init_params
-from sat_jax.model.convert.places import to_tensors
+from sat_jax.model.convert.tensor_names import to_tensors
 from sat_jax.model.convert.tensors import write_safetensors
 from sat_jax.model.convert.transformers import PREFIXES, audio_settings, places_of, theirs_of
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.export import write_run
 from sat_jax.study.loaded_model import LoadedModel, load, trace_audio
 

@@ -12,7 +12,7 @@ from sat_jax.audio import dataset
 from sat_jax.audio.corpora import CORPORA
 from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
-from sat_jax.shapes import Grid
+from sat_jax.grid import Grid
 
 
 class AnalysedCorpus(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 from sat_jax import mesh
 from sat_jax.config import Analysis, Config, Mesh
 from sat_jax.config.json import read_config
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.study.corpus import AnalysedCorpus, open_corpus
 from sat_jax.study.loaded_model import LoadedModel, open_model
 from sat_jax.study.passes import Passes, open_passes

@@ -11,9 +11,9 @@ import numpy as np
 
 from sat_jax.config import Config
 from sat_jax.errors import InputError
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.model.build import build_model
-from sat_jax.model.convert.places import PREFIXES
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.model.convert.tensor_names import PREFIXES
 from sat_jax.study.conversion import reference_audio
 from sat_jax.trace.capture import capture
 

@@ -11,8 +11,8 @@ from rich.progress import track
 
 from sat_jax.config import Analysis
 from sat_jax.features import batches, buckets
+from sat_jax.grid import Grid
 from sat_jax.model.build import Spec
-from sat_jax.shapes import Grid
 from sat_jax.study.corpus import AnalysedCorpus
 from sat_jax.study.loaded_model import LoadedModel
 from sat_jax.trace import reduce

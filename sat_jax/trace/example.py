@@ -10,8 +10,8 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.config import Model
 from sat_jax.errors import InputError
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.mesh import place_batch, replicated
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.trace.capture import capture
 from sat_jax.trace.store import Sample
 

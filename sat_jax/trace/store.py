@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 
 
 class Sample(NamedTuple):

@@ -18,10 +18,10 @@ from sat_jax.config import (
     StackedFrames,
 )
 from sat_jax.errors import InputError
-from sat_jax.model.convert.places import Place, dense, fused_streams, norm, to_params
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.model.convert.settings import plain
+from sat_jax.model.convert.tensor_names import Place, dense, fused_streams, norm, to_params
 from sat_jax.model.convert.tensors import Tensors, only_tensors
-from sat_jax.shapes import SAMPLE_RATE
 
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 """Of layer normalisation."""

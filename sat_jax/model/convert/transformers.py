@@ -8,7 +8,7 @@ from typing import Any
 
 from sat_jax.config import Config, Convolutions, GatedBias, Model, NoObjective, QueryKey
 from sat_jax.errors import InputError
-from sat_jax.model.convert.places import PREFIXES, places_of, to_params
+from sat_jax.model.convert.tensor_names import PREFIXES, places_of, to_params
 from sat_jax.model.convert.tensors import Tensors, read_json
 
 KINDS = {

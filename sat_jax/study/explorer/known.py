@@ -9,8 +9,8 @@ from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.explorer.pack import deflated
 from sat_jax.figures.style import METRIC_LABELS
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records.heads import HeadTable
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
 from sat_jax.study.explorer.maps import HeadBoundaries
 from sat_jax.study.heads import kept_heads

@@ -9,8 +9,8 @@ from jax import lax
 
 from sat_jax.analysis import segmentation
 from sat_jax.analysis.head_mask import in_place
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.mesh import by_device
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.loaded_model import Checkpoint
 from sat_jax.study.loaded_run import LoadedRun

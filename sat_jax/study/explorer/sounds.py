@@ -10,7 +10,7 @@ import soundfile
 
 from sat_jax.explorer.pack import base64_size, deflated
 from sat_jax.features import frontend
-from sat_jax.shapes import SAMPLE_RATE
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.study.heads import seen_samples, strip_features
 from sat_jax.study.loaded_run import LoadedRun
 

@@ -11,8 +11,8 @@ import numpy as np
 from sat_jax.analysis import segmentation
 from sat_jax.audio import dataset
 from sat_jax.features import frontend
+from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records.segments import Panel, SegmentExample
-from sat_jax.shapes import SAMPLE_RATE
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.passes import run_pass
 from sat_jax.study.segments.entries import model_entries, spectral_entries

@@ -22,8 +22,8 @@ from sat_jax.analysis.segment_score import (
     targets,
 )
 from sat_jax.features import frontend
+from sat_jax.grid import Grid
 from sat_jax.mesh import by_device
-from sat_jax.shapes import Grid
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.study.passes import run_pass
 from sat_jax.trace import reduce

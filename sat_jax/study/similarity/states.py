@@ -12,9 +12,9 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.features import batches, buckets
+from sat_jax.grid import Grid
 from sat_jax.mesh import by_device, place_batch, replicated
 from sat_jax.model.build import Spec
-from sat_jax.shapes import Grid
 from sat_jax.study.passes import BUDGET
 from sat_jax.trace.capture import capture
 
