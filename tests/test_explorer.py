@@ -19,6 +19,7 @@ from sat_jax.explorer.pack import (
     probs_of,
 )
 from sat_jax.study.explorer.choose import chosen_utterances
+from sat_jax.study.explorer.known import loss_of
 
 
 def random_maps(layers, heads, positions, seed=0):
@@ -182,3 +183,11 @@ def test_at_most_all_utterances_are_chosen_or_those_that_are_named():
     assert chosen_utterances(split, ("u2", "u0", "u2"), 8, "") == [2, 0]
     with pytest.raises(InputError, match="utterance u9 is not in the test split"):
         chosen_utterances(split, ("u9",), 8, "")
+
+
+def test_a_loss_is_positive_where_a_task_gets_worse():
+    change = {"change": [[0.2, -0.1]], "low": [[0.1, -0.3]], "high": [[0.4, 0.0]]}
+    error = loss_of({**change, "lower": True})
+    assert error == {"values": [[0.2, -0.1]], "low": [[0.1, -0.3]], "high": [[0.4, 0.0]]}
+    accuracy = loss_of({**change, "lower": False})
+    assert accuracy == {"values": [[-0.2, 0.1]], "low": [[-0.4, 0.0]], "high": [[-0.1, 0.3]]}

@@ -63,18 +63,22 @@ def results(tmp_path):
 def test_heads_boundaries_and_pruning_are_told_with_their_numbers(results):
     found = {finding.heading: finding for finding in findings_of(results, "")}
     kinds = found["Heads across layers"].text
-    assert kinds.startswith("Of 6 heads, 2 global (30 %, 20 to 40)")
+    assert "of 6 heads by their highest metric rank: 2 global (30 % [20, 40])" in kinds
     extremes = found["The top heads of each kind"]
     assert extremes.heads == ((2, 3), (2, 3), (1, 1))
-    assert "diagonal head is L1 H1 (diagonality \N{MINUS SIGN}2.000" in extremes.text
+    assert (
+        "diagonal head is L1 H1 (diagonality \N{MINUS SIGN}2.000 [\N{MINUS SIGN}2.000"
+        in extremes.text
+    )
     boundaries = found["Phone boundaries: which features find them"]
     assert boundaries.heads == ((2, 1),)
-    assert "65.0 (64.0 to 66.0), MFCC 70.0 (69.0 to 71.0)" in boundaries.text
+    assert "65.0 [64.0, 66.0], MFCC 70.0 [69.0, 71.0]" in boundaries.text
     assert "boundaries 50.0" in boundaries.text
     pruning = found["Which order is cheapest"].text
-    assert "(tested at 0, 3, 6): reconstruction 3 by globalness; phone none." in pruning
-    assert "With 3 pruned in the best order: reconstruction 1.000 to 1.005 (0.505" in pruning
-    assert "phone 60.0 to 59.0 (58.5 to 59.5)" in pruning
+    assert "numbers tested: 0, 3, 6: reconstruction 3 (in the order of globalness)" in pruning
+    assert "phone 0." in pruning
+    assert "L1 1.000 \N{RIGHTWARDS ARROW} 1.005 [0.505, 1.505] (globalness)" in pruning
+    assert "phone accuracy (%) 60.0 \N{RIGHTWARDS ARROW} 59.0 [58.5, 59.5] (weight)" in pruning
 
 
 def test_curves_and_turns_come_back_as_they_were_kept(results):

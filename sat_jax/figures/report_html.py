@@ -38,7 +38,8 @@ class Parts(NamedTuple):
             lines.append(f"<li>{escape(finding.text)} {' '.join(filter(None, links))}</li>")
         opened = f'<p><a class="open" href="{quote(self.explorer)}">Open the explorer</a>: every '
         opened += "head's map, with the sound beside it.</p>"
-        listed = f"<ul>{''.join(lines)}</ul>" if lines else ""
+        told = "<p>What was found; in brackets 95 % bootstrap intervals over utterances.</p>"
+        listed = f"{told}<ul>{''.join(lines)}</ul>" if lines else ""
         return (opened if self.explorer else "") + listed
 
     def head_link(self, layer: int, head: int, control: bool = False, text: str = "") -> str:

@@ -15,6 +15,7 @@ from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Finding
 from sat_jax.figures.style import signed
+from sat_jax.records.check import PRUNED
 from sat_jax.records.heads import CATEGORY_OF, HeadTable, table_of_arrays
 from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
 from sat_jax.sweep.orderings import removable
@@ -50,8 +51,9 @@ def kinds(analysis: Path) -> list[Finding]:
     counts = []
     for kind, (share, low, high) in tables[0].shares.items():
         number = int((tables[0].category == kind).sum())
-        counts.append(f"{number} {kind} ({100 * share:.0f} %, {100 * low:.0f} to {100 * high:.0f})")
-    text = f"Of {tables[0].category.size} heads, {', '.join(counts)}"
+        counts.append(f"{number} {kind} ({100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}])")
+    total = int((tables[0].category != PRUNED).sum())
+    text = f"Categories of {total} heads by their highest metric rank: {', '.join(counts)}"
     if tables[1] is not None:
         control = ", ".join(f"{(tables[1].category == k).sum()} {k}" for k in tables[1].shares)
         text += f"; untrained: {control}"
@@ -70,8 +72,8 @@ def extremes(analysis: Path) -> list[Finding]:
         layer, head = int(at[0]) + 1, int(at[1]) + 1
         named.append((layer, head))
         parts.append(
-            f"the most {kind} head is L{layer} H{head} ({metric} {signed(value, 3)}, "
-            f"{signed(low, 3)} to {signed(high, 3)})"
+            f"the most {kind} head is L{layer} H{head} ({metric} {signed(value, 3)} "
+            f"[{signed(low, 3)}, {signed(high, 3)}])"
         )
     text = "; ".join(parts)
     return [Finding(f"{text[0].upper()}{text[1:]}.", "The top heads of each kind", tuple(named))]
@@ -84,10 +86,10 @@ def phones(analysis: Path) -> list[Finding]:
     if rows[0] is None or rows[1] is None or tables[0] is None:
         return []
     counts = [len({(r["layer"], r["head"]) for r in each if r["layer"]}) for each in rows]
-    total = int(np.isfinite(tables[0].metrics["weight"]).sum())
+    total = int((tables[0].category != PRUNED).sum())
     text = (
-        f"{counts[0]} of {total} heads do something with phones that can be named; untrained "
-        f"{counts[1]}."
+        f"{counts[0]} of {total} heads attend to some phone clearly more or less than uniform "
+        f"attention would; untrained {counts[1]}."
     )
     return [Finding(text, "What heads do with phones")]
 
@@ -103,7 +105,7 @@ def strongest_focus(analysis: Path) -> list[Finding]:
     at = int(row["layer"]), int(row["head"])
     text = (
         f"The strongest focus is that of L{at[0]} H{at[1]} on /{row['phone']}/: {value:.1f} times "
-        f"uniform attention ({low:.1f} to {high:.1f})."
+        f"uniform attention [{low:.1f}, {high:.1f}]."
     )
     return [Finding(text, "Which phones heads focus on and neglect", (at,))]
 
@@ -120,7 +122,7 @@ def boundaries(analysis: Path) -> list[Finding]:
         return []
     at = tuple(int(part[1:]) for part in head["features"].split()[-2:])
     values = [
-        f"{float(row['r']):.1f} ({float(row['r_low']):.1f} to {float(row['r_high']):.1f})"
+        f"{float(row['r']):.1f} [{float(row['r_low']):.1f}, {float(row['r_high']):.1f}]"
         for row in (head, mfcc)
     ]
     text = (
@@ -143,13 +145,13 @@ def layers(analysis: Path) -> list[Finding]:
             continue
         control = [row for row in states if row["model"].endswith("untrained")]
         trained = [row for row in states if row not in control]
-        parts = [f"log-mel {accuracy(inputs[0])}"]
-        for name, group in (("the trained model", trained), ("the untrained one", control)):
+        parts = [f"log-mel input {accuracy(inputs[0])}"]
+        for name, group in (("trained", trained), ("untrained", control)):
             if group:
                 best = max(group, key=lambda row: float(row["accuracy"]))
-                parts.append(f"{name} {accuracy(best)} (layer {best['layer']})")
-        kind = "a linear probe" if probe == "linear" else "a probe with a hidden layer"
-        text = f"Phones that {kind} finds: {', '.join(parts)}."
+                parts.append(f"{name}, best layer ({best['layer']}) {accuracy(best)}")
+        kind = "linear probe" if probe == "linear" else "probe with a hidden layer"
+        text = f"Phone classification of frames, {kind}: {'; '.join(parts)}."
         found.append(Finding(text, "What the input and every layer hold"))
     return found
 
@@ -157,7 +159,7 @@ def layers(analysis: Path) -> list[Finding]:
 def accuracy(row: dict[str, str]) -> str:
     """An accuracy with its interval."""
     value, low, high = (float(row[name]) for name in ("accuracy", "low", "high"))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def pruning(analysis: Path) -> list[Finding]:
@@ -170,29 +172,31 @@ def pruning(analysis: Path) -> list[Finding]:
             continue
         best = max(named, key=lambda curve: spared(curve, task["lower"]))
         count = spared(best, task["lower"])
-        by = f"{count} by {best['ordering']}" if count else "none"
-        spare.append(f"{task['name']} {by}")
-        half.append(f"{task['name']} {middle(task, named)}")
+        by = f" (in the order of {best['ordering']})" if count else ""
+        spare.append(f"{task['name']} {count}{by}")
+        half.append(middle(task, named))
     if not spare:
         return []
     points = kept["tasks"][0]["curves"][0]["pruned"]
-    tested = f" (tested at {', '.join(map(str, points))})" if len(points) < 9 else ""
+    tested = f"; numbers tested: {', '.join(map(str, points))}" if len(points) < 9 else ""
     text = (
-        f"Of {points[-1]} heads can be pruned at 1 % relative loss{tested}: {'; '.join(spare)}. "
-        f"With {middle_point(points)} pruned in the best order: {'; '.join(half)}."
+        f"Heads, of {points[-1]}, that can be pruned at a relative loss of at most 1 %{tested}: "
+        f"{'; '.join(spare)}. With {middle_point(points)} heads pruned, in the best order for each "
+        f"task: {'; '.join(half)}."
     )
     return [Finding(text, "Which order is cheapest")]
 
 
 def middle(task: dict[str, Any], curves: Sequence[dict[str, Any]]) -> str:
-    """A task's value with no head pruned and with half of them, in its cheapest order."""
+    """A task's value before, and with half of the heads pruned in its cheapest order."""
     digits = 3 if task["lower"] else 1
     at = curves[0]["pruned"].index(middle_point(curves[0]["pruned"]))
     best = (min if task["lower"] else max)(curves, key=lambda curve: curve["value"][at])
     low, high = best["low"][at], best["high"][at]
     return (
-        f"{best['value'][0]:.{digits}f} to {best['value'][at]:.{digits}f} "
-        f"({low:.{digits}f} to {high:.{digits}f})"
+        f"{task['label']} {best['value'][0]:.{digits}f} \N{RIGHTWARDS ARROW} "
+        f"{best['value'][at]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] "
+        f"({best['ordering']})"
     )
 
 
@@ -214,7 +218,8 @@ def cases(analysis: Path) -> list[Finding]:
     mine = [row for row in rows if row.get("model", "") == rows[0].get("model", "")]
     counts = Counter(row["case"] for row in mine if row["case"])
     listed = ", ".join(f"{count} {case}" for case, count in counts.most_common())
-    return [Finding(f"By the shape of their maps: {listed}.", "What the maps look like")]
+    text = f"By the shape of their maps, another rule than that of categories: {listed}."
+    return [Finding(text, "What the maps look like")]
 
 
 def heads_of(analysis: Path, end: str) -> HeadTable | None:

@@ -52,7 +52,7 @@ function showTitle() {
     parts.title,
     element("h2", {}, `${nameOf(place)} of ${model.name}`),
     element("p", {}, element("span", { class: `kind ${kind}` }, kind), shareText(model, place)),
-    operations ? element("p", {}, `With phones: ${operations}.`) : null,
+    operations ? element("p", {}, `Phone-specific attention: ${operations}.`) : null,
     ...model.missing.map((text) => element("p", { class: "soft" }, text)),
   );
 }
@@ -75,7 +75,7 @@ function showRest() {
  */
 function shareText(model, { layer, head }) {
   const share = model.share[layer][head];
-  return share === null ? "" : ` in ${Math.round(100 * share)} % of bootstrap draws, over ${model.utterances} utterances`;
+  return share === null ? "" : ` in ${Math.round(100 * share)} % of bootstrap draws over ${model.utterances} utterances`;
 }
 
 /**
@@ -126,7 +126,9 @@ async function showOffsets(model, place) {
   if (cumulative && curve) {
     const x = cumulative.radii.map((each) => each * model.seconds);
     found.push(chartOf({
-      label: "Cumulative attention diagonality, all utterances", xLabel: "within (s)", yLabel: "share of attention",
+      label: "Attention within a distance of the query (CAD), all utterances",
+      xLabel: "largest distance from the query (s)",
+      yLabel: "share of attention",
       series: [
         { name: nameOf(place), x, y: curve, look: "first" },
         { name: "uniform attention", x, y: cumulative.uniform, look: "second" },
@@ -164,8 +166,8 @@ function showBoundaries(model, place) {
   const [low, high] = [segments.low[place.layer][place.head], segments.high[place.layer][place.head]];
   const utterance = page.utterances[state.utterance];
   const found = mapsOf(place.model, state.utterance)?.boundaries?.[place.layer][place.head];
-  const text = `R-value ${r.toFixed(1)} (${low?.toFixed(1)} to ${high?.toFixed(1)}); `
-    + `evenly spaced boundaries ${segments.even.toFixed(1)}.`;
+  const text = `R-value over all test utterances ${r.toFixed(1)} (${low?.toFixed(1)} to ${high?.toFixed(1)}); `
+    + `that of evenly spaced boundaries ${segments.even.toFixed(1)}.`;
   fill(
     parts.boundaries,
     element("h3", {}, "Phone boundaries"),
@@ -190,11 +192,12 @@ function boundaryLine(utterance, found) {
     all.map((each) => drawn("line", {
       class: near(each, others) ? "hit" : "miss", x1: x(each), x2: x(each), y1: y, y2: y + 20,
     }));
-  const label = `${hits} of ${found.length} boundaries found lie within 20 ms of one of ${truth.length} true ones`;
+  const label = `${hits} of ${found.length} detected boundaries lie within 20 ms of one of ${truth.length} reference ones`;
   return element("figure", {},
     drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" },
       ...ticks(truth, found, 4), ...ticks(found, truth, 30)),
-    element("figcaption", {}, `Above: true boundaries, below: found ones; thin ones have no partner within 20 ms. ${label}.`));
+    element("figcaption", {},
+      `This utterance. Top: reference boundaries; bottom: detected; thin: no match within 20 ms. ${label}.`));
 }
 
 /**
@@ -211,7 +214,7 @@ function showPruning(model, place) {
     element("th", { scope: "row" }, name),
     element("td", {}, `${turn(name)} of ${model.category.flat().length}`),
     ...ablation.tasks.map((task) => element("td", {}, valueText(task, name, turn(name))))));
-  const head = element("tr", {}, ...["pruned by", "as number", ...ablation.tasks.map((task) => task.label)].map((text) =>
+  const head = element("tr", {}, ...["pruning order", "position", ...ablation.tasks.map((task) => task.label)].map((text) =>
     element("th", { scope: "col" }, text)));
   const charts = ablation.tasks.map((task) => chartOf({
     label: task.name,
@@ -228,11 +231,11 @@ function showPruning(model, place) {
       return [{ x: at, y: along(curve, at), text: `${nameOf(place)} is number ${at} by ${curve.ordering}` }];
     }),
   }));
-  fill(parts.pruning, element("h3", {}, "When it is pruned"),
+  fill(parts.pruning, element("h3", {}, "Position in the orders of pruning"),
     element("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Orders of pruning" },
       element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))),
     element("p", { class: "soft" },
-      "Values with this head and all before it pruned, on a line between measured numbers of heads."),
+      "Task scores with this head and all before it pruned, interpolated between measured numbers of heads."),
     ...charts);
 }
 

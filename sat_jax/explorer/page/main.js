@@ -46,7 +46,7 @@ function showBar() {
       ? choice("Model", page.models.map((each, i) => [String(i), each.name]), String(state.model),
         (value) => changeModel(Number(value)), { "data-control": "model" })
       : null,
-    element("details", { class: "help" }, element("summary", {}, "Keys"),
+    element("details", { class: "help" }, element("summary", {}, "Keyboard shortcuts"),
       element("dl", {}, ...HELP.flatMap(([key, text]) => [element("dt", {}, key), element("dd", {}, text)]))),
   );
   document.title = `${page.title}: ${model.name}, ${utterance.id}`;

@@ -118,7 +118,7 @@ function arrange() {
   grid.style.setProperty("--columns", String(model.heads));
   grid.classList.toggle("by-layer", state.sort === "layer" && !filtered());
   fill(grid, ...shown.map(({ place }) => /** @type {Node} */ (buttons.get(nameOf(place)))));
-  if (!shown.length) fill(grid, element("p", {}, "No head is like this: take away a filter."));
+  if (!shown.length) fill(grid, element("p", {}, "No head matches: remove a filter."));
   count.textContent = `${shown.length} of ${model.layers * model.heads} heads. `
     + "Shift and click, or Shift and Enter, to see several.";
   mark();
@@ -199,7 +199,8 @@ function showTools() {
     list.includes(each) ? list.filter((other) => other !== each) : [...list, each];
   fill(
     tools,
-    choice("Sort by", sorts.map((each) => [each, each]), state.sort, (sort) => update({ sort }), { "data-control": "sort" }),
+    choice("Sort by", sorts.map((each) => [each, each.replace("pruned by", "pruning order:")]), state.sort,
+      (sort) => update({ sort }), { "data-control": "sort" }),
     element("button", {
       "data-control": "order", "aria-label": state.ascending ? "Smallest first" : "Largest first",
       title: state.ascending ? "Smallest first" : "Largest first", click: () => update({ ascending: !state.ascending }),

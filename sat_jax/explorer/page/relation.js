@@ -48,7 +48,7 @@ export async function showRelation(node, model, index, current) {
   fill(
     node,
     element("h3", {}, "Phone relation map"),
-    element("label", { class: "choice" }, box, " only attention that leaves the query's own segment"),
+    element("label", { class: "choice" }, box, " without keys in the query's own phone segment"),
     canvas,
     legend,
     told,
@@ -87,8 +87,8 @@ export async function showRelation(node, model, index, current) {
 function cellText(phones, cells, [row, column]) {
   const value = cells[row * phones.length + column];
   const pair = `${phones[row]} to ${phones[column]}`;
-  if (Number.isNaN(value)) return `${pair}: never seen together`;
-  return `${pair}: ${(1 + value).toFixed(2)} times uniform attention (relation ${value.toFixed(3)})`;
+  if (Number.isNaN(value)) return `${pair}: no utterance has both`;
+  return `${pair}: ${(1 + value).toFixed(2)} times uniform attention`;
 }
 
 /**

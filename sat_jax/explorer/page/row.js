@@ -92,9 +92,9 @@ export function showRow(node, model, utterance, map, query, key) {
   if (query === null) {
     fill(
       node,
-      element("p", { class: "soft" }, "Point at the map: its row appears over the spectrogram. ",
-        "A click plays the query, then the key; the wheel zooms; dragging moves. On the sound above, ",
-        "dragging plays that part."),
+      element("p", { class: "soft" }, "Point at the map: the query's row appears over the spectrogram. ",
+        "A click plays 200 ms around the query, then around the key; the wheel zooms; dragging moves. ",
+        "Drag over the waveform to play that part."),
     );
     return;
   }
@@ -108,7 +108,7 @@ export function showRow(node, model, utterance, map, query, key) {
     element("tr", { "data-key": each }, element("td", {}, at(each)), element("td", {}, probability(p)),
       element("td", {}, times(p / uniform))),
   );
-  const head = element("tr", {}, ...["key", "attention", "times uniform"].map((text) =>
+  const head = element("tr", {}, ...["key", "attention", "\u00d7 uniform"].map((text) =>
     element("th", { scope: "col" }, text)));
   fill(
     node,

@@ -49,7 +49,7 @@ export function showScatter(node, choose) {
     }, { "data-control": `axis${axis}` });
   fill(
     node,
-    element("div", { class: "controls" }, axisChoice(0, "Across"), axisChoice(1, "Up")),
+    element("div", { class: "controls" }, axisChoice(0, "x axis"), axisChoice(1, "y axis")),
     plot,
     element("div", { class: "ranges" }, ...rangeInputs(axes.map((each) => each.name), ranges)),
   );

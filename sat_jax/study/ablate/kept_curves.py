@@ -51,6 +51,7 @@ def keep_curves(
         {
             "name": each.name,
             "label": each.label,
+            "lower": each.lower_is_better,
             "change": each.change.tolist(),
             "low": each.low.tolist(),
             "high": each.high.tolist(),

@@ -106,10 +106,8 @@ def of_table(table: HeadTable, alone: Sequence[dict[str, Any]]) -> dict[str, Any
         {
             # Addresses hold names side by side, so that these have no spaces.
             "name": f"{each['name']} cost".replace(" ", "-"),
-            "label": f"{each['label']}, change without it",
-            "values": plain(each["change"]),
-            "low": plain(each["low"]),
-            "high": plain(each["high"]),
+            "label": f"{each['label']}: loss without this head",
+            **loss_of(each),
             "rank": None,
             "rankLow": None,
             "rankHigh": None,
@@ -121,6 +119,14 @@ def of_table(table: HeadTable, alone: Sequence[dict[str, Any]]) -> dict[str, Any
         "category": table.category.tolist(),
         "share": plain(table.category_share),
     }
+
+
+def loss_of(alone: dict[str, Any]) -> dict[str, Any]:
+    """What a task loses without each head: positive is worse, whatever the task measures."""
+    change, low, high = (np.array(alone[name]) for name in ("change", "low", "high"))
+    if not alone["lower"]:
+        change, low, high = -change, -high, -low
+    return {"values": plain(change), "low": plain(low), "high": plain(high)}
 
 
 def operations_of(relation: dict[str, np.ndarray] | None, table: HeadTable) -> list[list[str]]:
@@ -172,11 +178,11 @@ def missing(relation: Any, segments: Any, ablation: Any, checkpoint: Checkpoint)
     """Which studies the page lacks, and how to make them."""
     told = []
     if relation is None:
-        told.append("Phone relations are not known: analyze.py RUN --only phones explorer.")
+        told.append("Phone relations: not computed. Run analyze.py RUN --only phones explorer.")
     if segments is None:
-        told.append("Phone boundaries are not known: analyze.py RUN --only segments explorer.")
+        told.append("Phone boundaries: not computed. Run analyze.py RUN --only segments explorer.")
     if ablation is None and not checkpoint.end:
-        told.append("What pruning costs is not known: analyze.py RUN --only ablate explorer.")
+        told.append("Cost of pruning: not computed. Run analyze.py RUN --only ablate explorer.")
     return told
 
 

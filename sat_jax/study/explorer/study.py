@@ -208,9 +208,9 @@ def what_bytes_mean() -> str:
     """How exact the page's numbers are."""
     half_step = 100 * (10 ** (DECADES / 254 / 2) - 1)
     return (
-        "Maps are kept as one byte a pixel on a log scale: a probability that is read here is right"
-        f" to {half_step:.1f} %, and below 1e-{DECADES:.0f} it is 0. The exact maps of the "
-        "utterance that figures show lie in trace/."
+        "Maps are kept as one byte a pixel on a log scale: probabilities read from this page are "
+        f"accurate to within {half_step:.1f} %, and below 1e-{DECADES:.0f} they are 0. The exact "
+        "maps of the utterance used in the report's figures are in trace/."
     )
 
 
