@@ -31,7 +31,7 @@ export function showScatter(node, choose) {
     axesOf(ranges[0], ranges[1], scales, WIDTH, HEIGHT, axes[0].label, axes[1].label),
     ...heads.map(({ place, kind, at }) => drawn("path", {
       class: `point ${kind}`,
-      "data-head": nameOf(place),
+      "data-point": nameOf(place),
       d: shapeOf(kind),
       transform: `translate(${scales.x(at[0]).toFixed(1)} ${scales.y(at[1]).toFixed(1)})`,
       click: (/** @type {MouseEvent} */ event) => choose(place, event.shiftKey),
@@ -66,7 +66,7 @@ export function showScatter(node, choose) {
 export function markPoints(plot) {
   const chosen = new Set(state.places.filter((each) => each.model === state.model).map(nameOf));
   for (const point of plot.querySelectorAll(".point")) {
-    point.classList.toggle("chosen", chosen.has(point.getAttribute("data-head") ?? ""));
+    point.classList.toggle("chosen", chosen.has(point.getAttribute("data-point") ?? ""));
   }
 }
 
