@@ -19,7 +19,10 @@ from sat_jax.explorer.pack import (
     probs_of,
 )
 from sat_jax.study.explorer.choose import chosen_utterances
-from sat_jax.study.explorer.known import loss_of
+from sat_jax.study.explorer.known import Known, loss_of
+from sat_jax.study.explorer.maps import UtteranceMaps
+from sat_jax.study.explorer.sounds import Sound
+from sat_jax.study.explorer.study import fitted_page
 
 
 def random_maps(layers, heads, positions, seed=0):
@@ -191,3 +194,16 @@ def test_a_loss_is_positive_where_a_task_gets_worse():
     assert error == {"values": [[0.2, -0.1]], "low": [[0.1, -0.3]], "high": [[0.4, 0.0]]}
     accuracy = loss_of({**change, "lower": False})
     assert accuracy == {"values": [[-0.2, 0.1]], "low": [[-0.4, 0.0]], "high": [[-0.1, 0.3]]}
+
+
+def test_the_whole_page_keeps_its_size_with_all_that_is_said_of_its_maps():
+    boundaries = [np.arange(3000) / 7] * 4  # as JSON heavier than the maps
+    traced = [{u: UtteranceMaps(MAPS[0, u], boundaries) for u in range(3)}]
+    sounds = [Sound({"id": f"u{u}"}, {f"sound-{u}": bytes(90)}) for u in range(3)]
+    model = Known({"control": False}, {}, None)
+    heaviest, _ = fitted_page("t", [model], traced, sounds, [], 100)
+    for share in (1.0, 0.8, 0.5):
+        size = share * len(heaviest) / 1e6
+        page, fitted = fitted_page("t", [model], traced, sounds, [], size)
+        assert len(page) <= 1e6 * size
+    assert fitted.utterances < 3

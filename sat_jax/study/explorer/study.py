@@ -131,6 +131,27 @@ def fitted_page(
     megabytes: float,
 ) -> tuple[bytes, Fitted]:
     """A page of models, of their maps on utterances by number, and of sounds; what it holds."""
+    given = target = int(1e6 * megabytes)
+    seen: list[int] = []
+    while True:
+        page, fitted = page_within(title, models, traced, sounds, notes, target)
+        size = len(page)
+        # What is said of maps weighs as well, which only the finished page tells.
+        if size <= given or size in seen:
+            return page, fitted
+        seen.append(size)
+        target -= size - given
+
+
+def page_within(
+    title: str,
+    models: Sequence[Known],
+    traced: Sequence[dict[int, UtteranceMaps]],
+    sounds: Sequence[Sound],
+    notes: Sequence[str],
+    target: int,
+) -> tuple[bytes, Fitted]:
+    """A page whose bytes but for what is said of its maps are at most `target`."""
     blobs = {name: blob for model in models for name, blob in model.blobs.items()}
     data = {
         "title": title,
@@ -145,7 +166,7 @@ def fitted_page(
     fitted = fit_maps(
         {(m, u): each.maps for m, maps in enumerate(traced) for u, each in maps.items()},
         [model.entry["control"] for model in models],
-        int(1e6 * megabytes) - len(page_of(title, data, blobs)),
+        target - len(page_of(title, data, blobs)),
         [sound.size for sound in sounds],
     )
     kept = sounds[: fitted.utterances]

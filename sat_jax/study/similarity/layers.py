@@ -1,6 +1,6 @@
 """States of the layers of models in, how alike each two layers are out, in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,8 @@ def pass_over(
 ) -> Moments:
     """Moments of all layers, and products of `pairs` of them, over a split."""
     found = None
-    console = Console(stderr=True)
-    shown = {"console": console, "disable": not console.is_terminal, "transient": True}
     stream = states_of(models, split, grid, size, devices)
-    for number, rows in track(stream, title, total=len(split), **shown):
+    for number, rows in bar(stream, title, len(split)):
         found = sums.begin(rows, pairs, shards) if found is None else found
         sums.add(found, rows, number % shards)
     if found is None:
@@ -88,18 +86,28 @@ def pass_over(
     return found
 
 
+def bar(steps: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    """The same steps with a progress bar, where there is a terminal."""
+    console = Console(stderr=True)
+    shown = {"console": console, "disable": not console.is_terminal, "transient": True}
+    return track(steps, title, total=total, **shown)
+
+
 def layer_maps(
     found: Moments, layers: Sequence[LayerName], settings: Similarity, seed: int
 ) -> list[SimilarityMap]:
     """One map per measure, with intervals over resampled shards where there are several."""
-    value = compared(sums.covariances(found), settings.faithful)
+    value = compared(sums.covariances(found), settings.faithful, "similarity: pairs of layers")
     shards = len(found.count)
     low = high = {name: np.full_like(each, np.nan) for name, each in value.items()}
     if shards > 1 and settings.draws:
         picks = np.random.default_rng(seed).multinomial(
             shards, np.full(shards, 1 / shards), settings.draws
         )
-        drawn = [compared(sums.covariances(found, w), settings.faithful) for w in picks]
+        drawn = [
+            compared(sums.covariances(found, w), settings.faithful)
+            for w in bar(picks, "similarity: intervals", len(picks))
+        ]
         ends = {
             name: np.percentile([each[name] for each in drawn], INTERVAL, axis=0) for name in value
         }
@@ -109,15 +117,16 @@ def layer_maps(
     ]
 
 
-def compared(covariances: Covariances, faithful: bool) -> dict[str, np.ndarray]:
-    """All measures of all pairs of layers: name to (M, M)."""
+def compared(covariances: Covariances, faithful: bool, title: str = "") -> dict[str, np.ndarray]:
+    """All measures of all pairs of layers: name to (M, M); with a `title` a progress bar."""
     layers = [layer_of(own) for own in covariances.own]
     found = {name: np.ones((len(layers),) * 2) for name in MEASURES}
     for i, own in enumerate(layers):
         alone, _ = compare(own, own, covariances.own[i], faithful)
         for name in MEASURES:
             found[name][i, i] = alone[name]
-    for (i, j), cross in covariances.cross.items():
+    pairs = covariances.cross.items()
+    for (i, j), cross in bar(pairs, title, len(pairs)) if title else pairs:
         there, back = compare(layers[i], layers[j], cross, faithful)
         for name in MEASURES:
             found[name][i, j], found[name][j, i] = there[name], back[name]
