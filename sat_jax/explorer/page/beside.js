@@ -85,7 +85,7 @@ function shareText(model, { layer, head }) {
 function showMetrics(model, place) {
   const { layer, head } = place;
   const count = model.category.flat().filter((each) => each !== "pruned").length;
-  const number = (/** @type {number | null} */ value) => (value === null ? "" : signed(value, 3));
+  const number = (/** @type {number | null} */ value) => (value === null ? "" : signed(value, Math.abs(value) < 0.1 ? 4 : 3));
   const rows = model.metrics.map((metric) => {
     const { values, low, high, rank, rankLow, rankHigh } = metric;
     const turn = rank?.[layer][head] ?? null;
