@@ -19,7 +19,7 @@ from sat_jax.config import (
 )
 from sat_jax.errors import InputError
 from sat_jax.model.build import build_model, init_params
-from sat_jax.model.convert import fairseq, places, s3prl
+from sat_jax.model.convert import fairseq, s3prl, tensor_names
 from sat_jax.model.convert.foreign import open_foreign
 
 MODEL = Model(frontend=StackedFrames(stack=1), layers=2, heads=2, width=8, ffn=12)
@@ -75,7 +75,7 @@ def write(path, settings, tensors):
 def test_a_file_of_s3prl_gives_its_parameters_back(tmp_path, shared):
     model = dataclasses.replace(MODEL, share_layers=shared)
     params = random_params(Config(features=FEATURES, model=model))
-    tensors = places.to_tensors(list(s3prl.places_of(model)), params)
+    tensors = tensor_names.to_tensors(list(s3prl.places_of(model)), params)
     if shared:
         tensors |= {k.replace("layer.0.", "layer.1."): v for k, v in tensors.items()}
     old = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): t for name, t in tensors.items()}
@@ -98,7 +98,7 @@ def test_a_file_of_s3prl_gives_its_parameters_back(tmp_path, shared):
 
 def test_names_that_lack_or_are_too_many_are_listed(tmp_path):
     params = random_params(Config(features=FEATURES, model=MODEL))
-    tensors = places.to_tensors(list(s3prl.places_of(MODEL)), params)
+    tensors = tensor_names.to_tensors(list(s3prl.places_of(MODEL)), params)
     less = {name: t for name, t in tensors.items() if name != "SpecHead.output.bias"}
     with pytest.raises(InputError, match=r"lacks: SpecHead\.output\.bias; give"):
         open_foreign(write(tmp_path / "x.ckpt", SETTINGS, less))
@@ -172,7 +172,7 @@ def test_a_file_of_fairseq_gives_its_parameters_back(tmp_path):
         "feed_forward.intermediate_dense": "fc1",
         "feed_forward.output_dense": "fc2",
     }
-    tensors = places.to_tensors(places.places_of(config), params)
+    tensors = tensor_names.to_tensors(tensor_names.places_of(config), params)
     for old, new in simple.items():
         tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
     tensors["label_embs_concat"] = np.zeros((3, 2), np.float32)
