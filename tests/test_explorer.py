@@ -202,7 +202,7 @@ def test_the_whole_page_keeps_its_size_with_all_that_is_said_of_its_maps():
     sounds = [Sound({"id": f"u{u}"}, {f"sound-{u}": bytes(90)}) for u in range(3)]
     model = Known({"control": False}, {}, None)
     heaviest, _ = fitted_page("t", [model], traced, sounds, [], 100)
-    for share in (1.0, 0.8, 0.5):
+    for share in (1.0, 0.999, 0.97, 0.9, 0.8, 0.5):
         size = share * len(heaviest) / 1e6
         page, fitted = fitted_page("t", [model], traced, sounds, [], size)
         assert len(page) <= 1e6 * size

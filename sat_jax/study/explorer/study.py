@@ -132,15 +132,13 @@ def fitted_page(
 ) -> tuple[bytes, Fitted]:
     """A page of models, of their maps on utterances by number, and of sounds; what it holds."""
     given = target = int(1e6 * megabytes)
-    seen: list[int] = []
     while True:
-        page, fitted = page_within(title, models, traced, sounds, notes, target)
-        size = len(page)
-        # What is said of maps weighs as well, which only the finished page tells.
-        if size <= given or size in seen:
+        page, fitted, counted = page_within(title, models, traced, sounds, notes, target)
+        # What is said of maps takes bytes as well, which only the finished page tells.
+        wanted = given - (len(page) - counted)
+        if len(page) <= given or wanted >= target:
             return page, fitted
-        seen.append(size)
-        target -= size - given
+        target = wanted
 
 
 def page_within(
@@ -150,8 +148,9 @@ def page_within(
     sounds: Sequence[Sound],
     notes: Sequence[str],
     target: int,
-) -> tuple[bytes, Fitted]:
-    """A page whose bytes but for what is said of its maps are at most `target`."""
+) -> tuple[bytes, Fitted, int]:
+    """A page, what it holds, and its bytes but for what is said of its maps: these are at most
+    `target` where that is possible."""
     blobs = {name: blob for model in models for name, blob in model.blobs.items()}
     data = {
         "title": title,
@@ -163,18 +162,21 @@ def page_within(
         "utterances": [],
         "maps": [],
     }
+    counted = len(page_of(title, data, blobs))
     fitted = fit_maps(
         {(m, u): each.maps for m, maps in enumerate(traced) for u, each in maps.items()},
         [model.entry["control"] for model in models],
-        target - len(page_of(title, data, blobs)),
+        target - counted,
         [sound.size for sound in sounds],
     )
     kept = sounds[: fitted.utterances]
+    counted += sum(packed.size for packed in fitted.maps.values())
+    counted += sum(sound.size for sound in kept)
     blobs |= {name: blob for sound in kept for name, blob in sound.blobs.items()}
     data["notes"] = [*notes, *fitted.notes, what_bytes_mean()]
     data["utterances"] = [sound.entry for sound in kept]
     data["maps"] = map_entries(fitted, traced, blobs)
-    return page_of(title, data, blobs), fitted
+    return page_of(title, data, blobs), fitted, counted
 
 
 def map_entries(
