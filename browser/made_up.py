@@ -95,7 +95,6 @@ def model_entry(layers, heads, name, key, generator):
         "relation": {
             "blob": f"relation-{key}",
             "phones": [name, *PHONES[1:]],
-            "manners": [""] * len(PHONES),
         },
         "segments": None,
         "ablation": {

@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from explorer_pages import probs_of
 
-from sat_jax.explorer.pack import RATIO, codes_of, probs_of
+from sat_jax.explorer.pack import RATIO, codes_of
 from sat_jax.trace.store import load_sample
 
 MAP = """async ([model, utterance, head]) => {

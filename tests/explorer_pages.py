@@ -3,10 +3,11 @@
 import base64
 import json
 import re
+import zlib
 
 import numpy as np
 
-from sat_jax.explorer.pack import inflated
+from sat_jax.explorer.pack import DECADES
 
 
 def read_page(path):
@@ -27,3 +28,14 @@ def codes_on_page(data, blobs, model, utterance):
         found.append(inflated(chunk, side) if chunk else np.zeros((side, side), np.uint8))
         start = -(-end // 3) * 3
     return np.stack(found)
+
+
+def probs_of(codes: np.ndarray) -> np.ndarray:
+    """The probabilities that codes stand for, float32; the inverse of `codes_of`."""
+    powers = 10 ** (DECADES * ((np.asarray(codes, np.float32) - 1) / 254 - 1))
+    return np.where(codes == 0, 0.0, powers).astype(np.float32)
+
+
+def inflated(chunk: bytes, side: int) -> np.ndarray:
+    """Codes (side, side) of a chunk."""
+    return np.frombuffer(zlib.decompress(chunk, -15), np.uint8).reshape(side, side)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from explorer_pages import inflated, probs_of
 
 from sat_jax.errors import InputError
 from sat_jax.explorer import bundle
@@ -14,9 +15,7 @@ from sat_jax.explorer.pack import (
     RATIO,
     block_means,
     codes_of,
-    inflated,
     pack_maps,
-    probs_of,
 )
 from sat_jax.study.explorer.choose import chosen_utterances
 from sat_jax.study.explorer.known import Known, loss_of
@@ -73,6 +72,13 @@ def _raw(chunk):
     import zlib
 
     return zlib.decompress(chunk, -15)
+
+
+def test_a_map_that_is_not_whole_is_refused():
+    maps = random_maps(1, 2, 20)
+    maps[0, 1, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="only maps of pruned heads are NaN"):
+        pack_maps(maps, 1)
 
 
 MAPS = {(m, u): random_maps(2, 2, 200, seed=2 * u + m) for m in range(2) for u in range(3)}

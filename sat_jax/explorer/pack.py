@@ -49,12 +49,6 @@ def codes_of(probs: np.ndarray) -> np.ndarray:
     return np.where(place > 0.5, np.clip(np.rint(place), 1, 255), 0).astype(np.uint8)
 
 
-def probs_of(codes: np.ndarray) -> np.ndarray:
-    """The probabilities that codes stand for, float32; the inverse of `codes_of`."""
-    powers = 10 ** (DECADES * ((np.asarray(codes, np.float32) - 1) / 254 - 1))
-    return np.where(codes == 0, 0.0, powers).astype(np.float32)
-
-
 def block_means(maps: np.ndarray, factor: int) -> np.ndarray:
     """Maps (..., T, T) to means (..., n, n) over blocks of `factor` positions; the last is shorter.
 
@@ -75,16 +69,14 @@ def deflated(codes: np.ndarray) -> bytes:
     return deflater.compress(np.ascontiguousarray(codes).tobytes()) + deflater.flush()
 
 
-def inflated(chunk: bytes, side: int) -> np.ndarray:
-    """Codes (side, side) of a chunk."""
-    return np.frombuffer(zlib.decompress(chunk, -15), np.uint8).reshape(side, side)
-
-
 def pack_maps(maps: np.ndarray, factor: int) -> PackedMaps:
     """Pack maps (L, H, T, T), NaN for pruned heads, averaged over blocks of `factor` positions."""
     heads = maps.reshape(-1, *maps.shape[-2:])
     positions = maps.shape[-1]
-    pruned = np.isnan(heads[:, 0, 0])
+    unknown = np.isnan(heads)
+    pruned = unknown.all((1, 2))
+    if (unknown.any((1, 2)) & ~pruned).any():
+        raise ValueError("maps hold NaN beside numbers: only maps of pruned heads are NaN")
     small = -(-positions // THUMBNAIL)
 
     def chunk_of(index: int) -> bytes:
@@ -93,5 +85,7 @@ def pack_maps(maps: np.ndarray, factor: int) -> PackedMaps:
     # Deflating lets other threads run.
     with ThreadPoolExecutor() as pool:
         chunks = tuple(pool.map(chunk_of, range(len(heads))))
-    thumbnails = codes_of(np.nan_to_num(block_means(heads, small)))
-    return PackedMaps(positions, factor, chunks, deflated(thumbnails), thumbnails.shape[-1])
+    side = -(-positions // small)
+    thumbnails = np.zeros((len(heads), side, side), np.uint8)
+    thumbnails[~pruned] = codes_of(block_means(heads[~pruned], small))
+    return PackedMaps(positions, factor, chunks, deflated(thumbnails), side)

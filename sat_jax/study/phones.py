@@ -156,7 +156,6 @@ def write_tables(
         relation=table.summary.relation,
         elsewhere=table.summary.elsewhere,
         phones=np.array(table.phones),
-        manners=np.array(table.manners),
         operations=np.array(table.operations),
     )
 

@@ -10,7 +10,7 @@ import { niceTicks } from "./canvas.js";
  *   across?: [number, string][], width?: number, height?: number}} Chart
  */
 
-export const BOX = { left: 46, right: 8, top: 8, bottom: 34 };
+const BOX = { left: 46, right: 8, top: 8, bottom: 34 };
 
 /**
  * Scales of a chart: values to places in a drawing of that size.

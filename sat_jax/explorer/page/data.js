@@ -9,8 +9,8 @@
  * @typedef {{name: string, label: string, lower: boolean, chance: number | null, curves: Curve[]}} Task
  * @typedef {{tasks: Task[], orders: Record<string, number[][]>}} Ablation
  * @typedef {{radii: number[], uniform: number[], curves: (number[] | null)[][]}} Cumulative
- * @typedef {{blob: string, phones: string[], manners: string[]}} Relation
- * @typedef {{r: Table, low: Table, high: Table, even: number, shown: boolean, why: string}} Segments
+ * @typedef {{blob: string, phones: string[]}} Relation
+ * @typedef {{r: Table, low: Table, high: Table, even: number, why: string}} Segments
  * @typedef {{key: string, name: string, control: boolean, layers: number, heads: number,
  *   seconds: number, start: number, metrics: Metric[], category: string[][], share: Table,
  *   utterances: number, operations: string[][], cumulative: Cumulative | null, relation: Relation | null,
@@ -79,7 +79,7 @@ export function bytesOf(name, start = 0, end = undefined) {
  * What was deflated into bytes.
  * @param {Uint8Array<ArrayBuffer>} bytes
  */
-export async function inflate(bytes) {
+async function inflate(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

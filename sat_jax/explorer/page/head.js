@@ -46,11 +46,6 @@ export function showHeads() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => void loadAll());
 }
 
-/** The panel of the first chosen head. */
-export function firstPanel() {
-  return panels[0];
-}
-
 function buildPanels() {
   const { places } = state;
   const before = panels.length;

@@ -88,7 +88,7 @@ export async function playPair(utterance, first, second) {
  * @param {number} duration
  * @param {number} when
  */
-export function pairOf(first, second, duration, when) {
+function pairOf(first, second, duration, when) {
   const parts = [first, second].map((seconds) => ({
     from: Math.max(0, seconds - AROUND),
     to: Math.min(duration, seconds + AROUND),

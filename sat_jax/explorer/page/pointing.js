@@ -86,7 +86,7 @@ function point(panel, x, y) {
  * Play the query that is pointed at, then the key.
  * @param {Panel} panel
  */
-export function hearPointed(panel) {
+function hearPointed(panel) {
   const { map, place } = panel;
   if (!map || state.query === null || state.key === null) return;
   const model = page.models[place.model];

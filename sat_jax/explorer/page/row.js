@@ -59,7 +59,7 @@ export function middleOf(model, map, pixel) {
  * @param {Utterance} utterance
  * @param {number} seconds
  */
-export function momentText(utterance, seconds) {
+function momentText(utterance, seconds) {
   const phone = phoneAt(utterance, seconds);
   return `${phone ? `${phone} ` : ""}${seconds.toFixed(2)} s`;
 }

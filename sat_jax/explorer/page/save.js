@@ -43,7 +43,7 @@ export async function save(kind, panels, utterance) {
  * @param {Panel[]} panels
  * @param {Utterance} utterance
  */
-export function drawingOf(panels, utterance) {
+function drawingOf(panels, utterance) {
   const shown = panels.filter((each) => each.map && each.size);
   const widths = shown.map((each) => LEFT + each.size + GAP);
   const width = Math.max(1, widths.reduce((a, b) => a + b, 0));
@@ -112,7 +112,7 @@ function picture(canvas, x, y, width, height) {
  * @param {Panel[]} panels
  * @param {Utterance} utterance
  */
-export function mapTable(panels, utterance) {
+function mapTable(panels, utterance) {
   const rows = ["model,layer,head,utterance,query_seconds,query_phone,key_seconds,key_phone,attention"];
   for (const panel of panels) {
     const { map, place } = panel;

@@ -37,7 +37,9 @@ def known_of(loaded: LoadedRun, checkpoint: Checkpoint, key: str) -> Known:
     """
     spec, analysis = loaded.model.spec, loaded.out / "analysis"
     table = kept_heads(loaded, checkpoint.end)
-    relation = arrays_of(loaded, f"phone_maps{checkpoint.end}.npz", "phones", ("relation",))
+    relation = arrays_of(
+        loaded, f"phone_maps{checkpoint.end}.npz", "phones", ("relation", "elsewhere")
+    )
     segments = arrays_of(loaded, f"segment_heads{checkpoint.end}.npz", "segments", ("r", "alpha"))
     cumulative = arrays_of(loaded, f"cumulative{checkpoint.end}.npz", "heads", ("curves",))
     ablation = None if checkpoint.end else kept_curves(analysis / CURVES)
@@ -61,13 +63,11 @@ def known_of(loaded: LoadedRun, checkpoint: Checkpoint, key: str) -> Known:
     }
     blobs = {}
     if relation:
-        both = np.stack([relation["relation"], relation.get("elsewhere", relation["relation"])])
-        manners = relation.get("manners", np.full(len(relation["phones"]), ""))
+        both = np.stack([relation["relation"], relation["elsewhere"]])
         blobs[f"relation-{key}"] = deflated(both.astype("<f4"))
         entry["relation"] = {
             "blob": f"relation-{key}",
             "phones": relation["phones"].tolist(),
-            "manners": manners.tolist(),
         }
     return Known(entry, blobs, tuned_of(segments, spec.head_mask))
 

@@ -78,6 +78,9 @@ def trace_maps(
                     seconds_of(loaded, each[:frames], place[:frames])
                     for each, place in zip(values["found"][row], values["twice"][row], strict=True)
                 ]
+            reduce.require_finite(
+                checkpoint.name, {"attention": maps[None]}, [split.ids[utterance]], spec.head_mask
+            )
             traced[utterance] = UtteranceMaps(in_place(maps, spec.head_mask), times)
     return traced
 

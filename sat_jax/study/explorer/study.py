@@ -14,7 +14,7 @@ from sat_jax.config import Analysis
 from sat_jax.errors import InputError
 from sat_jax.explorer.bundle import page_of
 from sat_jax.explorer.fit import Fitted, fit_maps
-from sat_jax.explorer.pack import DECADES, PackedMaps
+from sat_jax.explorer.pack import DECADES, RATIO, PackedMaps
 from sat_jax.figures.report import Section
 from sat_jax.figures.style import MAP_COLOURS
 from sat_jax.records.check import CATEGORIES, PRUNED
@@ -229,7 +229,7 @@ def joined(packed: PackedMaps) -> tuple[bytes, list[int]]:
 
 def what_bytes_mean() -> str:
     """How exact the page's numbers are."""
-    half_step = 100 * (10 ** (DECADES / 254 / 2) - 1)
+    half_step = 100 * (RATIO**0.5 - 1)
     return (
         "Maps are kept as one byte a pixel on a log scale: probabilities read from this page are "
         f"accurate to within {half_step:.1f} %, and below 1e-{DECADES:.0f} they are 0. The exact "
