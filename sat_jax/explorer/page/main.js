@@ -1,6 +1,7 @@
 // The page: a bar, all heads, the chosen ones, and what is known of them.
 
 import { mapOf, mapsOf, page, PROBS } from "./data.js";
+import { difference } from "./difference.js";
 import { byId, choice, element, fill } from "./elements.js";
 import { showBeside } from "./beside.js";
 import { hear, showHeads } from "./head.js";
@@ -29,7 +30,9 @@ listen((changed) => {
   if (changed.has("utterance") || changed.has("model")) showBar();
 });
 // For those who open the browser's console.
-Object.assign(globalThis, { explorer: { page, state, update, addressOf, mapsOf, mapOf, PROBS, soundOf, schedule, watch } });
+Object.assign(globalThis, {
+  explorer: { page, state, update, addressOf, mapsOf, mapOf, difference, PROBS, soundOf, schedule, watch },
+});
 
 function showBar() {
   const focused = document.activeElement?.getAttribute("data-control");
