@@ -53,8 +53,11 @@ def join_cluster(cluster: Distributed) -> None:
         ) from error
 
 
-def build_mesh(mesh: Mesh, batch_size: int) -> DeviceMesh:
-    """The mesh of all devices of all processes; raises `InputError` if the sizes do not fit."""
+def build_mesh(mesh: Mesh, batch_size: int, parts: int = 1) -> DeviceMesh:
+    """The mesh of all devices of all processes, for batches that are taken in so many parts.
+
+    Raises `InputError` if the sizes do not fit.
+    """
     devices = jax.device_count()
     data = mesh.data or max(devices // (mesh.fsdp * mesh.model), 1)
     if data * mesh.fsdp * mesh.model != devices:
@@ -62,10 +65,12 @@ def build_mesh(mesh: Mesh, batch_size: int) -> DeviceMesh:
             f"mesh.data {mesh.data or 'auto'} x mesh.fsdp {mesh.fsdp} x mesh.model {mesh.model} "
             f"does not make the {devices} devices at hand: change one of them"
         )
-    if batch_size % (data * mesh.fsdp):
+    share = data * mesh.fsdp * parts
+    if batch_size % share:
+        times = f" x batches.parts {parts}" if parts > 1 else ""
         raise InputError(
-            f"batches.size is {batch_size}: give a multiple of mesh.data x mesh.fsdp = "
-            f"{data * mesh.fsdp}, so that every device gets as many utterances"
+            f"batches.size is {batch_size}: give a multiple of mesh.data x mesh.fsdp{times} = "
+            f"{share}, so that every device gets as many utterances"
         )
     shape = (data, mesh.fsdp, mesh.model)
     return jax.make_mesh(shape, ("data", "fsdp", "model"), axis_types=(AxisType.Auto,) * 3)

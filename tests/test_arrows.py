@@ -26,7 +26,7 @@ ARROWS = {
     "audio": {"errors", "grid", "config"},
     "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
-    "pretrain": GROUND | {"config", "model"},
+    "pretrain": GROUND | {"config", "audio", "features", "model"},
     "trace": GROUND | {"config", "model"},
     "records": {"errors", "grid"},
     "analysis": {"errors", "grid", "records"},

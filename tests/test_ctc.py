@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from meshes import mesh_of
+from sat_jax.pretrain.ctc import ctc, edits, letter_of_phones
+from sat_jax.pretrain.losses import Examples
 
 from sat_jax import mesh
 from sat_jax.config import AdamW, Batches, Config, Convolutions, Ctc, Loop, Model
@@ -15,8 +17,6 @@ from sat_jax.config.check import check
 from sat_jax.errors import InputError
 from sat_jax.features.batches import Batch
 from sat_jax.model.build import build_model
-from sat_jax.pretrain.ctc import ctc, edits, unit_of_phones
-from sat_jax.pretrain.losses import Examples
 from sat_jax.pretrain.optim import optimizer
 from sat_jax.pretrain.step import init_state, sharded_state, train_step, valid_step
 
@@ -91,15 +91,15 @@ def test_edits_are_those_of_levenshtein():
 def test_units_are_the_phones_whose_middle_is_heard():
     phones = np.array([[-100, 80, 0], [80, 200, 1], [200, 900, 2], [900, 1000, 3]])
     batch = Batch(np.zeros((1, 500), np.int16), np.array([500]), np.zeros(1), None, (phones,))
-    assert batch.units(np.array([5, 6, -1, 7]), 4).tolist() == [[6, -1, -1, -1]]
+    assert batch.spoken(np.array([5, 6, -1, 7]), 4).tolist() == [[6, -1, -1, -1]]
     moved = batch._replace(lengths=np.array([2000]))
-    assert moved.units(np.array([5, 6, 8, 7]), 2).tolist() == [[6, 8]]
+    assert moved.spoken(np.array([5, 6, 8, 7]), 2).tolist() == [[6, 8]]
 
 
 def test_phones_without_letters_are_an_error():
-    assert unit_of_phones(["b", "x", "a"], LETTERS, "data").tolist() == [2, -1, 1]
+    assert letter_of_phones(["b", "x", "a"], LETTERS, "data").tolist() == [2, -1, 1]
     with pytest.raises(InputError, match="data has the phones x and model.letters are <pad>, a"):
-        unit_of_phones(["x"], LETTERS, "data")
+        letter_of_phones(["x"], LETTERS, "data")
 
 
 def speech(number):

@@ -71,11 +71,11 @@ def main() -> None:
 
     from sat_jax import mesh
     from sat_jax.audio import dataset
+    from sat_jax.audio.dataset import spread
     from sat_jax.model.build import build_model, spec_of
     from sat_jax.model.cost import forward_flops, parameter_count
     from sat_jax.model.prune import prune_params
     from sat_jax.study import export as exporting
-    from sat_jax.study.corpus import spread
     from sat_jax.trace.load import load_model
 
     # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------

@@ -10,18 +10,23 @@ from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
 from sat_jax.config.model import Convolutions, Frontend, Model, StackedFrames
+from sat_jax.config.objective import (
+    Contrastive,
+    Ctc,
+    MaskedReconstruction,
+    MaskedUnits,
+    NoObjective,
+    Objective,
+    Tera,
+)
 from sat_jax.config.train import (
     AdamW,
     Batches,
     Config,
-    Ctc,
     Distributed,
     Loop,
-    MaskedReconstruction,
     Mesh,
     Muon,
-    NoObjective,
-    Objective,
     Optim,
 )
 
@@ -32,6 +37,7 @@ __all__ = [
     "Attention",
     "Batches",
     "Config",
+    "Contrastive",
     "Convolutions",
     "Corpus",
     "Ctc",
@@ -43,6 +49,7 @@ __all__ = [
     "GatedBias",
     "Loop",
     "MaskedReconstruction",
+    "MaskedUnits",
     "Mesh",
     "Model",
     "Muon",
@@ -53,4 +60,5 @@ __all__ = [
     "Similarity",
     "StackedFrames",
     "Talker",
+    "Tera",
 ]

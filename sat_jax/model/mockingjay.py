@@ -71,6 +71,11 @@ class Mockingjay(nn.Module):
         return self.config.frontend.stack * target_width(self.features)
 
     @property
+    def local_width(self) -> int:
+        """Width of `local_features`: of the inputs."""
+        return self.config.frontend.stack * feature_width(self.features)
+
+    @property
     def encoder_length(self) -> int:
         """The most positions that the encoder may meet."""
         return self.config.frontend.max_positions
@@ -98,8 +103,7 @@ class Mockingjay(nn.Module):
     def flops(self, positions: int) -> int:
         """Operations of all matrix products outside of the encoder."""
         width = self.config.width
-        inputs = self.config.frontend.stack * feature_width(self.features)
-        return 2 * positions * width * (inputs + width + self.target_width)
+        return 2 * positions * width * (self.local_width + width + self.target_width)
 
     def __call__(
         self,
@@ -130,6 +134,28 @@ class Mockingjay(nn.Module):
         keys = (None, None) if key is None else jax.random.split(key)
         x, side = self.embed(inputs, valid, offset, keys[0])
         return self.encoder(x, valid, edit, keys[1], side)
+
+    @nn.nowrap
+    def local_features(
+        self, inputs: jax.Array, gradient: float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """What is known of each position alone: the inputs (B, T, stack * F), with no energy (B, T)
+        to keep small, as nothing made them."""
+        del gradient
+        return inputs, jnp.zeros(inputs.shape[:2])
+
+    def encode_features(
+        self,
+        features: jax.Array,
+        valid: jax.Array,
+        edit: HeadEdit = NO_EDIT,
+        key: jax.Array | None = None,
+        masked: jax.Array | None = None,
+    ) -> jax.Array:
+        """The encoder's output (B, T, D) where `masked` (B, T) positions are heard as zeros."""
+        if masked is not None:
+            features = jnp.where(masked[:, :, None], 0.0, features)
+        return self.encode(features, valid, edit, None, key)
 
     def embed(
         self,

@@ -19,6 +19,7 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import checkpoint, mesh
 from sat_jax.audio import dataset
+from sat_jax.audio.dataset import spread
 from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError, writing
@@ -26,7 +27,6 @@ from sat_jax.features import batches
 from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
 from sat_jax.model.build import Spec, build_model, spec_of
 from sat_jax.pretrain import log, optim, step
-from sat_jax.study.corpus import spread
 from sat_jax.study.heads import read_heads
 from sat_jax.study.passes import edges_of
 from sat_jax.sweep import plan as plans
