@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sat_jax.command_line import as_called, guarded, parse
-from sat_jax.config import Config, Export, Mesh, Model, NoObjective
+from sat_jax.config import Config, Export, MaskedReconstruction, Mesh, Model, Tera
 from sat_jax.config.check import check
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
@@ -156,7 +156,7 @@ def main() -> None:
 
     # --- Write: a run directory as train.py makes them ------------------------------------------
     losses: list[dict[str, float]] = [{}, {}]
-    if not isinstance(config.objective, NoObjective):
+    if isinstance(config.objective, MaskedReconstruction | Tera):
         losses = exporting.masked_losses(small, (start, kept), prepared, devices)
     records = {
         0: losses[0],

@@ -9,6 +9,11 @@ class Objective:
     """What is learned."""
 
     @property
+    def predicts_spectra(self) -> bool:
+        """Whether a model that hears spectra has a head that predicts them."""
+        return True
+
+    @property
     def summary(self) -> str:
         """What a model with this objective was trained for, in a few words."""
         return ""
@@ -102,6 +107,11 @@ class Contrastive(Objective):
     """Factor on the gradients of the convolutions over raw audio."""
 
     @property
+    def predicts_spectra(self) -> bool:
+        """No spectra."""
+        return False
+
+    @property
     def summary(self) -> str:
         """What is told apart."""
         return "masked codes told from others"
@@ -138,6 +148,11 @@ class MaskedUnits(Objective):
     """Weight of the mean square of what the convolutions give, before its normalisation."""
     stem_gradient: float = 0.1
     """Factor on the gradients of the convolutions over raw audio."""
+
+    @property
+    def predicts_spectra(self) -> bool:
+        """No spectra."""
+        return False
 
     @property
     def summary(self) -> str:

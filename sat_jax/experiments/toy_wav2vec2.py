@@ -9,7 +9,5 @@ CONFIG = dataclasses.replace(
     HUBERT,
     name="toy_wav2vec2",
     model=dataclasses.replace(HUBERT.model, kind="wav2vec2"),
-    objective=Contrastive(
-        groups=2, codes=64, code_width=32, gumbel_decay=0.999, stem_gradient=1.0
-    ),
+    objective=Contrastive(groups=2, codes=64, code_width=32, gumbel_decay=0.999, stem_gradient=1.0),
 )

@@ -109,7 +109,8 @@ def train_batches(
     with any number of threads. Of `processes` processes, each reads its `size / processes`
     consecutive rows of every batch; all of them together see the same batches for any number.
     Rows longer than `max_frames` are cropped at a random frame, aligned to the hop. Labels of
-    frames are those of phones (`with_labels`) or `labels`, where they are given. Close the stream (`close()`, or `contextlib.closing`) to end its reader threads.
+    frames are those of phones (`with_labels`) or `labels`, where they are given. Close the stream
+    (`close()`, or `contextlib.closing`) to end its reader threads.
 
     Raises:
         InputError: see `train_plan`; or `batches.size` is not a multiple of `processes`.

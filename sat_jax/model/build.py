@@ -121,6 +121,8 @@ def init_params(key: jax.Array, model: nn.Module) -> Any:
 
 
 MODELS: dict[str, Callable[[Config], nn.Module]] = {
-    "mockingjay": lambda config: Mockingjay(config.model, config.features),
+    "mockingjay": lambda config: Mockingjay(
+        config.model, config.features, config.objective.predicts_spectra
+    ),
     **dict.fromkeys(RAW_AUDIO, lambda config: RawAudio(config.model)),
 }

@@ -48,6 +48,8 @@ class Mockingjay(nn.Module):
 
     config: Model
     features: Features
+    predicts: bool = True
+    """Whether it has a head for spectra; one that was trained for something else has none."""
 
     def setup(self) -> None:
         """Parameters: input projection and its normalisation, encoder, prediction head."""
@@ -56,7 +58,8 @@ class Mockingjay(nn.Module):
         self.input = Dense(config.width, dtype=jnp.dtype(config.compute_dtype), kernel_init=start)
         self.input_norm = layer_norm(config)
         self.encoder = Encoder(config, self.encoder_length)
-        self.head = PredictionHead(config, self.target_width)
+        if self.predicts:
+            self.head = PredictionHead(config, self.target_width)
 
     @property
     def grid(self) -> Grid:
@@ -67,8 +70,8 @@ class Mockingjay(nn.Module):
 
     @property
     def target_width(self) -> int:
-        """Width of the predictions."""
-        return self.config.frontend.stack * target_width(self.features)
+        """Width of the predictions, 0 for none."""
+        return self.config.frontend.stack * target_width(self.features) if self.predicts else 0
 
     @property
     def local_width(self) -> int:
@@ -103,7 +106,8 @@ class Mockingjay(nn.Module):
     def flops(self, positions: int) -> int:
         """Operations of all matrix products outside of the encoder."""
         width = self.config.width
-        return 2 * positions * width * (self.local_width + width + self.target_width)
+        head = width + self.target_width if self.predicts else 0
+        return 2 * positions * width * (self.local_width + head)
 
     def __call__(
         self,
@@ -114,13 +118,15 @@ class Mockingjay(nn.Module):
         offset: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """Predictions (B, T, target_width) in float32 for `inputs` (B, T, stack * F).
+        """Predictions (B, T, target_width) in float32 for `inputs` (B, T, stack * F); the
+        encoder's output without a head.
 
         valid (B, T) is a prefix of each row and padding changes no valid output. `edit` (L, H, ...)
         acts inside the encoder (see `HeadEdit`); offset (B,) is the position of the first frame;
         `key` turns dropout on. Raises `InputError` if T is over the position table.
         """
-        return self.predict(self.encode(inputs, valid, edit, offset, key))
+        hidden = self.encode(inputs, valid, edit, offset, key)
+        return self.predict(hidden) if self.predicts else hidden
 
     def encode(
         self,

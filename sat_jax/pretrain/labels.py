@@ -1,4 +1,4 @@
-"""A config and its corpus in, what a training step gets beside audio out: letters, units, nothing."""
+"""A config and its corpus in, what a step gets beside audio out: letters, units or nothing."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

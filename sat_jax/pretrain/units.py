@@ -74,8 +74,8 @@ def labels_of(
     kept = json.loads((folder / "units.json").read_text())
     if kept["identity"] != wanted:
         raise InputError(
-            f"{folder}: these units are of other speech or settings; delete the folder and the same "
-            "command makes them anew"
+            f"{folder}: these units are of other speech or settings; delete the folder and the "
+            "same command makes them anew"
         )
     return {
         name: FrameLabels(np.load(folder / f"{name}.npy", mmap_mode="r"), ends_of(split, grid))
@@ -119,18 +119,17 @@ def make(
             valid = np.arange(rows.shape[1]) < positions[:, None]
             yield rows, mesh.place_batch(valid, devices)
 
-    shown = {1, 2, 5, 10, objective.units_passes}
+    passes = objective.units_passes
+    shown = {1, 2, 5, 10, passes}
     clusters = k_means(
         parts,
         sample_of(parts, devices),
         objective.units,
-        objective.units_passes,
+        passes,
         config.seed,
         lambda number, spread: (
             number in shown
-            and say(
-                f"units: pass {number} of {objective.units_passes}, mean squared distance {spread:.4g}"
-            )
+            and say(f"units: pass {number} of {passes}, mean squared distance {spread:.4g}")
         ),
     )
     share = clusters.sizes[clusters.sizes > 0] / clusters.sizes.sum()

@@ -264,7 +264,10 @@ def masked_losses(
             for params, found in zip(checkpoints, losses, strict=True):
                 found.append(evaluate(params, np.int32(number), *placed))
     means = [jax.tree.map(lambda *values: float(np.mean(values)), *found) for found in losses]
-    return [{f"valid_{name}": value for name, value in m._asdict().items()} for m in means]
+    return [
+        {f"valid_{name}": value for name, value in m._asdict().items() if name != "count"}
+        for m in means
+    ]
 
 
 def write_run(

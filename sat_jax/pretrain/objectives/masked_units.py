@@ -125,8 +125,8 @@ def alarm(numbers: dict[str, float], config: Config) -> str:
     if numbers["units_in_use"] >= 1.5 or numbers["masked"] < numbers["frequencies"]:
         return ""
     return (
-        "all masked positions are named alike, and no better than by frequency: nothing is learned. "
-        "Begin anew with a lower optim.peak-lr or a longer optim.warmup-share"
+        "all masked positions are named alike, and no better than by frequency: nothing is "
+        "learned. Begin anew with a lower optim.peak-lr or a longer optim.warmup-share"
     )
 
 
