@@ -120,6 +120,7 @@ def _check_contrastive(objective: Contrastive) -> None:
     for name in ("negatives", "groups", "code_width"):
         require_at_least(getattr(objective, name), 1, f"objective.{name.replace('_', '-')}")
     require_at_least(objective.codes, 2, "objective.codes")
+    require_positive(objective.logit_std, "objective.logit-std")
     require_at_least(objective.diversity_weight, 0, "objective.diversity-weight")
     require_positive(objective.gumbel_end, "objective.gumbel-end")
     require(

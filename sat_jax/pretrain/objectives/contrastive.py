@@ -77,7 +77,8 @@ def own_parameters(key: jax.Array, model: nn.Module, config: Config) -> Any:
     width = groups * objective.code_width
     return {
         "logits": {
-            "kernel": jax.random.normal(keys[0], (model.local_width, groups * codes)),
+            "kernel": objective.logit_std
+            * jax.random.normal(keys[0], (model.local_width, groups * codes)),
             "bias": jnp.zeros(groups * codes),
         },
         "books": jax.random.uniform(keys[1], (groups, codes, objective.code_width)),
