@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 GROUND = {
     "errors",
     "grid",
+    "cluster",
     "command_line",
     "files",
     "launch",

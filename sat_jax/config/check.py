@@ -253,6 +253,7 @@ def _check_optim(config: Config) -> None:
         value = getattr(optim, name)
         require(0 <= value < 1, f"optim.{name} is {value}: give 0 <= beta < 1")
     require_at_least(optim.weight_decay, 0, "optim.weight-decay")
+    require_positive(optim.epsilon, "optim.epsilon")
     require(optim.clip_norm > 0, f"optim.clip-norm is {optim.clip_norm}: give a positive number")
     if isinstance(optim, Muon):
         momentum = optim.momentum
@@ -282,6 +283,7 @@ def _check_loop(config: Config) -> None:
     )
     cluster = config.distributed
     require_at_least(cluster.processes, 1, "distributed.processes")
+    require_at_least(cluster.devices, 0, "distributed.devices")
     require(
         0 <= cluster.process < cluster.processes,
         f"distributed.process is {cluster.process}: "

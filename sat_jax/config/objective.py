@@ -94,8 +94,8 @@ class Contrastive(Objective):
     code_width: int = 128
     """Width of an entry; positions are compared at `groups` times this width."""
     logit_std: float = 1.0
-    """Standard deviation of the kernel that picks codes, at the start. The published 1 makes choices
-    that noise hardly changes, and that gradients take long to reach; less is quicker to learn."""
+    """Standard deviation of the kernel that picks codes, at the start. The published 1 begins with
+    choices that neither noise nor gradients change soon; less is quicker to learn."""
     gumbel_start: float = 2.0
     """Temperature of the Gumbel softmax that picks codes, at the first step."""
     gumbel_end: float = 0.5

@@ -23,6 +23,8 @@ class Optim:
     """Decay of AdamW's gradient average."""
     beta2: float = 0.999
     """Decay of AdamW's squared gradient average."""
+    epsilon: float = 1e-8
+    """Added to the root of AdamW's squared gradient average."""
     weight_decay: float = 0.01
     """Decoupled decay of kernels (never of biases and normalisation)."""
     clip_norm: float = 1.0
@@ -82,16 +84,19 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Distributed:
-    """One process per host. On Slurm, TPU pods and MPI the addresses are found without help."""
+    """One process per host, or per device. What Slurm, Open MPI, a TPU pod, Kubernetes or the
+    variables of torchrun say is found without help."""
 
-    auto: bool = False
-    """Join the cluster that the launcher describes (Slurm, Open MPI, Cloud TPU, Kubernetes)."""
+    detect: bool = True
+    """Join the cluster that the launcher describes."""
     coordinator: str = ""
     """host:port of process 0, where nothing can be detected."""
     processes: int = 1
     """Number of processes, with `coordinator`."""
     process: int = 0
     """Index of this process, with `coordinator`."""
+    devices: int = 0
+    """Devices that all processes have to have together; with others nothing starts. 0 takes any."""
 
 
 @dataclass(frozen=True)

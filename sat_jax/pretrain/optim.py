@@ -48,6 +48,7 @@ def adamw(optim: Optim, steps: int) -> optax.GradientTransformation:
         learning_rate(optim, steps),
         b1=optim.beta1,
         b2=optim.beta2,
+        eps=optim.epsilon,
         weight_decay=optim.weight_decay,
         mask=decayed,
     )
