@@ -198,7 +198,7 @@ def train(config: Config, screen: Any) -> None:
             waited,
             time.perf_counter() - asked,
             batch.lengths.sum() * processes / SAMPLE_RATE,
-            config.batches.size,
+            len(batch.index) * processes,
             flops[samples],
         )
         waited_in_all += waited

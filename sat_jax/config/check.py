@@ -265,6 +265,7 @@ def _check_optim(config: Config) -> None:
 def _check_loop(config: Config) -> None:
     for name in ("size", "parts", "buckets", "threads"):
         require_at_least(getattr(config.batches, name), 1, f"batches.{name}")
+    require_at_least(config.batches.frames, 0, "batches.frames")
     loop = config.loop
     for name in ("steps", "log_every", "valid_every", "valid_batches", "checkpoint_every", "keep"):
         require_at_least(getattr(loop, name), 1, f"loop.{name.replace('_', '-')}")

@@ -59,6 +59,9 @@ class Batches:
 
     size: int = 8
     """Utterances per step over all devices."""
+    frames: int = 0
+    """Most frames of a step, padding included: shorter buckets then hold more utterances, in
+    multiples of batches.size. 0: every step has batches.size utterances."""
     parts: int = 1
     """Parts of a batch whose gradients are taken one after the other and added up: less memory,
     the same step."""

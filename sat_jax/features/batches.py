@@ -13,7 +13,7 @@ import numpy as np
 
 from sat_jax.config import Batches
 from sat_jax.errors import InputError
-from sat_jax.features.buckets import Step, TrainPlan, bucket_edges, bucket_of
+from sat_jax.features.buckets import Step, TrainPlan, batch_size, bucket_edges, bucket_of
 from sat_jax.grid import Grid
 
 STEPS = 2**62  # a training stream has no end of its own
@@ -86,7 +86,8 @@ def train_plan(
         edges = bucket_edges(lengths, batches.max_frames, batches.buckets, grid)
     buckets = bucket_of(frames[members], edges)
     groups = tuple(members[buckets == bucket] for bucket in range(len(edges)))
-    return TrainPlan(frames, tuple(edges), groups, batches.size, seed)
+    sizes = tuple(batch_size(edge, batches) for edge in edges)
+    return TrainPlan(frames, tuple(edges), groups, sizes, seed)
 
 
 def train_batches(
@@ -106,7 +107,7 @@ def train_batches(
     """An endless stream of training batches from `start_step` on, the same on every machine.
 
     Batch `step` depends on the seed and the step only: starting at `step` continues a run exactly,
-    with any number of threads. Of `processes` processes, each reads its `size / processes`
+    with any number of threads. Of `processes` processes, each reads its share of
     consecutive rows of every batch; all of them together see the same batches for any number.
     Rows longer than `max_frames` are cropped at a random frame, aligned to the hop. Labels of
     frames are those of phones (`with_labels`) or `labels`, where they are given. Close the stream
@@ -121,11 +122,12 @@ def train_batches(
             f"use a multiple of {processes}"
         )
     plan = train_plan(split, batches, grid, seed, skip_short, say, edges)
-    rows = process_rows(batches.size, process, processes)
 
-    def load(step: int) -> Batch:
-        batch = load_batch(split, plan[step], rows, grid, with_labels)
-        return batch if labels is None else batch._replace(labels=cut(labels, plan[step], rows))
+    def load(number: int) -> Batch:
+        step = plan[number]
+        rows = process_rows(len(step.index), process, processes)
+        batch = load_batch(split, step, rows, grid, with_labels)
+        return batch if labels is None else batch._replace(labels=cut(labels, step, rows))
 
     return stream(load, start_step, STEPS, batches.threads)
 

@@ -11,6 +11,7 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import mesh
 from sat_jax.config import Config
+from sat_jax.features.buckets import batch_size
 from sat_jax.model.cost import forward_flops
 from sat_jax.pretrain import step
 from sat_jax.pretrain.labels import Labels
@@ -36,11 +37,12 @@ def compile_steps(
     for frames in edges:
         began = time.perf_counter()
         samples = model.grid.frame_samples(frames)
-        shapes = mesh.batch_shapes(config.batches.size, samples, devices, beside.width(frames))
+        size = batch_size(frames, config.batches)
+        shapes = mesh.batch_shapes(size, samples, devices, beside.width(frames))
         compiled[samples] = train_step.lower(abstract, *shapes).compile()
         needed = held + compiled[samples].memory_analysis().temp_size_in_bytes / 2**20
         say(
-            f"bucket {len(compiled)} of {len(edges)}: {frames} frames, compiled in "
+            f"bucket {len(compiled)} of {len(edges)}: {size} x {frames} frames, compiled in "
             f"{time.perf_counter() - began:.1f} s, a step needs {needed:,.0f} MiB per device"
         )
     return compiled
@@ -50,7 +52,7 @@ def step_flops(config: Config, model: nn.Module, edges: Sequence[int]) -> dict[i
     """Operations of the matrix products of one step, forward and backward, by samples of audio."""
     return {
         model.grid.frame_samples(frames): 3.0
-        * config.batches.size
+        * batch_size(frames, config.batches)
         * forward_flops(model, frames // model.grid.frames)
         for frames in edges
     }
