@@ -18,7 +18,7 @@ CONFIG = Config(
         init_std=None,
         residual_init_scale=0.3,
     ),
-    objective=MaskedUnits(units=100, unit_width=64, stem_gradient=1.0),
+    objective=MaskedUnits(mask_share=0.5, mask_length=5, unit_width=64, stem_gradient=1.0),
     optim=Muon(peak_lr=2e-3, warmup_share=0.1, beta2=0.98, momentum=0.9),
     batches=Batches(size=8, max_frames=168, buckets=1),
     loop=Loop(steps=1500, log_every=20, valid_every=250, checkpoint_every=500),
