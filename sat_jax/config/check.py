@@ -255,6 +255,7 @@ def _check_optim(config: Config) -> None:
     require_at_least(optim.weight_decay, 0, "optim.weight-decay")
     require_positive(optim.epsilon, "optim.epsilon")
     require(optim.clip_norm > 0, f"optim.clip-norm is {optim.clip_norm}: give a positive number")
+    require(0 <= optim.average < 1, f"optim.average is {optim.average}: give 0 <= decay < 1")
     if isinstance(optim, Muon):
         momentum = optim.momentum
         require(0 <= momentum < 1, f"optim.momentum is {momentum}: give 0 <= momentum < 1")

@@ -29,6 +29,9 @@ class Optim:
     """Decoupled decay of kernels (never of biases and normalisation)."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
+    average: float = 0.0
+    """Decay of a running mean of the parameters, which is then what is evaluated and analysed; 0
+    takes the parameters as they are."""
 
 
 @dataclass(frozen=True)
