@@ -6,7 +6,7 @@ model by rules on their names. An axis that its mesh axis does not divide is kep
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -53,14 +53,17 @@ def join_cluster(cluster: Distributed) -> None:
         ) from error
 
 
-def build_mesh(mesh: Mesh, batch_size: int) -> DeviceMesh:
-    """The mesh of all devices of all processes; raises `InputError` if the sizes do not fit."""
-    devices = jax.device_count()
-    data = mesh.data or max(devices // (mesh.fsdp * mesh.model), 1)
-    if data * mesh.fsdp * mesh.model != devices:
+def build_mesh(mesh: Mesh, batch_size: int, devices: Sequence[Any] | None = None) -> DeviceMesh:
+    """The mesh of `devices`, by default all of all processes.
+
+    Raises `InputError` if the sizes do not fit.
+    """
+    count = jax.device_count() if devices is None else len(devices)
+    data = mesh.data or max(count // (mesh.fsdp * mesh.model), 1)
+    if data * mesh.fsdp * mesh.model != count:
         raise InputError(
             f"mesh.data {mesh.data or 'auto'} x mesh.fsdp {mesh.fsdp} x mesh.model {mesh.model} "
-            f"does not make the {devices} devices at hand: change one of them"
+            f"does not make the {count} devices at hand: change one of them"
         )
     if batch_size % (data * mesh.fsdp):
         raise InputError(
@@ -68,7 +71,8 @@ def build_mesh(mesh: Mesh, batch_size: int) -> DeviceMesh:
             f"{data * mesh.fsdp}, so that every device gets as many utterances"
         )
     shape = (data, mesh.fsdp, mesh.model)
-    return jax.make_mesh(shape, ("data", "fsdp", "model"), axis_types=(AxisType.Auto,) * 3)
+    axes, kinds = ("data", "fsdp", "model"), (AxisType.Auto,) * 3
+    return jax.make_mesh(shape, axes, axis_types=kinds, devices=devices)
 
 
 def _fit(spec: P, shape: tuple[int, ...], mesh: DeviceMesh) -> P:
