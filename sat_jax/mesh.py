@@ -4,9 +4,11 @@ The mesh is `(data, fsdp, model)`. Batches are split over data and fsdp, paramet
 model by rules on their names. An axis that its mesh axis does not divide is kept whole.
 """
 
+import contextlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -24,9 +26,10 @@ BATCH = P(("data", "fsdp"))
 # First match wins. A kernel reads from its first axis: column-split where it opens a sub-layer
 # (heads of the fused projection are its slowest output axis), row-split where it closes one.
 RULES: tuple[tuple[str, P], ...] = (
-    (r"(streams|ffn_in|dense)/kernel$", P("fsdp", "model")),
+    (r"(streams|ffn_in)/kernel$", P("fsdp", "model")),
+    (r"(streams|ffn_in)/bias$", P("model")),
     (r"(attention/out|ffn_out)/kernel$", P("model", "fsdp")),
-    (r"(input|output)/kernel$", P(None, "fsdp")),
+    (r"(input|dense|output)/kernel$", P("fsdp", None)),
     (r"algorithm/(maps|inner|outer)$", P("model", "fsdp", None)),
     (r".*", P()),
 )
@@ -112,6 +115,43 @@ def batch_shapes(
     shapes = [((size, samples), np.int16), ((size,), np.int32)]
     shapes += [((size, units), np.int32)] * bool(units)
     return tuple(jax.ShapeDtypeStruct(*shape, sharding=sharding) for shape in shapes)
+
+
+_TRACED: ContextVar[DeviceMesh | None] = ContextVar("traced for", default=None)
+
+
+@contextlib.contextmanager
+def traced_for(mesh: DeviceMesh) -> Iterator[None]:
+    """What is traced inside knows that it is for this mesh."""
+    token = _TRACED.set(mesh)
+    try:
+        yield
+    finally:
+        _TRACED.reset(token)
+
+
+def by_utterance(tree: Any) -> Any:
+    """Arrays (B, ...) with their utterances split over the mesh that is traced for, the rest whole.
+
+    Left to itself, XLA may split activations by width where parameters are (fsdp), and then moves
+    activations where it should move parameters. Without a mesh nothing is said.
+    """
+    mesh = _TRACED.get()
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, BATCH))
+
+
+def on_every_device(tree: Any) -> Any:
+    """Arrays whole on every device of the mesh that is traced for; without one nothing is said."""
+    mesh = _TRACED.get()
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
+def platform() -> str:
+    """The platform that is traced for: that of the mesh, or the one that jax runs on."""
+    mesh = _TRACED.get()
+    return jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
 
 
 def by_device(

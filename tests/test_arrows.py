@@ -27,6 +27,7 @@ ARROWS = {
     "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "model"},
+    "plan": GROUND | {"config", "model", "pretrain"},
     "trace": GROUND | {"config", "model"},
     "records": {"errors", "grid"},
     "analysis": {"errors", "grid", "records"},
@@ -35,7 +36,8 @@ ARROWS = {
     "sweep": GROUND | {"config", "model", "trace", "records"},
     "experiments": {"config", "errors"},
     "commands": GROUND
-    | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},
+    | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"}
+    | {"plan"},
     "study": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "records"}
     | {"analysis", "figures", "explorer"},

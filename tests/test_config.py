@@ -167,7 +167,7 @@ def test_no_config_field_is_dead():
         read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     # Read in the configs' own file: the property `directory`.
     read.add("run_dir")
-    for kind in (Config, config_module.Analysis, config_module.Export):
+    for kind in (Config, config_module.Analysis, config_module.Export, config_module.Plan):
         assert set(fields_of(kind)) - read == set()
 
 

@@ -10,6 +10,7 @@ from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
 from sat_jax.config.model import Convolutions, Frontend, Model, StackedFrames
+from sat_jax.config.plan import Plan
 from sat_jax.config.train import (
     AdamW,
     Batches,
@@ -49,6 +50,7 @@ __all__ = [
     "NoObjective",
     "Objective",
     "Optim",
+    "Plan",
     "QueryKey",
     "Similarity",
     "StackedFrames",

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config.model import Convolutions, Model
+from sat_jax.mesh import platform
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.encoder import gelu
 
@@ -23,7 +24,7 @@ AXES = ("NTC", "TIO", "NTC")
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def strided(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolve `x` (B, T, C) with `kernel` (W, C, O), unpadded: (B, (T - W) // stride + 1, O)."""
-    if jax.default_backend() != "cpu" or x.shape[-1] == 1:
+    if platform() != "cpu" or x.shape[-1] == 1:
         return _convolve(x, kernel, stride)
     # XLA:CPU takes a fifth longer for its convolution than for a copy of all windows and a product.
     batch, length, channels = x.shape

@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config import Model
+from sat_jax.mesh import by_utterance
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import (
     CONTEXTS,
@@ -80,8 +81,9 @@ class EncoderLayer(nn.Module):
     ) -> jax.Array:
         """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on; the rest: `attend`."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
+        x = by_utterance(x)
         contexts = self.attend(x, valid, edit, side, keys[0], number)
-        x = self.merge(x, contexts, edit.gate, keys[1:])
+        x = by_utterance(self.merge(x, contexts, edit.gate, keys[1:]))
         if not self.is_initializing():
             self.sow(TRACE, HIDDEN, x)
         return x

@@ -18,7 +18,7 @@ from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.convolution import ConvolvedPositions, LayerNorm, Stem
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder
-from sat_jax.model.products import Dense
+from sat_jax.model.products import WholeDense
 
 
 class Waveform(NamedTuple):
@@ -44,7 +44,7 @@ class RawAudio(nn.Module):
         self.stem = Stem(config)
         if front.project_norm:
             self.input_norm = LayerNorm(config.layer_norm_eps)
-        self.input = Dense(config.width, dtype=dtype, kernel_init=start)
+        self.input = WholeDense(config.width, dtype=dtype, kernel_init=start)
         self.positions = ConvolvedPositions(config)
         if front.mask_embedding:
             uniform = nn.initializers.uniform(1.0)
@@ -56,7 +56,7 @@ class RawAudio(nn.Module):
             self.position_bias = self.param("position_bias", kernel_init(config.init_std), shape)
         self.encoder = Encoder(config, self.encoder_length)
         if config.letters:
-            self.letter_head = Dense(len(config.letters), dtype=dtype, kernel_init=start)
+            self.letter_head = WholeDense(len(config.letters), dtype=dtype, kernel_init=start)
 
     @property
     def grid(self) -> Grid:

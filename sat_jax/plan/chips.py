@@ -3,8 +3,8 @@
 TPUs: Google's "System architecture" pages (cloud.google.com/tpu/docs/v4, /v5e, /v5p, /v6e). These
 give interconnect bandwidth per chip over all ports and both directions (v5e 400 GB/s on 4 ports,
 v5p 1200 GB/s on 6, v6e 800 GB/s on 4); `link` is that, divided by ports and by two. For v4 it is
-the 50 GB/s per link of Jouppi et al. 2023 (arXiv:2304.01433). A v5e has 819 GB/s and a v6e 1640 GB/s
-of HBM bandwidth on some of these pages and 800 and 1600 on others; the lower ones stand here.
+the 50 GB/s per link of Jouppi et al. 2023 (arXiv:2304.01433). Of HBM bandwidth some of these pages
+give 819 GB/s for a v5e and 1640 for a v6e, others 800 and 1600: the lower ones stand here.
 GPUs: NVIDIA's data sheets of A100 80GB, H100 and H200 (SXM), without sparsity, and of the DGX
 machines that they come in: 8 to a host, with one network adapter each (200 or 400 Gbit/s).
 """
@@ -52,15 +52,9 @@ CHIPS: dict[str, Chip] = {
     "v5e": _tpu("v5e", 197e12, 16 * GIB, 800 * GB, 50 * GB, 2),
     "v5p": _tpu("v5p", 459e12, 95 * GIB, 2765 * GB, 100 * GB, 3),
     "v6e": _tpu("v6e", 918e12, 32 * GIB, 1600 * GB, 100 * GB, 2),
-    "a100": Chip(
-        "a100", 312e12, 156e12, 80 * GB, 2039 * GB, 300 * GB, network=25 * GB, host=8
-    ),
-    "h100": Chip(
-        "h100", 989e12, 494e12, 80 * GB, 3350 * GB, 450 * GB, network=50 * GB, host=8
-    ),
-    "h200": Chip(
-        "h200", 989e12, 494e12, 141 * GB, 4800 * GB, 450 * GB, network=50 * GB, host=8
-    ),
+    "a100": Chip("a100", 312e12, 156e12, 80 * GB, 2039 * GB, 300 * GB, network=25 * GB, host=8),
+    "h100": Chip("h100", 989e12, 494e12, 80 * GB, 3350 * GB, 450 * GB, network=50 * GB, host=8),
+    "h200": Chip("h200", 989e12, 494e12, 141 * GB, 4800 * GB, 450 * GB, network=50 * GB, host=8),
 }
 
 

@@ -26,6 +26,8 @@ KINDS = (
 )
 SCALAR = 256
 """Up to so many bytes a collective is said to be of numbers, not of arrays."""
+_ORDER = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
+_NAMED = rf"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\({_ORDER}\))? \{{('[^}}]*)\}}"
 
 
 class Collective(NamedTuple):
@@ -107,12 +109,11 @@ def groups_of(attributes: str, mesh: Mapping[str, int]) -> np.ndarray:
         return _lists(pairs[1])
     if lists := re.search(r"replica_groups=\{(\{.*?\})\}", attributes):
         return _lists(lists[1])
-    if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes):
-        shape, source, order = (_numbers(part or "") for part in iota.groups())
-        numbers = np.arange(math.prod(source)).reshape(source)
-        return (numbers.transpose(order) if order else numbers).reshape(shape)
-    if named := re.search(r"replica_groups=mesh\[([^\]]*)\](?:.*?)\{('[^}]*)\}", attributes):
-        return _named(named[1], named[2])
+    if iota := re.search(rf"replica_groups=\[([\d,]+)\]<={_ORDER}", attributes):
+        return _ordered(*iota.groups()[1:]).reshape(_numbers(iota[1]))
+    if named := re.search(_NAMED, attributes):
+        axes, *order, over = named.groups()
+        return _named(axes, order, over)
     return np.arange(devices).reshape(1, -1)
 
 
@@ -156,17 +157,23 @@ def _lists(text: str) -> np.ndarray:
     return np.array([_numbers(each) for each in re.findall(r"\d[\d,]*", text)])
 
 
-def _named(axes: str, over: str) -> np.ndarray:
+def _ordered(source: str, order: str | None) -> np.ndarray:
+    """Devices counted in `source`, `[4,2]`, its axes then taken in another order, `T(1,0)`."""
+    shape = _numbers(source)
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    return numbers.transpose(_numbers(order)) if order else numbers
+
+
+def _named(axes: str, order: Sequence[str | None], over: str) -> np.ndarray:
     """Groups of `'a'=4,'b'=2` over `'b'`; a part of an axis is `'b':(1)2`: how much of it stands
     before the part, and its size."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
-    numbers = np.arange(math.prod(sizes.values()))
+    source, turned = order
+    numbers = _ordered(source or str(math.prod(sizes.values())), turned)
     names, shape = [], []
     parts = re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", over)
     for name, size in sizes.items():
-        before, part = next(
-            ((int(b), int(p)) for n, b, p in parts if n == name and p), (1, size)
-        )
+        before, part = next(((int(b), int(p)) for n, b, p in parts if n == name and p), (1, size))
         names += [(name, "before"), (name, "part"), (name, "after")]
         shape += [before, part, size // (before * part)]
     chosen = [names.index((name, "part")) for name, *_ in parts]

@@ -12,7 +12,7 @@ import numpy as np
 from sat_jax import mesh
 from sat_jax.config import Config
 from sat_jax.model.build import build_model
-from sat_jax.model.cost import forward_flops, parameter_count
+from sat_jax.model.cost import forward_flops, map_flops, parameter_count
 from sat_jax.pretrain import optim, step
 
 GIB = 2**30
@@ -45,10 +45,18 @@ class Program(NamedTuple):
     parameters: int
     positions: int
     """Of an utterance of the longest bucket."""
+    frames: int
+    """Of the same."""
     samples: int
     """Of the same."""
     flops: int
-    """Of the matrix products of a step, over all devices (see `step_flops`)."""
+    """Operations of the matrix products of a step, over all devices; without those that
+    `model.remat` computes a second time."""
+    map_flops: int
+    """The part of them that makes and uses attention maps."""
+    again: int
+    """Operations that `model.remat` computes a second time; `again_maps` of them for maps."""
+    again_maps: int
     memory: Memory
     text: str
     """The compiled program; empty where it did not fit."""
@@ -94,24 +102,23 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
         )
         text = compiled.as_text()
     positions = frames // model.grid.frames
+    size, again = config.batches.size, config.batches.size * config.model.remat
+    forward, maps = forward_flops(model, positions), map_flops(model, positions)
     return Program(
-        grid,
-        parameter_count(abstract.params),
-        positions,
-        samples,
-        step_flops(config, forward_flops(model, positions)),
-        memory,
-        text,
-        time.perf_counter() - began,
+        mesh=grid,
+        parameters=parameter_count(abstract.params),
+        positions=positions,
+        frames=frames,
+        samples=samples,
+        # Each product has two in its gradient.
+        flops=3 * size * forward,
+        map_flops=3 * size * maps,
+        again=again * (forward - model.flops(positions)),
+        again_maps=again * maps,
+        memory=memory,
+        text=text,
+        seconds=time.perf_counter() - began,
     )
-
-
-def step_flops(config: Config, forward: int) -> int:
-    """Operations of a training step over a batch, from those of one utterance's forward pass.
-
-    Each product has two in its gradient; with `model.remat` it is computed a second time.
-    """
-    return forward * config.batches.size * (4 if config.model.remat else 3)
 
 
 def bytes_of(batch: Sequence[jax.ShapeDtypeStruct]) -> int:

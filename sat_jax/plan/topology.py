@@ -97,9 +97,7 @@ def devices_of(topology: Topology) -> Sequence[Any]:
         return jax.devices("cpu")[: topology.devices]
     options = {"chips_per_host_bounds": [1] * 3} if topology.devices == 1 else {}
     try:
-        found = topologies.get_topology_desc(
-            platform="tpu", topology_name=topology.name, **options
-        )
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **options)
     except Exception as error:
         raise InputError(
             f"topology is {topology.name!r}, which libtpu does not know "

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.config import Config
-from sat_jax.mesh import by_device, replicated, state_shardings
+from sat_jax.mesh import by_device, replicated, state_shardings, traced_for
 from sat_jax.model.build import init_params
 from sat_jax.pretrain.losses import examples_of, loss_of
 
@@ -88,7 +88,10 @@ def train_step(
             losses = objective(model, config, params, examples, key, True)
             return losses.loss, losses
 
-        (_, losses), grads = jax.value_and_grad(objective_and_parts, has_aux=True)(state.params)
+        with traced_for(mesh):
+            gradient = jax.value_and_grad(objective_and_parts, has_aux=True)
+            (_, losses), grads = gradient(state.params)
+        grads = jax.lax.with_sharding_constraint(grads, shardings.params)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -115,6 +118,7 @@ def valid_step(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable[.
     ) -> Any:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
         examples = prepare(audio, lengths, *units)
-        return objective(model, config, params, examples, key, False)
+        with traced_for(mesh):
+            return objective(model, config, params, examples, key, False)
 
     return jax.jit(step, out_shardings=replicated(mesh))
