@@ -174,6 +174,12 @@ def by_device(
     return split
 
 
+def on_own_rows(function: Callable[..., Any], whole: int = 0) -> Callable[..., Any]:
+    """`by_device` on the mesh that is traced for; without one the function itself."""
+    mesh = _TRACED.get()
+    return function if mesh is None else by_device(function, mesh, whole)
+
+
 def replicated(mesh: DeviceMesh) -> NamedSharding:
     """The sharding of what every device holds whole."""
     return NamedSharding(mesh, P())

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, GatedBias, Model
 from sat_jax.grid import Grid
+from sat_jax.mesh import by_utterance
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.gated_bias import position_bias
 from sat_jax.model.attention.self_attention import kernel_init
@@ -153,7 +154,8 @@ class RawAudio(nn.Module):
         if config.frontend.project_norm:
             x = self.input_norm(x)
         shape = *x.shape[:2], config.width
-        x = self.input(x.reshape(-1, x.shape[-1])).reshape(shape).astype(jnp.float32)
+        x = self.input(x.reshape(-1, x.shape[-1])).reshape(shape)
+        x = by_utterance(x).astype(jnp.float32)
         if masked is not None:
             x = jnp.where(masked[:, :, None], self.mask_embedding, x)
         x = jnp.where(valid[:, :, None], x, 0.0)
