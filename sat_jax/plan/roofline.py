@@ -87,16 +87,18 @@ def rate_of(
 ) -> float:
     """Bytes per second that a device sends of a collective, at the links' peak.
 
-    On a torus along every axis in which the group spreads: both ways round where the axis is
-    closed, else one way. GPUs: NVLink within a host, the network where a group leaves it.
+    On a torus along every axis in which the group spreads: both ways round where it fills an axis
+    that is closed, else one way. GPUs: NVLink within a host, the network where a group leaves it.
     `places` are the coordinates of the mesh's devices (see `topology.coordinates`).
     """
     group = np.array([places[device] for device in each.groups[0]])
-    spread = np.ptp(group, axis=0) > 0
+    spread = [len(np.unique(along)) for along in group.T]
     if not chip.torus:
-        return chip.network if spread[0] else chip.link
+        return chip.network if spread[0] > 1 else chip.link
     ways = [
-        2 if size % chip.ring == 0 else 1 for size, does in zip(shape, spread, strict=True) if does
+        2 if size % chip.ring == 0 and met == size else 1
+        for size, met in zip(shape, spread, strict=True)
+        if met > 1
     ]
     return chip.link * max(sum(ways), 1)
 
