@@ -27,9 +27,10 @@ from sat_jax.plan.roofline import (
     MAP_SHARE,
     MEMORY_SHARE,
     PRODUCT_SHARE,
+    Route,
     Work,
     parts_of,
-    rate_of,
+    route_of,
     seconds_of,
     step_of,
     utilisation,
@@ -224,7 +225,7 @@ def test_parts_take_the_longer_of_products_and_bytes():
             "optimiser": int(chip.bandwidth * MEMORY_SHARE / 4),
         },
     )
-    parts = parts_of(work, chip, "bfloat16", [(reduction(), 1e9)])
+    parts = parts_of(work, chip, "bfloat16", [(reduction(), Route(1e9, 1))])
     seconds = {part.name: (part.seconds, part.bound) for part in parts}
     assert seconds["matrix products, element-wise"] == (pytest.approx(1), "matrix unit")
     assert seconds["attention maps"] == (pytest.approx(3), "HBM")
@@ -247,12 +248,13 @@ def test_a_group_uses_the_links_of_every_axis_it_spreads_over():
     assert places[17] == (1, 1)
     along_open, along_closed = reduction(group=(0, 16, 32, 48)), reduction(group=range(16))
     # Four chips in a row are open, one way; sixteen are a ring, both ways; all use all three.
-    assert rate_of(along_open, chip, places, shape) == 50 * GB
-    assert rate_of(along_closed, chip, places, shape) == 100 * GB
-    assert rate_of(reduction(group=range(4)), chip, places, shape) == 50 * GB
-    assert rate_of(reduction(group=range(64)), chip, places, shape) == 150 * GB
+    assert route_of(along_open, chip, places, shape) == (50 * GB, 3)
+    assert route_of(along_closed, chip, places, shape) == (100 * GB, 8)
+    assert route_of(reduction(group=range(4)), chip, places, shape) == (50 * GB, 3)
+    assert route_of(reduction(group=range(64)), chip, places, shape) == (150 * GB, 11)
     gather = reduction("all-gather", range(16), 16 * 10**9)
-    assert seconds_of(gather, 100 * GB) == pytest.approx(15 / (100 * LINK_SHARE) + 8 * HOP)
+    seconds = 15 / (100 * LINK_SHARE) + 8 * HOP
+    assert seconds_of(gather, Route(100 * GB, 8)) == pytest.approx(seconds)
 
 
 def test_gpus_use_nvlink_within_a_host_and_the_network_beyond():
@@ -260,8 +262,8 @@ def test_gpus_use_nvlink_within_a_host_and_the_network_beyond():
     places = coordinates(
         topology_named("h100:16"), [type("Device", (), {"id": n})() for n in range(16)]
     )
-    assert rate_of(reduction(group=range(8)), chip, places, (16,)) == 450 * GB
-    assert rate_of(reduction(group=(0, 8)), chip, places, (16,)) == 50 * GB
+    assert route_of(reduction(group=range(8)), chip, places, (16,)) == (450 * GB, 3)
+    assert route_of(reduction(group=(0, 8)), chip, places, (16,)) == (50 * GB, 1)
 
 
 # --- Our own step ---------------------------------------------------------------------------------
@@ -296,8 +298,8 @@ def counted(found):
     return rows
 
 
-# Scalars of a step: two counts before the gradient (frames that are masked, and frames of those that
-# are predicted), the loss and its baseline with it.
+# Two numbers are summed before the gradient (how many positions and how many frames are masked),
+# the loss and its baseline beside it.
 NUMBERS = 4 * 4
 
 

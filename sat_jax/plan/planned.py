@@ -9,7 +9,7 @@ from sat_jax.plan.collectives import Collective, Total, collectives_of, totals
 from sat_jax.plan.fit import Change, changes, largest_batch
 from sat_jax.plan.hlo import read_program
 from sat_jax.plan.program import Program, compile_step
-from sat_jax.plan.roofline import Part, Step, Work, parts_of, rate_of, step_of, utilisation
+from sat_jax.plan.roofline import Part, Step, Work, parts_of, route_of, step_of, utilisation
 from sat_jax.plan.topology import Topology, coordinates, devices_of, has_compiler
 from sat_jax.plan.traffic import traffic_of
 
@@ -74,7 +74,7 @@ def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planne
     parts: list[Part] = []
     if chip is not None and program.text:
         places = coordinates(topology, list(mesh.devices.flat))
-        each = [(one, rate_of(one, chip, places, topology.shape)) for one in found]
+        each = [(one, route_of(one, chip, places, topology.shape)) for one in found]
         maps = program.map_flops + program.again_maps
         rest = program.flops + program.again - maps
         work = Work(rest / mesh.size, maps / mesh.size, traffic)

@@ -1,5 +1,6 @@
 """A compiled step's work and a chip's peak in, seconds of each part and of the whole step out."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,15 @@ class Work(NamedTuple):
     """Bytes to and from HBM (see `traffic.PARTS`)."""
 
 
+class Route(NamedTuple):
+    """How the devices of a group reach each other."""
+
+    rate: float
+    """Bytes per second that a device sends, at the links' peak."""
+    hops: int
+    """Steps from a device to the farthest."""
+
+
 class Part(NamedTuple):
     """A part of a step and what it takes."""
 
@@ -54,11 +64,11 @@ class Part(NamedTuple):
 
 
 def parts_of(
-    work: Work, chip: Chip, dtype: str, collectives: Sequence[tuple[Collective, float]]
+    work: Work, chip: Chip, dtype: str, collectives: Sequence[tuple[Collective, Route]]
 ) -> list[Part]:
     """Parts of a step on one of these chips, in the order in which a step runs them.
 
-    Each collective comes with the bytes per second that its group sends at (see `rate_of`).
+    Each collective comes with the way that it takes (see `route_of`).
     """
     peak = chip.bfloat16 if dtype == "bfloat16" else chip.float32
     memory = chip.bandwidth * MEMORY_SHARE
@@ -66,7 +76,7 @@ def parts_of(
     def part(name: str, key: str, flops: float = 0.0, share: float = PRODUCT_SHARE) -> Part:
         return Part(name, flops / (peak * share), work.traffic[key] / memory, "HBM")
 
-    over_links = sum(each.times * seconds_of(each, rate) for each, rate in collectives)
+    over_links = sum(each.times * seconds_of(each, route) for each, route in collectives)
     return [
         part("features", "features"),
         part("matrix products, element-wise", "layers", work.flops),
@@ -76,31 +86,32 @@ def parts_of(
     ]
 
 
-def seconds_of(each: Collective, rate: float) -> float:
-    """Seconds of one collective, in a ring both ways round: bytes on the wire, and hops."""
+def seconds_of(each: Collective, route: Route) -> float:
+    """Seconds of one collective: bytes on the wire, and hops; a reduction goes there and back."""
     rounds = 2 if each.kind == "all-reduce" else 1
-    return each.wire / (rate * LINK_SHARE) + rounds * HOP * (each.size // 2)
+    return each.wire / (route.rate * LINK_SHARE) + rounds * HOP * route.hops
 
 
-def rate_of(
+def route_of(
     each: Collective, chip: Chip, places: Sequence[tuple[int, ...]], shape: Sequence[int]
-) -> float:
-    """Bytes per second that a device sends of a collective, at the links' peak.
+) -> Route:
+    """How a collective goes between the devices of its first group.
 
     On a torus along every axis in which the group spreads: both ways round where it fills an axis
-    that is closed, else one way. GPUs: NVLink within a host, the network where a group leaves it.
-    `places` are the coordinates of the mesh's devices (see `topology.coordinates`).
+    that is closed, else one way. GPUs: NVLink within a host, the network where a group leaves it,
+    and a tree. `places` are the coordinates of the mesh's devices (see `topology.coordinates`).
     """
     group = np.array([places[device] for device in each.groups[0]])
     spread = [len(np.unique(along)) for along in group.T]
     if not chip.torus:
-        return chip.network if spread[0] > 1 else chip.link
-    ways = [
-        2 if size % chip.ring == 0 and met == size else 1
-        for size, met in zip(shape, spread, strict=True)
-        if met > 1
-    ]
-    return chip.link * max(sum(ways), 1)
+        rate = chip.network if spread[0] > 1 else chip.link
+        return Route(rate, math.ceil(math.log2(each.size)))
+    ways, hops = 0, 0
+    for size, met in zip(shape, spread, strict=True):
+        closed = met == size and size % chip.ring == 0
+        ways += 0 if met == 1 else 2 if closed else 1
+        hops += met // 2 if closed else met - 1
+    return Route(chip.link * max(ways, 1), hops)
 
 
 class Step(NamedTuple):

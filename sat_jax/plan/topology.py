@@ -79,6 +79,10 @@ def environment(topology: Topology, environ: Mapping[str, str]) -> dict[str, str
             "TPU_ACCELERATOR_TYPE": ACCELERATOR[topology.chip.name],
             "TPU_WORKER_HOSTNAMES": "localhost",
             "TPU_SKIP_MDS_QUERY": "1",
+            # libtpu ends the process for a flag of another compiler; its own are LIBTPU_INIT_ARGS.
+            "XLA_FLAGS": "",
+            # No chip is touched, so that others may compile, or train on one, at the same time.
+            "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
         }
     # Of a flag that is there twice, the last one counts.
     flags = f"{environ.get('XLA_FLAGS', '')} {DEVICE_COUNT}={topology.devices}"
@@ -100,8 +104,8 @@ def devices_of(topology: Topology) -> Sequence[Any]:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **options)
     except Exception as error:
         raise InputError(
-            f"topology is {topology.name!r}, which libtpu does not know "
-            f"({str(error).splitlines()[0]}): give a shape such as {EXAMPLES}"
+            f"topology is {topology.name!r}, and libtpu says: {str(error).splitlines()[0]}; give a "
+            f"shape that there is, such as {EXAMPLES}"
         ) from error
     return found.devices
 
