@@ -377,7 +377,7 @@ def test_the_report_says_what_was_compiled_and_what_a_run_takes():
     found = planned(8, 1, 1)
     text = report(found)
     assert "mesh: data 8 x fsdp 1 x model 1 = 8 devices of h100:8" in text
-    assert "XLA's CPU compiler, which stands in for that of h100" in text
+    assert "XLA's CPU compiler, which stands in for that of h100, in" in text
     assert "it fits" in text
     hours = 1000 * found.run.step.slow / 3600
     assert found.run.chip_hours == pytest.approx(8 * hours)

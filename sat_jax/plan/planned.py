@@ -11,7 +11,7 @@ from sat_jax.plan.hlo import read_program
 from sat_jax.plan.program import Program, compile_step
 from sat_jax.plan.roofline import Part, Step, Work, parts_of, route_of, step_of, utilisation
 from sat_jax.plan.topology import Topology, coordinates, devices_of, has_compiler
-from sat_jax.plan.traffic import traffic_of
+from sat_jax.plan.traffic import least_traffic, traffic_of
 
 
 class Run(NamedTuple):
@@ -42,6 +42,7 @@ class Planned(NamedTuple):
     endless: tuple[str, ...]
     """Loops that were counted once, as the program does not say how often they run."""
     traffic: dict[str, int]
+    """Bytes of each part over HBM: of the program, or the least where a compiler stands in."""
     parts: tuple[Part, ...]
     """Empty for a CPU, which has no published peak, and where the step does not fit."""
     run: Run | None
@@ -59,18 +60,21 @@ def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planne
     chip, mesh, memory = topology.chip, program.mesh, program.memory
     fits = bool(program.text) and (chip is None or memory.total <= chip.memory)
     found, each, cures, most = [], [], [], 0
-    traffic: dict[str, int] = {}
     endless: tuple[str, ...] = ()
     if program.text:
         hlo = read_program(program.text)
         found, endless = collectives_of(hlo, dict(mesh.shape)), hlo.endless
+    rows = config.batches.size // (mesh.shape["data"] * mesh.shape["fsdp"])
+    if has_compiler(topology) and program.text:
         traffic = traffic_of(hlo)
+    else:
+        sizes = (rows, program.positions, memory.state, memory.batch)
+        traffic = least_traffic(config.model, *sizes)
     if chip is not None:
         room = int(chip.memory)
         if not fits:
             cures = changes(config, memory, room, program.positions, mesh.size)
-        rows = mesh.shape["data"] * mesh.shape["fsdp"]
-        most = rows * largest_batch(memory, room, config.batches.size // rows)
+        most = config.batches.size // rows * largest_batch(memory, room, rows)
     parts: list[Part] = []
     if chip is not None and program.text:
         places = coordinates(topology, list(mesh.devices.flat))

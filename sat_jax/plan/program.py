@@ -2,8 +2,10 @@
 
 import math
 import re
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -85,7 +87,7 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
     say(f"compiling for {grid.size} devices")
     state, taken = mesh.bytes_per_device(abstract, shardings), bytes_of(batch)
     try:
-        compiled = lowered.compile()
+        compiled, text = compiled_text(lowered, devices[0].platform == "tpu")
     except jax.errors.JaxRuntimeError as error:
         memory = Memory(state, taken, state + taken, temporaries_of(str(error)), 0)
         text = ""
@@ -100,7 +102,6 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
             found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes,
             found.generated_code_size_in_bytes,
         )
-        text = compiled.as_text()
     positions = frames // model.grid.frames
     size, again = config.batches.size, config.batches.size * config.model.remat
     forward, maps = forward_flops(model, positions), map_flops(model, positions)
@@ -119,6 +120,19 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
         text=text,
         seconds=time.perf_counter() - began,
     )
+
+
+def compiled_text(lowered: Any, dumped: bool) -> tuple[Any, str]:
+    """The compiled program and its text; `dumped` by the compiler, as jax cannot read every program
+    of a compiler that is newer than itself."""
+    if not dumped:
+        compiled = lowered.compile()
+        return compiled, compiled.as_text()
+    with tempfile.TemporaryDirectory() as directory:
+        options = {"xla_dump_to": directory, "xla_dump_hlo_as_text": True}
+        compiled = lowered.compile(compiler_options=options)
+        (path,) = Path(directory).glob("*.after_optimizations.txt")
+        return compiled, path.read_text()
 
 
 def bytes_of(batch: Sequence[jax.ShapeDtypeStruct]) -> int:

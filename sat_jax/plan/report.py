@@ -14,6 +14,11 @@ from sat_jax.plan.roofline import (
 )
 
 MIB = 2**20
+STANDS_IN = (
+    "  state, FLOPs and which collectives there are hold for both; temporaries are a CPU's, about",
+    "  twice those of a TPU; bfloat16 is reduced as float32; bytes over HBM are the least that a",
+    "  step can move",
+)
 
 
 def report(plan: Planned) -> str:
@@ -36,11 +41,7 @@ def what_was_compiled(plan: Planned) -> str:
     elif topology.chip is None:
         how = "compiled for CPU devices"
     else:
-        how = (
-            f"compiled by XLA's CPU compiler, which stands in for that of {topology.chip.name}: "
-            "collectives, state and FLOPs are those of the program; its temporaries, and its bytes "
-            "over HBM, are those of a CPU, which fuses less, and so upper bounds"
-        )
+        how = f"compiled by XLA's CPU compiler, which stands in for that of {topology.chip.name},"
     return "\n".join(
         [
             f"mesh: {shape} = {program.mesh.size} devices of {topology.name}",
@@ -48,6 +49,7 @@ def what_was_compiled(plan: Planned) -> str:
             f"= {program.positions} positions each, {config.model.compute_dtype}",
             f"model: {program.parameters:,} parameters",
             f"program: {how} in {program.seconds:.0f} s",
+            *(STANDS_IN if not plan.compiler and topology.chip else ()),
         ]
     )
 
