@@ -1,23 +1,30 @@
-"""Plans: what is read from compiled programs against closed forms, the collectives of our step."""
+"""Plans: the roofline in closed forms, the collectives of our own step, what is said of them."""
 
 import dataclasses
 import functools
 import json
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from sat_jax.config import Batches, Features, Loop, MaskedReconstruction, Mesh, Model, Plan
+from sat_jax.commands.plan import parse_config
+from sat_jax.config import (
+    Batches,
+    Config,
+    Features,
+    Loop,
+    MaskedReconstruction,
+    Mesh,
+    Model,
+    Muon,
+    Plan,
+)
+from sat_jax.config.json import write_config
 from sat_jax.errors import InputError
 from sat_jax.plan.chips import CHIPS, GB
-from sat_jax.plan.collectives import Collective, collectives_of, groups_of, totals
+from sat_jax.plan.collectives import Collective
 from sat_jax.plan.fit import changes, largest_batch
-from sat_jax.plan.hlo import read_program
 from sat_jax.plan.planned import plan
 from sat_jax.plan.program import Memory, temporaries_of
 from sat_jax.plan.report import as_json, report
@@ -36,175 +43,6 @@ from sat_jax.plan.roofline import (
     utilisation,
 )
 from sat_jax.plan.topology import coordinates, environment, topology_named
-from sat_jax.plan.traffic import traffic_of
-
-MESH = {"data": 2, "fsdp": 2, "model": 2}
-AXES = tuple(MESH)
-
-
-# --- Programs whose collectives are known ---------------------------------------------------------
-
-
-def program_of(function, shape, spec, out):
-    """`function` of one device's part of a float32 array, compiled for the mesh (2, 2, 2)."""
-    devices = jax.make_mesh((2, 2, 2), AXES, axis_types=(AxisType.Auto,) * 3)
-    mapped = jax.shard_map(function, mesh=devices, in_specs=spec, out_specs=out, check_vma=False)
-    argument = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(devices, spec))
-    return read_program(jax.jit(mapped).lower(argument).compile().as_text())
-
-
-def swap(x):
-    return jax.lax.ppermute(x, "data", [(0, 1), (1, 0)])
-
-
-def looped(x):
-    def body(x, _):
-        return jnp.sin(jax.lax.psum(x, "model")), None
-
-    return jax.lax.scan(body, x, None, length=5)[0]
-
-
-# A device holds 512 numbers of 4 bytes; groups are of two devices but where two axes are named.
-CASES = {
-    "sum": (lambda x: jax.lax.psum(x, "fsdp"), "all-reduce", ("fsdp",), 2048, 1),
-    "sum over two axes": (
-        *(lambda x: jax.lax.psum(x, ("data", "model")), "all-reduce"),
-        *(("data", "model"), 2048, 1),
-    ),
-    "gather": (
-        *(lambda x: jax.lax.all_gather(x, "model", tiled=True), "all-gather"),
-        *(("model",), 4096, 1),
-    ),
-    "scatter": (
-        *(lambda x: jax.lax.psum_scatter(x, "data", tiled=True), "reduce-scatter"),
-        *(("data",), 2048, 1),
-    ),
-    "exchange": (
-        *(lambda x: jax.lax.all_to_all(x.reshape(2, -1), "fsdp", 0, 0), "all-to-all"),
-        *(("fsdp",), 2048, 1),
-    ),
-    "permute": (swap, "collective-permute", ("data",), 2048, 1),
-    "in a loop": (looped, "all-reduce", ("model",), 2048, 5),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_collectives_of_a_program_are_those_that_were_written(name):
-    function, kind, axes, payload, times = CASES[name]
-    program = program_of(function, (4096,), P(AXES), P())
-    (found,) = collectives_of(program, MESH)
-    assert (found.kind, found.axes, found.payload, found.times) == (kind, axes, payload, times)
-    size = 4 if len(axes) == 2 else 2
-    share = {"all-reduce": 2 * (size - 1) / size, "collective-permute": 1}
-    assert found.wire == payload * share.get(kind, (size - 1) / size)
-    assert not program.endless
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("replica_groups={{0,2},{1,3}}", [[0, 2], [1, 3]]),
-        ("replica_groups=[2,2]<=[4]", [[0, 1], [2, 3]]),
-        ("replica_groups=[2,2]<=[2,2]T(1,0), dimensions={0}", [[0, 2], [1, 3]]),
-        ("replica_groups=mesh['a'=2,'b'=2] {'a'}, x={'b'}", [[0, 2], [1, 3]]),
-        ("replica_groups=mesh['a'=2,'b'=2] {'a','b'}", [[0, 1, 2, 3]]),
-        ("replica_groups=mesh['a'=4] {'a':(1)2}", [[0, 2], [1, 3]]),
-        ("replica_groups=mesh['a'=4] {'a':(2)2}", [[0, 1], [2, 3]]),
-        ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'a'}", [[0, 1], [2, 3]]),
-        ("source_target_pairs={{0,1},{1,0}}", [[0, 1], [1, 0]]),
-        ("replica_groups={}", [[0, 1, 2, 3]]),
-    ],
-)
-def test_groups_are_read_in_every_way_that_xla_writes_them(text, expected):
-    found = groups_of(text, {"data": 2, "fsdp": 2})
-    assert sorted(map(sorted, found.tolist())) == sorted(map(sorted, expected))
-
-
-# As XLA:TPU writes it: a reduction fused with the slice that is kept, a gather cut into two pieces
-# with one channel, a loop without its number of turns beside it, arrays that lie on the chip.
-TPU = """
-%add (x: f32[], y: f32[]) -> f32[] {
-  %x = f32[] parameter(0)
-  %y = f32[] parameter(1)
-  ROOT %sum = f32[] add(%x, %y)
-}
-
-%all-reduce-scatter.1 (whole: f32[64]) -> f32[16] {
-  %whole = f32[64]{0:T(128)S(1)} parameter(0)
-  %reduced = f32[64]{0} all-reduce(%whole), channel_id=1, GROUPS, to_apply=%add
-  %start = s32[] constant(0)
-  ROOT %kept = f32[16]{0} dynamic-slice(%reduced, %start), dynamic_slice_sizes={16}
-}
-
-%first (part: f32[16]) -> f32[64] {
-  %part = f32[16]{0:T(128)} parameter(0)
-  ROOT %g = f32[64]{0} all-gather(%part), channel_id=2, GROUPS, dimensions={0}, CHAIN
-}
-
-%second (part: f32[16]) -> f32[64] {
-  %part = f32[16]{0:T(128)} parameter(0)
-  ROOT %g = f32[64]{0} all-gather(%part), channel_id=2, GROUPS, dimensions={0}, CHAIN
-}
-
-%body (carried: (s32[], f32[16])) -> (s32[], f32[16]) {
-  %carried = (s32[]{:T(128)}, f32[16]{0:T(128)}) parameter(0)
-  %turn = s32[] get-tuple-element(%carried), index=0
-  %part = f32[16]{0} get-tuple-element(%carried), index=1
-  %one = f32[64]{0:T(128)S(1)} fusion(%part), kind=kCustom, calls=%first
-  %two = f32[64]{0:T(128)S(1)} fusion(%part), kind=kCustom, calls=%second
-  %less = f32[16]{0} fusion(%two), kind=kCustom, calls=%all-reduce-scatter.1
-  ROOT %next = (s32[], f32[16]) tuple(%turn, %less)
-}
-
-%condition (carried: (s32[], f32[16])) -> pred[] {
-  %carried = (s32[], f32[16]) parameter(0)
-  %turns = s32[] constant(12)
-  %turn = s32[] get-tuple-element(%carried), index=0
-  ROOT %more = pred[] compare(%turn, %turns), direction=LT
-}
-
-ENTRY %main (a: f32[16]) -> f32[16] {
-  %a = f32[16]{0} parameter(0)
-  %zero = s32[] constant(0)
-  %begin = (s32[], f32[16]) tuple(%zero, %a)
-  %loop = (s32[], f32[16]) while(%begin), condition=%condition, body=%body
-  ROOT %end = f32[16]{0} get-tuple-element(%loop), index=1
-}
-""".replace("GROUPS", "replica_groups=[2,4]<=[8]").replace(
-    "CHAIN", 'frontend_attributes={chain_id="0"}'
-)
-
-
-def test_what_a_tpu_compiler_fuses_and_cuts_is_counted_once_per_turn():
-    program = read_program(TPU)
-    mesh = {"data": 2, "fsdp": 4, "model": 1}
-    rows = {
-        (row.kind, row.axes): (row.count, row.wire) for row in totals(collectives_of(program, mesh))
-    }
-    assert rows == {
-        ("all-gather", ("fsdp",)): (12, 12 * 0.75 * 256),
-        ("reduce-scatter", ("fsdp",)): (12, 12 * 0.75 * 256),
-    }
-    # Read by the two gathers, and the slice that is kept: 64 bytes each; the rest is on the chip.
-    assert sum(traffic_of(program).values()) == 12 * 3 * 64
-
-
-def test_a_loop_that_says_nothing_is_counted_once_and_named():
-    program = read_program(TPU.replace("constant(12)", "parameter(1)"))
-    assert program.endless == ("loop",)
-    assert {each.times for each in collectives_of(program, {"data": 2, "fsdp": 4})} == {1}
-
-
-def test_traffic_of_a_slice_is_the_slice():
-    def rows(table):
-        return jax.lax.scan(lambda total, row: (total + jnp.sin(row), None), table[0], table)[0]
-
-    shape = jax.ShapeDtypeStruct((64, 1024), jnp.float32)
-    program = read_program(jax.jit(rows).lower(shape).compile().as_text())
-    moved = sum(traffic_of(program).values())
-    # A row and the sum in, the sum out, with at most two copies between; never the table per turn.
-    assert 64 * 3 * 4096 <= moved < 64 * 8 * 4096
-
 
 # --- The roofline ---------------------------------------------------------------------------------
 
@@ -419,6 +257,18 @@ def test_the_compilers_message_gives_what_is_missing():
     )
     assert temporaries_of(message) == 48 * 2**30
     assert temporaries_of("INTERNAL: something else") == 0
+
+
+def test_a_run_is_planned_with_its_own_settings_and_those_of_the_command_line(
+    tmp_path, monkeypatch
+):
+    own = Config(seed=3, batches=Batches(size=24), optim=Muon(momentum=0.9))
+    write_config(tmp_path / "config.json", own)
+    options = ["--topology", "v6e:2x4", "--mesh.fsdp", "2", "--price", "0.5"]
+    monkeypatch.setattr("sys.argv", ["plan.py", str(tmp_path), *options])
+    found = parse_config()
+    assert (found.topology, found.price, found.mesh) == ("v6e:2x4", 0.5, Mesh(fsdp=2))
+    assert (found.seed, found.batches, found.optim) == (3, own.batches, own.optim)
 
 
 @pytest.mark.parametrize(
