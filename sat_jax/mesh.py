@@ -6,8 +6,9 @@ model by rules on their names. An axis that its mesh axis does not divide is kep
 
 import contextlib
 import math
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +18,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import PartitionSpec as P
 
+from sat_jax.cluster import Cluster, cluster_of, described
 from sat_jax.config import Distributed, Mesh
 from sat_jax.errors import InputError
 from sat_jax.peers import SILENCE
@@ -35,29 +37,47 @@ RULES: tuple[tuple[str, P], ...] = (
 )
 
 
-def join_cluster(cluster: Distributed) -> None:
-    """Start JAX's distributed runtime if the config asks for it; call before any device is used.
+def join_cluster(settings: Distributed) -> None:
+    """Start JAX's distributed runtime where this process is one of several; call before any device
+    is used.
 
-    A process that stays silent for so long is given up, and the others end; see `peers`.
+    A process that stays silent for so long is given up, and the others end; see `peers`. Raises
+    `InputError` where the cluster cannot be joined, or has not the devices that were asked for.
     """
+    cluster = cluster_of(settings, os.environ)
+    if cluster is not None:
+        _initialize(cluster)
+    found = jax.device_count()
+    if settings.devices and found != settings.devices:
+        alone = "" if cluster else "; no launcher says that this process is one of several"
+        raise InputError(
+            f"distributed.devices is {settings.devices}, and {jax.process_count()} processes have "
+            f"{found} together{alone}: see\n{processes_table(jax.devices())}"
+        )
+
+
+def _initialize(cluster: Cluster) -> None:
     timeouts = {"initialization_timeout": 120, "heartbeat_timeout_seconds": SILENCE}
     try:
-        if cluster.auto:
-            jax.distributed.initialize(**timeouts)
-        elif cluster.coordinator:
+        if cluster.coordinator:
             jax.distributed.initialize(
                 cluster.coordinator, cluster.processes, cluster.process, **timeouts
             )
+        else:
+            method = cluster.method or None
+            jax.distributed.initialize(cluster_detection_method=method, **timeouts)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
-            f"could not join the cluster ({first}): check distributed.coordinator and that all "
-            "processes were started"
+            f"could not join the cluster ({described(cluster)}; {first}): check "
+            "distributed.coordinator and that all processes were started"
         ) from error
 
 
-def build_mesh(mesh: Mesh, batch_size: int, devices: Sequence[Any] | None = None) -> DeviceMesh:
-    """The mesh of `devices`, by default all of all processes.
+def build_mesh(
+    mesh: Mesh, batch_size: int, parts: int = 1, devices: Sequence[Any] | None = None
+) -> DeviceMesh:
+    """The mesh of `devices`, by default all of all processes, for batches in so many parts.
 
     Raises `InputError` if the sizes do not fit.
     """
@@ -68,10 +88,12 @@ def build_mesh(mesh: Mesh, batch_size: int, devices: Sequence[Any] | None = None
             f"mesh.data {mesh.data or 'auto'} x mesh.fsdp {mesh.fsdp} x mesh.model {mesh.model} "
             f"does not make the {count} devices at hand: change one of them"
         )
-    if batch_size % (data * mesh.fsdp):
+    share = data * mesh.fsdp * parts
+    if batch_size % share:
+        times = f" x batches.parts {parts}" if parts > 1 else ""
         raise InputError(
-            f"batches.size is {batch_size}: give a multiple of mesh.data x mesh.fsdp = "
-            f"{data * mesh.fsdp}, so that every device gets as many utterances"
+            f"batches.size is {batch_size}: give a multiple of mesh.data x mesh.fsdp{times} = "
+            f"{share}, so that every device gets as many utterances"
         )
     shape = (data, mesh.fsdp, mesh.model)
     axes, kinds = ("data", "fsdp", "model"), (AxisType.Auto,) * 3
@@ -186,14 +208,20 @@ def replicated(mesh: DeviceMesh) -> NamedSharding:
 
 
 def device_table(mesh: DeviceMesh) -> str:
-    """One line per process: its devices, so that a missing GPU is seen before step 0."""
-    lines = []
-    for process in range(jax.process_count()):
-        local = [d for d in mesh.devices.flat if d.process_index == process]
-        kinds = sorted({d.device_kind for d in local})
-        lines.append(f"process {process}: {len(local)} x {', '.join(kinds)}")
+    """The mesh, and one line per process, so that a missing GPU is seen before step 0."""
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
-    return "\n".join([f"mesh: {shape}", *lines])
+    return f"mesh: {shape}\n{processes_table(mesh.devices.flat)}"
+
+
+def processes_table(devices: Iterable[Any]) -> str:
+    """One line per process: its devices."""
+    own: dict[int, list[str]] = {}
+    for device in devices:
+        own.setdefault(device.process_index, []).append(device.device_kind)
+    return "\n".join(
+        f"process {process}: {len(kinds)} x {', '.join(sorted(set(kinds)))}"
+        for process, kinds in sorted(own.items())
+    )
 
 
 def bytes_per_device(state: Any, shardings: Any) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sat_jax.checkpoint_files import saved_steps
+from sat_jax.cluster import cluster_of
 from sat_jax.config import Distributed
 
 # Seconds after which a process that sends no sign of life is given up.
@@ -43,7 +44,7 @@ _COLLECTIVE = re.compile(
 )
 
 
-def watch(cluster: Distributed, directory: Path | None = None) -> None:
+def watch(settings: Distributed, directory: Path | None = None) -> None:
     """In a run of several processes, start this command once more and watch it.
 
     Returns at once in a run of one process, and in the process that is watched; the watching one
@@ -51,7 +52,7 @@ def watch(cluster: Distributed, directory: Path | None = None) -> None:
     """
     if LEASH in os.environ:
         _end_with(int(os.environ.pop(LEASH)))
-    elif cluster.auto or cluster.coordinator:
+    elif cluster_of(settings, os.environ) is not None:
         sys.exit(_watch(directory))
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 GROUND = {
     "errors",
     "grid",
+    "cluster",
     "command_line",
     "files",
     "launch",
@@ -26,8 +27,8 @@ ARROWS = {
     "audio": {"errors", "grid", "config"},
     "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
-    "pretrain": GROUND | {"config", "model"},
-    "plan": GROUND | {"config", "model", "pretrain"},
+    "pretrain": GROUND | {"config", "audio", "features", "model"},
+    "plan": GROUND | {"config", "features", "model", "pretrain"},
     "trace": GROUND | {"config", "model"},
     "records": {"errors", "grid"},
     "analysis": {"errors", "grid", "records"},

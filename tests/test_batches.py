@@ -12,6 +12,7 @@ import pytest
 from sat_jax.config import Batches
 from sat_jax.errors import InputError
 from sat_jax.features.batches import (
+    FrameLabels,
     eval_batches,
     frame_labels,
     load_batch,
@@ -172,6 +173,50 @@ def test_processes_together_read_what_one_reads(processes):
             rows = [share[step][field] for share in shares]
             assert all(len(row) == BATCHES.size // processes for row in rows)
             np.testing.assert_array_equal(np.concatenate(rows), batch[field])
+
+
+def test_a_resume_on_fewer_hosts_sees_every_utterance_once_per_epoch():
+    """4, then 2, then 1 processes, of a split whose buckets are whole numbers of batches."""
+    split = Recordings([12] * 16 + [30] * 24 + [57] * 8)
+    plan = train_plan(split, BATCHES, GRID, seed=3)
+    seen, step = [], 0
+    for processes, last in ((4, 5), (2, 9), (1, plan.batches_per_epoch)):
+        count = {"count": last - step, "start_step": step, "processes": processes}
+        shares = [taken(split, process=p, **count) for p in range(processes)]
+        seen += [index for share in shares for batch in share for index in batch.index.tolist()]
+        step = last
+    assert sorted(seen) == list(range(len(split)))
+
+
+def test_batches_of_short_utterances_hold_more_of_them():
+    batches = replace(BATCHES, frames=200)
+    split = Recordings([12] * 64 + [30] * 24 + [57] * 8)
+    plan = train_plan(split, batches, GRID, seed=0)
+    assert plan.edges == (12, 30, 57)
+    assert plan.sizes == (16, 4, 4)
+    assert plan.batches_per_epoch == 4 + 6 + 2
+    for batch in taken(split, plan.batches_per_epoch, batches=batches):
+        frames = GRID.frame_count(batch.audio.shape[1])
+        assert len(batch.index) == plan.sizes[plan.edges.index(frames)]
+        assert len(batch.index) * frames <= 4 * 57
+    shares = [taken(split, 12, batches=batches, process=p, processes=2) for p in range(2)]
+    whole = taken(split, 12, batches=batches)
+    for one, other, both in zip(*shares, whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate([one.index, other.index]), both.index)
+
+
+def test_labels_of_frames_are_cut_with_their_rows():
+    split = Recordings([70, 20, 90, 33])
+    frames = GRID.frame_count(split.lengths.astype(np.int64))
+    ends = np.cumsum(frames)
+    flat = np.concatenate([1000 * u + np.arange(n) for u, n in enumerate(frames)])
+    labels = FrameLabels(flat, ends)
+    plan = train_plan(split, BATCHES, GRID, seed=3)
+    for number, batch in enumerate(taken(split, 8, labels=labels)):
+        for row, index, start in zip(batch.labels, batch.index, plan[number].start, strict=True):
+            real = min(frames[index] - start, len(row))
+            assert (row[:real] == 1000 * index + start + np.arange(real)).all()
+            assert (row[real:] == -1).all()
 
 
 def test_rows_hold_whole_frames_of_their_utterance_from_a_multiple_of_the_hop():

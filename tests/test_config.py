@@ -86,7 +86,10 @@ def test_impossible_values_name_field_and_cure(field, value, cure):
 def test_every_experiment_is_possible_and_survives_json(tmp_path):
     found = experiments()
     toys = {"toy", "toy_m3", "toy_m6", "toy_m9"}
-    s3prl = {"mockingjay_base", "mockingjay_large", "tera_base", "audio_albert"}
+    toys |= {"toy_tera", "toy_albert", "toy_units", "toy_contrastive"}
+    toys |= {"toy_wav2vec2", "toy_hubert"}
+    s3prl = {"mockingjay_base", "mockingjay_large", "tera_base", "tera_large"}
+    s3prl |= {"audio_albert", "audio_albert_large"}
     sizes = {"hubert": 3, "wav2vec2": 2, "wavlm": 2, "data2vec": 1}
     raw_audio = {
         f"{of}_{size}" for of, n in sizes.items() for size in ("base", "large", "xlarge")[:n]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
-from sat_jax.pretrain.losses import masked_l1, mean_frame
+from sat_jax.pretrain.objectives.reconstruction import masked_l1, mean_frame
 
 choose = jax.jit(choose_spans, static_argnums=(2, 3))
 

@@ -15,8 +15,8 @@ from sat_jax.config.check import check
 from sat_jax.errors import InputError
 from sat_jax.features.batches import Batch
 from sat_jax.model.build import build_model
-from sat_jax.pretrain.ctc import ctc, edits, unit_of_phones
-from sat_jax.pretrain.losses import Examples
+from sat_jax.pretrain.objectives.ctc import ctc, edits, letter_of_phones
+from sat_jax.pretrain.objectives.objective import Examples
 from sat_jax.pretrain.optim import optimizer
 from sat_jax.pretrain.step import init_state, sharded_state, train_step, valid_step
 
@@ -59,7 +59,7 @@ def test_the_loss_sums_over_all_alignments():
     logits = rng.normal(size=(3, 5, 4)).astype(np.float32)
     units = np.array([[1, 1, -1, -1], [2, 3, 1, -1], [1, 1, 1, -1]], np.int32)
     valid = np.arange(5) < np.array([5, 4, 4])[:, None]
-    found = ctc(Spoken(logits), CONFIG, {}, Examples(None, valid, units), jax.random.key(0), False)
+    found = ctc(Spoken(logits), CONFIG, {}, Examples(None, valid, units), jax.random.key(0), None)
     # The third needs five positions, as blanks part its repeats, and has four: no loss.
     expected = by_alignments(logits[0], [1, 1]) + by_alignments(logits[1, :4], [2, 3, 1])
     np.testing.assert_allclose(found.loss, expected / 5, rtol=1e-4)
@@ -91,15 +91,15 @@ def test_edits_are_those_of_levenshtein():
 def test_units_are_the_phones_whose_middle_is_heard():
     phones = np.array([[-100, 80, 0], [80, 200, 1], [200, 900, 2], [900, 1000, 3]])
     batch = Batch(np.zeros((1, 500), np.int16), np.array([500]), np.zeros(1), None, (phones,))
-    assert batch.units(np.array([5, 6, -1, 7]), 4).tolist() == [[6, -1, -1, -1]]
+    assert batch.spoken(np.array([5, 6, -1, 7]), 4).tolist() == [[6, -1, -1, -1]]
     moved = batch._replace(lengths=np.array([2000]))
-    assert moved.units(np.array([5, 6, 8, 7]), 2).tolist() == [[6, 8]]
+    assert moved.spoken(np.array([5, 6, 8, 7]), 2).tolist() == [[6, 8]]
 
 
 def test_phones_without_letters_are_an_error():
-    assert unit_of_phones(["b", "x", "a"], LETTERS, "data").tolist() == [2, -1, 1]
+    assert letter_of_phones(["b", "x", "a"], LETTERS, "data").tolist() == [2, -1, 1]
     with pytest.raises(InputError, match="data has the phones x and model.letters are <pad>, a"):
-        unit_of_phones(["x"], LETTERS, "data")
+        letter_of_phones(["x"], LETTERS, "data")
 
 
 def speech(number):
@@ -142,7 +142,7 @@ def test_masks_and_a_stem_that_stays_as_it_is():
     def loss(params, train):
         return ctc(model, config, params, examples, jax.random.key(0), train).loss
 
-    plain, masked = loss(params, False), loss(params, True)
+    plain, masked = loss(params, False), loss(params, jnp.int32(0))
     assert float(plain) != float(masked)
     gradients = jax.grad(lambda p: loss(p, True))(params)
     assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradients["stem"]))

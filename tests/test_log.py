@@ -3,22 +3,29 @@
 import collections
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
 
-from sat_jax.config import AdamW, Loop, MaskedReconstruction
+from sat_jax.config import AdamW, Config, Loop, MaskedReconstruction
 from sat_jax.errors import InputError
 from sat_jax.figures.tables import write_heads
-from sat_jax.pretrain import log, terminal, watch
-from sat_jax.pretrain.losses import words_of
+from sat_jax.pretrain import log, speed, terminal, watch
+from sat_jax.pretrain.objectives.reconstruction import Reconstruction
+from sat_jax.pretrain.objectives.table import objective_of
 from sat_jax.pretrain.step import StepMetrics
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.head_sections import training_summary
 
 
 def metrics(loss=1.0, finite=True):
-    return StepMetrics(loss, np.array([loss, 0.8]), 2.0, finite)
+    losses = Reconstruction(loss, 0.8, 0.5, 10)
+    return StepMetrics(losses, np.array([loss, 0.8]), 2.0, {"input": 1.5}, finite)
+
+
+def numbers_of(window, done, found):
+    return log.numbers_of(found, "mean_frame", 0.1) | window.numbers(done)
 
 
 def test_a_resumed_log_takes_back_what_lies_ahead(tmp_path):
@@ -34,14 +41,25 @@ def test_a_resumed_log_takes_back_what_lies_ahead(tmp_path):
 
 
 def test_a_window_counts_speech_time_and_waiting():
-    window = log.Window(began=0.0, first=10)
+    window = speed.Window(began=time.perf_counter() - 5.0, first=10)
     for _ in range(5):
-        window = window.add(waited=0.25, speech=8.0)
-    numbers = window.numbers(15, metrics(0.7), rate=0.1)
+        window = window.add(waited=0.25, devices=0.5, speech=8.0, utterances=4, flops=2e12)
+    numbers = numbers_of(window, 15, metrics(0.7))
     assert numbers["loss"] == pytest.approx(0.7)
     assert numbers["mean_frame"] == pytest.approx(0.8)
+    assert numbers["interpolation"] == 0.5
+    assert numbers["grad_norm/input"] == 1.5
+    assert "count" not in numbers
+    assert numbers["steps_per_second"] == pytest.approx(1.0, rel=0.05)
+    assert numbers["utterances_per_second"] == pytest.approx(4.0, rel=0.05)
     assert numbers["hours_per_hour"] / numbers["steps_per_second"] == pytest.approx(8.0)
     assert numbers["wait_share"] / numbers["steps_per_second"] == pytest.approx(0.25)
+    assert numbers["device_share"] / numbers["wait_share"] == pytest.approx(2.0)
+    shares = [numbers[f"{name}_share"] for name in ("wait", "host", "device")]
+    assert sum(shares) == pytest.approx(1.0)
+    assert numbers["tflops_per_second"] == pytest.approx(2.0, rel=0.05)
+    assert "mfu" not in numbers
+    assert window.numbers(15, peak=4e12)["mfu"] == pytest.approx(0.5, rel=0.05)
 
 
 def written(path, *lines):
@@ -126,7 +144,7 @@ def test_a_longer_run_says_what_the_learning_rate_does():
 
 
 def test_progress_without_a_terminal_is_twenty_lines(capsys):
-    numbers = log.Window(0.0, 0).add(0.0, 1.0).numbers(1, metrics(), 0.1)
+    numbers = numbers_of(speed.Window(0.0, 0).add(0.0, 0.0, 1.0, 1, 0.0), 1, metrics())
     with terminal.open_terminal() as screen:
         terminal.open_bar(screen, 1000, 0)
         for step in range(10, 1001, 10):
@@ -152,18 +170,22 @@ def test_a_broken_step_names_itself_and_its_utterances():
         watch.settle(pending, 0, ["a", "b", "c"])
 
 
-WORDS = words_of(MaskedReconstruction())
+CONFIG = Config(objective=MaskedReconstruction())
+
+
+def alarm(done, warmup, numbers):
+    return watch.alarm_of(done, warmup, numbers, objective_of(CONFIG.objective), CONFIG)
 
 
 def test_the_alarm_rings_only_where_the_mean_frame_is_as_good():
     good, bad = ({"smooth_loss": loss, "mean_frame": 0.8} for loss in (0.7, 0.8))
-    assert watch.no_better(500, 300, good, WORDS) == ""
-    said = watch.no_better(500, 300, bad, WORDS)
+    assert alarm(500, 300, good) == ""
+    said = alarm(500, 300, bad)
     assert "ALARM at step 500" in said
     assert "0.800" in said
-    assert watch.no_better(299, 300, bad, WORDS) == ""
+    assert alarm(299, 300, bad) == ""
     # The running mean still remembers the first steps.
-    assert watch.no_better(50, 10, bad, WORDS) == ""
+    assert alarm(50, 10, bad) == ""
 
 
 def test_heads_as_csv(tmp_path):

@@ -9,10 +9,10 @@ import optax
 import pytest
 
 from sat_jax import checkpoint, mesh
-from sat_jax.config import Batches, Config, Features, Loop, Mesh, Model, Muon
+from sat_jax.config import AdamW, Batches, Config, Features, Loop, Mesh, Model, Muon
 from sat_jax.model.build import build_model, init_params
 from sat_jax.pretrain.muon import orthogonalised, orthogonalised_updates
-from sat_jax.pretrain.optim import learning_rate, matrix_labels, optimizer
+from sat_jax.pretrain.optim import exchanged, learning_rate, matrix_labels, optimizer
 from sat_jax.pretrain.step import init_state, sharded_state, train_step
 
 RNG = np.random.default_rng(0)
@@ -125,3 +125,21 @@ def test_a_checkpoint_goes_on_to_the_same_bits_on_any_axis_of_the_mesh(tmp_path)
         abstract._replace(params=None),
     )
     assert run(rest._replace(params=params), range(3, 5))[1] == on
+
+
+def test_the_running_mean_of_parameters():
+    tx = optimizer(dataclasses.replace(AdamW(), average=0.5), 10)
+    params = {"a": {"kernel": normal(3, 2)}}
+    state, mean = tx.init(params), np.asarray(params["a"]["kernel"])
+    for step in range(6):
+        updates, state = tx.update({"a": {"kernel": normal(3, 2)}}, state, params)
+        params = optax.apply_updates(params, updates)
+        decay = min(0.5, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * np.asarray(params["a"]["kernel"])
+    shown, kept = exchanged(params, state)
+    np.testing.assert_allclose(shown["a"]["kernel"], mean, rtol=1e-5)
+    assert np.abs(mean - params["a"]["kernel"]).max() > 1e-5
+    back, again = exchanged(shown, kept)
+    jax.tree.map(np.testing.assert_array_equal, (back, again), (params, state))
+    plain = optimizer(AdamW(), 10)
+    assert exchanged(params, plain.init(params))[0] is params

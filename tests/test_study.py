@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from segment_oracles import oracle
 
+from sat_jax.audio.dataset import spread
 from sat_jax.commands.analyze import wanted
 from sat_jax.config import Analysis
 from sat_jax.grid import Grid, stacked_grid
 from sat_jax.records.phones import Interval
 from sat_jax.study.compared import mean_of_heads
-from sat_jax.study.corpus import spread
 from sat_jax.study.heads import uniform_within
 from sat_jax.study.phones import extreme_rows, most_extreme
 from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries

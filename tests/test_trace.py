@@ -12,9 +12,9 @@ from sat_jax import mesh
 from sat_jax.analysis.head_metrics import measure_heads
 from sat_jax.config import Features, Mesh, Model, StackedFrames
 from sat_jax.model.build import init_params
-from sat_jax.model.encoder import stack_layers
+from sat_jax.model.encoder import stack_layers, unrolled
 from sat_jax.model.mockingjay import Mockingjay, stack_frames
-from sat_jax.trace.capture import capture, traceable
+from sat_jax.trace.capture import capture
 from sat_jax.trace.example import pick_utterance
 from sat_jax.trace.reduce import collect, collect_groups, make_trace_fn, reducer, stream
 from sat_jax.trace.store import Sample, load_sample, save_sample
@@ -77,8 +77,8 @@ def test_capture_names_every_layer(model):
 def test_scanned_models_trace_like_unrolled_ones(model):
     module, params = model
     scanned = module.clone(config=dataclasses.replace(MODEL, scan_layers=True))
-    unrolled, flat = traceable(scanned, stack_layers(params, 2))
-    assert not unrolled.config.scan_layers
+    whole, flat = unrolled(scanned, stack_layers(params, 2))
+    assert not whole.config.scan_layers
     jax.tree.map(np.testing.assert_array_equal, flat, params)
 
 

@@ -307,3 +307,10 @@ def take(split: Split, index: np.ndarray) -> Split:
         lengths=split.lengths[index],
         speakers=split.speakers[index],
     )
+
+
+def spread(split: Any, most: int) -> Any:
+    """At most so many utterances of a split, evenly spread over it; 0 is all."""
+    if not 0 < most < len(split):
+        return split
+    return take(split, np.linspace(0, len(split) - 1, most).round().astype(int))

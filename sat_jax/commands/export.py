@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sat_jax.command_line import as_called, guarded, parse
-from sat_jax.config import Config, Export, Mesh, Model, NoObjective
+from sat_jax.config import Config, Export, MaskedReconstruction, Mesh, Model, Tera
 from sat_jax.config.check import check
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
@@ -71,11 +71,11 @@ def main() -> None:
 
     from sat_jax import mesh
     from sat_jax.audio import dataset
+    from sat_jax.audio.dataset import spread
     from sat_jax.model.build import build_model, spec_of
     from sat_jax.model.cost import forward_flops, parameter_count
     from sat_jax.model.prune import prune_params
     from sat_jax.study import export as exporting
-    from sat_jax.study.corpus import spread
     from sat_jax.trace.load import load_model
 
     # --- Load: the trained and the untrained checkpoint, the corpus -----------------------------
@@ -156,7 +156,7 @@ def main() -> None:
 
     # --- Write: a run directory as train.py makes them ------------------------------------------
     losses: list[dict[str, float]] = [{}, {}]
-    if not isinstance(config.objective, NoObjective):
+    if isinstance(config.objective, MaskedReconstruction | Tera):
         losses = exporting.masked_losses(small, (start, kept), prepared, devices)
     records = {
         0: losses[0],

@@ -10,7 +10,6 @@ goes on; one that export.py made starts with a fresh optimiser.
 """
 
 import collections
-import functools
 import os
 import signal
 import time
@@ -58,17 +57,18 @@ def train(config: Config, screen: Any) -> None:
     from sat_jax.features import batches
     from sat_jax.grid import SAMPLE_RATE
     from sat_jax.model.build import build_model
-    from sat_jax.pretrain import ctc, log, optim, step, terminal, watch
-    from sat_jax.pretrain.losses import loss_of, words_of
+    from sat_jax.pretrain import labels, log, optim, programs, speed, step, terminal, watch
+    from sat_jax.pretrain.objectives.objective import split_own
+    from sat_jax.pretrain.objectives.table import objective_of
 
-    loss_of(config.objective)
-    words = words_of(config.objective)
+    objective = objective_of(config.objective)
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
     mesh.join_cluster(config.distributed)
-    devices = mesh.build_mesh(config.mesh, config.batches.size)
+    devices = mesh.build_mesh(config.mesh, config.batches.size, config.batches.parts)
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
     run_dir, loop = config.directory, config.loop
+    compilations = speed.Compilations()
 
     def say(message: str) -> None:
         if leader:
@@ -95,24 +95,22 @@ def train(config: Config, screen: Any) -> None:
     multihost_utils.sync_global_devices("data")
     model = build_model(config)
     prepared = dataset.directory_of(config.corpus)
-    train_split, valid_split = (dataset.open_split(prepared, name) for name in ("train", "valid"))
-    hours = train_split.lengths.sum() / SAMPLE_RATE / 3600
-    say(f"data: {prepared}: {len(train_split)} training utterances, {hours:.2f} h")
+    splits = {name: dataset.open_split(prepared, name) for name in ("train", "valid")}
+    ids = splits["train"].ids
+    hours = splits["train"].lengths.sum() / SAMPLE_RATE / 3600
+    say(f"data: {prepared}: {len(ids)} training utterances, {hours:.2f} h")
     skip = config.corpus.skip_bad
-    stream_of = functools.partial(
-        batches.train_batches,
-        batches=config.batches,
-        grid=model.grid,
-        seed=config.seed,
-        process=process,
-        processes=processes,
-        skip_short=skip,
-        with_labels=bool(config.model.letters),
-    )
-    named = None
-    if config.model.letters:
-        named = ctc.unit_of_phones(train_split.phone_names, config.model.letters, str(prepared))
-    plan = batches.train_plan(train_split, config.batches, model.grid, config.seed, skip, say)
+    plan = batches.train_plan(splits["train"], config.batches, model.grid, config.seed, skip, say)
+    beside = labels.open_labels(config, model.grid, splits, devices, str(prepared), say)
+
+    def stream_of(name: str, first: int) -> Any:
+        return batches.train_batches(
+            *(splits[name], config.batches, model.grid, config.seed, first, process, processes),
+            skip_short=skip,
+            edges=plan.edges,
+            with_labels=beside.phones,
+            labels=beside.frames.get(name),
+        )
 
     # --- State: shapes first, then arrays that no single device ever holds whole ----------------
     tx = optim.optimizer(config.optim, loop.steps - loop.first, devices)
@@ -120,66 +118,59 @@ def train(config: Config, screen: Any) -> None:
 
     # --- Restore: the newest whole checkpoint, or step 0, kept for the untrained model ----------
     manager = checkpoint.open_checkpoints(saved, loop.keep)
+
+    def save(number: int, state: Any) -> None:
+        params, opt_state = optim.exchanged(state.params, state.opt_state)
+        params, own = split_own(params)
+        checkpoint.save(manager, number, params, state._replace(params=own, opt_state=opt_state))
+
     if start is None:
         if before:
             say(f"{saved} holds no whole checkpoint: training starts anew from step 0")
         state, start = make_state(), 0
-        checkpoint.save(manager, 0, state.params, state._replace(params=None))
+        save(0, state)
+    elif start == loop.first > 0:
+        say(f"going on from step {start} of {loop.steps} with a fresh optimiser and learning rate")
+        params = checkpoint.restore_params(saved, start, split_own(abstract.params)[0])[1]
+        state = step.begun(make_state(), params, start)
     else:
-        params, rest = checkpoint.restore(
-            manager, start, abstract.params, abstract._replace(params=None)
-        )
-        state = rest._replace(params=params)
-        fresh = " with a fresh optimiser and learning rate" if start == loop.first > 0 else ""
-        say(f"going on from step {start} of {loop.steps}{fresh}")
+        params, own = split_own(abstract.params)
+        params, rest = checkpoint.restore(manager, start, params, abstract._replace(params=own))
+        params, opt_state = optim.exchanged(step.joined(params, rest.params), rest.opt_state)
+        state = rest._replace(params=params, opt_state=opt_state)
+        say(f"going on from step {start} of {loop.steps}")
         if before and (change := watch.longer(config.optim, loop, before.loop.steps, start)):
             say(change)
     sinks = None
     if leader:
         sinks = log.open_sinks(run_dir, start, say)
-        data = {"directory": str(prepared), "fingerprint": train_split.fingerprint}
+        data = {"directory": str(prepared), "fingerprint": splits["train"].fingerprint}
         log.write_manifest(run_dir, data, [str(d) for d in devices.devices.flat], say)
 
     # --- Step: compiled for every bucket before the first one -----------------------------------
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    train_step = step.train_step(config, model, tx, devices, shardings)
-    valid_step = step.valid_step(config, model, devices)
     say(mesh.device_table(devices))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
-    held = mesh.bytes_per_device(abstract, shardings) / 2**20
-    say(f"model: {parameters:,} parameters; {held:,.0f} MiB of state per device")
-    compiled = {}
-    for frames in plan.edges:
-        began = time.perf_counter()
-        samples = model.grid.frame_samples(frames)
-        units = frames // model.grid.frames if named is not None else 0
-        shapes = mesh.batch_shapes(config.batches.size, samples, devices, units)
-        compiled[samples] = train_step.lower(abstract, *shapes).compile()
-        needed = held + compiled[samples].memory_analysis().temp_size_in_bytes / 2**20
-        say(
-            f"bucket {len(compiled)} of {len(plan.edges)}: {frames} frames, compiled in "
-            f"{time.perf_counter() - began:.1f} s, a step needs {needed:,.0f} MiB per device"
-        )
+    compiled = programs.compile_steps(config, model, tx, devices, abstract, plan.edges, beside, say)
+    flops = programs.step_flops(config, model, plan.edges)
+    valid_step = step.valid_step(config, model, devices)
 
-    def placed(batch) -> tuple[jax.Array, ...]:
-        arrays = batch.audio, batch.lengths
-        if named is not None:
-            arrays += (batch.units(named, batch.labels.shape[1] // model.grid.frames),)
-        return mesh.place_batch(arrays, devices)
+    def placed(batch: Any) -> tuple[jax.Array, ...]:
+        return mesh.place_batch((batch.audio, batch.lengths, *beside.of(batch)), devices)
 
-    def evaluate(params) -> dict[str, float]:
-        stream = stream_of(valid_split, start_step=0, edges=plan.edges)
+    def evaluate(state: Any) -> dict[str, float]:
+        params, _ = optim.exchanged(state.params, state.opt_state)
+        stream = stream_of("valid", 0)
         losses = []
         for number in range(loop.valid_batches):
             losses.append(valid_step(params, np.int32(number), *placed(next(stream))))
         stream.close()
         mean = jax.tree.map(lambda *values: float(np.mean(values)), *losses)
-        return {f"valid_{name}": value for name, value in mean._asdict().items()}
+        return {f"valid_{k}": value for k, value in mean._asdict().items() if k != "count"}
 
+    words = objective.words
     if start == 0:
-        first = evaluate(state.params)
-        beside = [f"{text} {first[f'valid_{name}']:.3f}" for name, text in words.others]
-        say("; ".join([f"untrained loss {first['valid_loss']:.3f}", *beside]))
+        first = evaluate(state)
+        others = [f"{text} {first[f'valid_{name}']:.3f}" for name, text in words.others]
+        say("; ".join([f"untrained loss {first['valid_loss']:.3f}", *others]))
         if leader:
             log.write_metrics(sinks, 0, first)
 
@@ -190,20 +181,34 @@ def train(config: Config, screen: Any) -> None:
     rate = optim.learning_rate(config.optim, loop.steps - loop.first)
     warmup = loop.first + round(config.optim.warmup_share * (loop.steps - loop.first))
     alarm = ""
-    stream = stream_of(train_split, start_step=start, edges=plan.edges)
-    pending, window = collections.deque(), log.Window(time.perf_counter(), start)
+    stream = stream_of("train", start)
+    pending, window = collections.deque(), speed.Window(time.perf_counter(), start)
     waited_in_all, began = 0.0, time.perf_counter()
+    recorded = speed.Profile(run_dir / "profile", start, config.profile, loop.steps, say)
     if leader:
         terminal.open_bar(screen, loop.steps, start)
     for done in range(start + 1, loop.steps + 1):
+        recorded.begin(done)
         before = time.perf_counter()
         batch = next(stream)
         waited = time.perf_counter() - before
-        state, metrics = compiled[batch.audio.shape[1]](state, *placed(batch))
+        samples = batch.audio.shape[1]
+        rows = placed(batch)
+        called = time.perf_counter()
+        state, metrics = compiled[samples](state, *rows)
         pending.append((done, batch.index, metrics))
-        window = window.add(waited, batch.lengths.sum() * processes / SAMPLE_RATE)
+        # A CPU computes in the call itself.
+        asked = called if jax.default_backend() == "cpu" else time.perf_counter()
+        watch.settle(pending, watch.AHEAD, ids)
+        window = window.add(
+            waited,
+            time.perf_counter() - asked,
+            batch.lengths.sum() * processes / SAMPLE_RATE,
+            len(batch.index) * processes,
+            flops[samples],
+        )
         waited_in_all += waited
-        watch.settle(pending, watch.AHEAD, train_split.ids)
+        recorded.end(done, metrics)
         last = done == loop.steps
         if processes == 1:
             leaving = bool(terminated)
@@ -211,30 +216,31 @@ def train(config: Config, screen: Any) -> None:
             leaving = multihost_utils.reached_preemption_sync_point(done)
 
         if done % loop.log_every == 0 or last:
-            metrics = watch.settle(pending, 0, train_split.ids)
+            metrics = watch.settle(pending, 0, ids)
             now = float(rate(done - 1 - loop.first))
-            numbers = window.numbers(done, metrics, now, words.baseline)
-            shown, window = window.first, log.Window(time.perf_counter(), done)
+            numbers = log.numbers_of(metrics, words.baseline, now)
+            numbers |= window.numbers(done)
+            numbers |= {"compilations": compilations.count, "memory_mib": speed.most_memory()}
+            shown, window = window.first, speed.Window(time.perf_counter(), done)
             checkpoint.report(manager)
             if not alarm:
-                alarm = watch.no_better(done, warmup, numbers, words)
+                alarm = watch.alarm_of(done, warmup, numbers, objective, config)
                 if alarm:
                     say(alarm)
             if leader:
                 log.write_metrics(sinks, done, numbers)
                 terminal.show(screen, shown, done, numbers)
         if done % loop.valid_every == 0 or last:
-            found = evaluate(state.params)
-            errors = found.get("valid_error_rate")
-            errors = "" if errors is None else f"; error rate {errors:.3f}"
-            say(f"step {done}: valid loss {found['valid_loss']:.4f}{errors}")
+            found = evaluate(state)
+            told = [f"{name} {found[f'valid_{name}']:.3f}" for name in words.told]
+            say("; ".join([f"step {done}: valid loss {found['valid_loss']:.4f}", *told]))
             if leader:
                 log.write_metrics(sinks, done, found)
         if done % loop.checkpoint_every == 0 or last or leaving:
-            watch.settle(pending, 0, train_split.ids)
+            watch.settle(pending, 0, ids)
             if leader:
                 log.settle_on_disk(sinks)
-            checkpoint.save(manager, done, state.params, state._replace(params=None))
+            save(done, state)
         if leaving and not last:
             checkpoint.finish(manager)
             raise Interrupted(f"SIGTERM: saved step {done} in {run_dir}; the same command goes on")

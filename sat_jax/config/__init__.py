@@ -10,19 +10,24 @@ from sat_jax.config.attention import Attention, GatedBias, QueryKey
 from sat_jax.config.corpus import Corpus, Talker
 from sat_jax.config.features import Features
 from sat_jax.config.model import Convolutions, Frontend, Model, StackedFrames
+from sat_jax.config.objective import (
+    Contrastive,
+    Ctc,
+    MaskedReconstruction,
+    MaskedUnits,
+    NoObjective,
+    Objective,
+    Tera,
+)
 from sat_jax.config.plan import Plan
 from sat_jax.config.train import (
     AdamW,
     Batches,
     Config,
-    Ctc,
     Distributed,
     Loop,
-    MaskedReconstruction,
     Mesh,
     Muon,
-    NoObjective,
-    Objective,
     Optim,
 )
 
@@ -33,6 +38,7 @@ __all__ = [
     "Attention",
     "Batches",
     "Config",
+    "Contrastive",
     "Convolutions",
     "Corpus",
     "Ctc",
@@ -44,6 +50,7 @@ __all__ = [
     "GatedBias",
     "Loop",
     "MaskedReconstruction",
+    "MaskedUnits",
     "Mesh",
     "Model",
     "Muon",
@@ -55,4 +62,5 @@ __all__ = [
     "Similarity",
     "StackedFrames",
     "Talker",
+    "Tera",
 ]

@@ -3,47 +3,25 @@
 from sat_jax.config import (
     Config,
     Convolutions,
-    Ctc,
     Explorer,
     GatedBias,
-    MaskedReconstruction,
     Model,
     Muon,
-    NoObjective,
     Similarity,
     StackedFrames,
 )
 from sat_jax.config.attention import Hashed, LearnedMaps, Routing, Sparse, SynDense
-from sat_jax.errors import InputError
+from sat_jax.config.check_objective import check_objective
+from sat_jax.config.require import (
+    require,
+    require_at_least,
+    require_positive,
+    require_share,
+    require_std,
+)
 
 RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
 """Kinds of models that hear samples."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise `InputError(message)` unless `condition` holds."""
-    if not condition:
-        raise InputError(message)
-
-
-def require_share(value: float, name: str) -> None:
-    """A proportion that has to lie strictly between 0 and 1."""
-    require(0.0 < value < 1.0, f"{name} is {value}: give a proportion strictly between 0 and 1")
-
-
-def require_at_least(value: float, minimum: float, name: str) -> None:
-    """A number with a smallest sensible value."""
-    require(value >= minimum, f"{name} is {value}: give at least {minimum}")
-
-
-def require_positive(value: float, name: str) -> None:
-    """A number over 0."""
-    require(value > 0, f"{name} is {value}: give a positive number")
-
-
-def require_std(value: float | None, name: str) -> None:
-    """A standard deviation, or none."""
-    require(value is None or value > 0, f"{name} is {value}: give a positive number")
 
 
 def check(config: Config) -> None:
@@ -53,7 +31,7 @@ def check(config: Config) -> None:
     _check_features(config)
     _check_model(config)
     _check_pruning(config)
-    _check_objective(config)
+    check_objective(config)
     _check_optim(config)
     _check_loop(config)
 
@@ -114,7 +92,9 @@ def _check_model(config: Config) -> None:
         f"give one of {near} or another width",
     )
     require(model.width % 2 == 0, f"model.width is {model.width}: give an even number (sin, cos)")
-    require(0.0 <= model.dropout < 1.0, f"model.dropout is {model.dropout}: give 0 <= p < 1")
+    for name in ("dropout", "layer_drop"):
+        value = getattr(model, name)
+        require(0.0 <= value < 1.0, f"model.{name.replace('_', '-')} is {value}: give 0 <= p < 1")
     require(model.layer_norm_eps > 0, "model.layer-norm-eps must be positive")
     require_std(model.init_std, "model.init-std")
     require_positive(model.residual_init_scale, "model.residual-init-scale")
@@ -258,48 +238,6 @@ def _check_pruning(config: Config) -> None:
     )
 
 
-def _check_objective(config: Config) -> None:
-    objective, stack = config.objective, config.model.frontend.frames_per_position
-    if isinstance(objective, Ctc):
-        require(
-            bool(config.model.letters),
-            "objective is ctc, and the model has no head for it (model.letters): convert it with "
-            "--letters phones",
-        )
-        share = objective.mask_share
-        require(0 <= share < 1, f"objective.mask-share is {share}: give a share from 0 to below 1")
-        require_at_least(objective.mask_length, 1, "objective.mask-length")
-        require(
-            not share or config.model.frontend.mask_embedding,
-            "objective.mask-share is over 0, and the model has no vector for masked positions "
-            "(model.frontend.mask-embedding): give 0",
-        )
-        return
-    require(
-        isinstance(config.model.frontend, StackedFrames) or isinstance(objective, NoObjective),
-        f"objective is {objective.kind}, and a model on raw audio predicts no spectra: give "
-        "--objective ctc",
-    )
-    if not isinstance(objective, MaskedReconstruction):
-        return
-    require_share(objective.mask_share, "objective.mask-share")
-    require_at_least(objective.c_num, 1, "objective.c-num")
-    require(
-        objective.c_num % stack == 0,
-        f"objective.c-num is {objective.c_num} frames, which is not a whole number of positions: "
-        f"give a multiple of model.frontend.stack = {stack}",
-    )
-    for name in ("zero_share", "replace_share"):
-        value = getattr(objective, name)
-        dashed = name.replace("_", "-")
-        require(0 <= value <= 1, f"objective.{dashed} is {value}: give a probability from 0 to 1")
-    require(
-        objective.zero_share + objective.replace_share <= 1.0 + 1e-9,
-        "objective.zero-share + objective.replace-share is over 1: lower one of them",
-    )
-    require_at_least(objective.position_offset, 0, "objective.position-offset")
-
-
 def _check_optim(config: Config) -> None:
     optim = config.optim
     require(optim.peak_lr > 0, f"optim.peak-lr is {optim.peak_lr}: give a positive number")
@@ -315,7 +253,9 @@ def _check_optim(config: Config) -> None:
         value = getattr(optim, name)
         require(0 <= value < 1, f"optim.{name} is {value}: give 0 <= beta < 1")
     require_at_least(optim.weight_decay, 0, "optim.weight-decay")
+    require_positive(optim.epsilon, "optim.epsilon")
     require(optim.clip_norm > 0, f"optim.clip-norm is {optim.clip_norm}: give a positive number")
+    require(0 <= optim.average < 1, f"optim.average is {optim.average}: give 0 <= decay < 1")
     if isinstance(optim, Muon):
         momentum = optim.momentum
         require(0 <= momentum < 1, f"optim.momentum is {momentum}: give 0 <= momentum < 1")
@@ -324,8 +264,9 @@ def _check_optim(config: Config) -> None:
 
 
 def _check_loop(config: Config) -> None:
-    for name in ("size", "buckets", "threads"):
+    for name in ("size", "parts", "buckets", "threads"):
         require_at_least(getattr(config.batches, name), 1, f"batches.{name}")
+    require_at_least(config.batches.frames, 0, "batches.frames")
     loop = config.loop
     for name in ("steps", "log_every", "valid_every", "valid_batches", "checkpoint_every", "keep"):
         require_at_least(getattr(loop, name), 1, f"loop.{name.replace('_', '-')}")
@@ -344,6 +285,7 @@ def _check_loop(config: Config) -> None:
     )
     cluster = config.distributed
     require_at_least(cluster.processes, 1, "distributed.processes")
+    require_at_least(cluster.devices, 0, "distributed.devices")
     require(
         0 <= cluster.process < cluster.processes,
         f"distributed.process is {cluster.process}: "

@@ -21,6 +21,7 @@ RESUME_MAY_CHANGE = (
     "run_dir",
     "mesh",
     "distributed",
+    "profile",
     "batches.threads",
     "corpus.data_dir",
     "corpus.workers",

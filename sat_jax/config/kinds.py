@@ -11,7 +11,8 @@ from typing import Any
 
 from sat_jax.config.attention import ATTENTIONS, Attention
 from sat_jax.config.model import FRONTENDS, Frontend
-from sat_jax.config.train import OBJECTIVES, OPTIMIZERS, Objective, Optim
+from sat_jax.config.objective import OBJECTIVES, Objective
+from sat_jax.config.train import OPTIMIZERS, Optim
 from sat_jax.errors import InputError
 
 KINDS: dict[type, dict[str, type]] = {

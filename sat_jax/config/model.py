@@ -100,6 +100,8 @@ class Model:
     """Width of the feed-forward layer."""
     dropout: float = 0.1
     """Dropout on embeddings, attention probabilities and both sub-layers."""
+    layer_drop: float = 0.0
+    """Probability that a batch skips a layer in training (arXiv:1909.11556)."""
     pre_ln: bool = False
     """Normalise before each sub-layer instead of after it."""
     layer_norm_eps: float = 1e-12

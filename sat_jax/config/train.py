@@ -6,73 +6,7 @@ from pathlib import Path
 from sat_jax.config.corpus import Corpus
 from sat_jax.config.features import Features
 from sat_jax.config.model import Model
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is learned."""
-
-    @property
-    def summary(self) -> str:
-        """What a model with this objective was trained for, in a few words."""
-        return ""
-
-
-@dataclass(frozen=True)
-class MaskedReconstruction(Objective):
-    """Masked reconstruction as in Mockingjay (arXiv:1910.12638)."""
-
-    kind: str = "masked_reconstruction"
-    """Pretraining objective; one of the keys of OBJECTIVES."""
-    mask_share: float = 0.15
-    """Share of positions that is chosen for prediction."""
-    c_num: int = 3
-    """Length of a masked span in frames, a multiple of model.frontend.stack: M3, M6, M9."""
-    zero_share: float = 0.8
-    """Probability that an utterance's chosen frames are set to zero."""
-    replace_share: float = 0.1
-    """Probability that they are replaced by other frames of the utterance; the rest keeps them."""
-    position_offset: int = 0
-    """Training positions start at a random offset up to this, so that longer inputs work later."""
-
-    @property
-    def summary(self) -> str:
-        """The length of the masked spans."""
-        return f"spans of {self.c_num} frames masked"
-
-
-@dataclass(frozen=True)
-class Ctc(Objective):
-    """Naming units in their order (connectionist temporal classification)."""
-
-    kind: str = "ctc"
-    """One of the keys of OBJECTIVES."""
-    mask_share: float = 0.05
-    """Share of positions that are masked in training."""
-    mask_length: int = 10
-    """Positions of a masked span."""
-    freeze_stem: bool = True
-    """The convolutions over raw audio stay as they are."""
-
-    @property
-    def summary(self) -> str:
-        """That it names units."""
-        return "fine-tuned by CTC"
-
-
-@dataclass(frozen=True)
-class NoObjective(Objective):
-    """Nothing that this program trains: the model comes from elsewhere."""
-
-    kind: str = "none"
-    """One of the keys of OBJECTIVES."""
-    trained_for: str = ""
-    """What the model was trained for where it comes from, in a few words."""
-
-    @property
-    def summary(self) -> str:
-        """The same words."""
-        return self.trained_for
+from sat_jax.config.objective import MaskedReconstruction, Objective
 
 
 @dataclass(frozen=True)
@@ -89,10 +23,15 @@ class Optim:
     """Decay of AdamW's gradient average."""
     beta2: float = 0.999
     """Decay of AdamW's squared gradient average."""
+    epsilon: float = 1e-8
+    """Added to the root of AdamW's squared gradient average."""
     weight_decay: float = 0.01
     """Decoupled decay of kernels (never of biases and normalisation)."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
+    average: float = 0.0
+    """Decay of a running mean of the parameters, which is then what is evaluated and analysed; 0
+    takes the parameters as they are."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +62,12 @@ class Batches:
 
     size: int = 8
     """Utterances per step over all devices."""
+    frames: int = 0
+    """Most frames of a step, padding included: shorter buckets then hold more utterances, in
+    multiples of batches.size. 0: every step has batches.size utterances."""
+    parts: int = 1
+    """Parts of a batch whose gradients are taken one after the other and added up: less memory,
+    the same step."""
     max_frames: int = 1500
     """Longer utterances are cropped at random to this many frames."""
     buckets: int = 3
@@ -145,16 +90,19 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Distributed:
-    """One process per host. On Slurm, TPU pods and MPI the addresses are found without help."""
+    """One process per host, or per device. What Slurm, Open MPI, a TPU pod, Kubernetes or the
+    variables of torchrun say is found without help."""
 
-    auto: bool = False
-    """Join the cluster that the launcher describes (Slurm, Open MPI, Cloud TPU, Kubernetes)."""
+    detect: bool = True
+    """Join the cluster that the launcher describes."""
     coordinator: str = ""
     """host:port of process 0, where nothing can be detected."""
     processes: int = 1
     """Number of processes, with `coordinator`."""
     process: int = 0
     """Index of this process, with `coordinator`."""
+    devices: int = 0
+    """Devices that all processes have to have together; with others nothing starts. 0 takes any."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +135,9 @@ class Config:
     """Seed of parameters, masks, dropout and the order of the data."""
     run_dir: Path | None = None
     """Where everything about this run is written; runs/NAME by default."""
+    profile: int = 0
+    """Steps that jax's profiler records, from the tenth of this session on, into the run's
+    directory `profile`, for TensorBoard."""
     deterministic: bool = False
     """On a GPU: slower kernels that give the same bits every time."""
     corpus: Corpus = field(default_factory=Corpus)
@@ -205,9 +156,4 @@ class Config:
         return self.run_dir if self.run_dir is not None else Path("runs") / self.name
 
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "masked_reconstruction": MaskedReconstruction,
-    "ctc": Ctc,
-    "none": NoObjective,
-}
 OPTIMIZERS: dict[str, type[Optim]] = {"adamw": AdamW, "muon": Muon}

@@ -1,18 +1,13 @@
-"""HuBERT X-LARGE: 48 layers of 16 heads, pre-LN."""
+"""HuBERT X-LARGE: 48 layers of 16 heads, pre-LN; names the same clusters as hubert_large."""
 
-from sat_jax.config import Config, Convolutions, Model, NoObjective
+import dataclasses
 
-CONFIG = Config(
+from sat_jax.experiments.hubert_large import CONFIG as LARGE
+
+CONFIG = dataclasses.replace(
+    LARGE,
     name="hubert_xlarge",
-    model=Model(
-        kind="hubert",
-        frontend=Convolutions(norm="layer", normalize_audio=True),
-        layers=48,
-        heads=16,
-        width=1280,
-        ffn=5120,
-        pre_ln=True,
-        layer_norm_eps=1e-5,
-    ),
-    objective=NoObjective(),
+    model=dataclasses.replace(LARGE.model, layers=48, width=1280, ffn=5120),
+    objective=dataclasses.replace(LARGE.objective, unit_width=1024),
+    optim=dataclasses.replace(LARGE.optim, peak_lr=3e-3),
 )

@@ -13,11 +13,25 @@ import numpy as np
 
 from sat_jax.config import Batches
 from sat_jax.errors import InputError
-from sat_jax.features.buckets import Step, TrainPlan, bucket_edges, bucket_of
+from sat_jax.features.buckets import Step, TrainPlan, batch_size, bucket_edges, bucket_of
 from sat_jax.grid import Grid
 
 STEPS = 2**62  # a training stream has no end of its own
 AHEAD = 2  # batches that every reader thread keeps ready
+
+
+class FrameLabels(NamedTuple):
+    """A label of every frame of every utterance of a split."""
+
+    flat: np.ndarray
+    """`(sum of frames,)` integers, one utterance after the other."""
+    ends: np.ndarray
+    """`(U,)` where each utterance's labels end."""
+
+    def of(self, utterance: int) -> np.ndarray:
+        """The labels of one utterance's frames."""
+        first = self.ends[utterance - 1] if utterance else 0
+        return self.flat[first : self.ends[utterance]]
 
 
 class Batch(NamedTuple):
@@ -30,13 +44,14 @@ class Batch(NamedTuple):
     index: np.ndarray
     """Utterance of each row in its split, `(B,)` int32; -1 where the row only fills the batch."""
     labels: np.ndarray | None = None
-    """Phone of each frame, `(B, T)` int32, -1 where there is none; None unless asked for."""
+    """Phone, or another label, of each frame, `(B, T)` int32, -1 where there is none; None unless
+    asked for."""
     phones: tuple[np.ndarray, ...] | None = None
     """Phones `(n, 3)` of each row: start, end in samples of the row, label; as `labels`."""
 
-    def units(self, names: np.ndarray, most: int) -> np.ndarray:
-        """Units `(B, most)` int32 of the phones whose middle each row holds, in their order; -1
-        behind the last. `names` `(P,)` is the unit of each phone, -1 for none."""
+    def spoken(self, names: np.ndarray, most: int) -> np.ndarray:
+        """Letters `(B, most)` int32 of the phones whose middle each row holds, in their order; -1
+        behind the last. `names` `(P,)` is the letter of each phone, -1 for none."""
         found = np.full((len(self.lengths), most), -1, np.int32)
         for row, phones, length in zip(found, self.phones, self.lengths, strict=True):
             middle = (phones[:, 0] + phones[:, 1]) // 2
@@ -71,7 +86,8 @@ def train_plan(
         edges = bucket_edges(lengths, batches.max_frames, batches.buckets, grid)
     buckets = bucket_of(frames[members], edges)
     groups = tuple(members[buckets == bucket] for bucket in range(len(edges)))
-    return TrainPlan(frames, tuple(edges), groups, batches.size, seed)
+    sizes = tuple(batch_size(edge, batches) for edge in edges)
+    return TrainPlan(frames, tuple(edges), groups, sizes, seed)
 
 
 def train_batches(
@@ -86,14 +102,16 @@ def train_batches(
     say: Callable[[str], None] = print,
     edges: Sequence[int] | None = None,
     with_labels: bool = False,
+    labels: FrameLabels | None = None,
 ) -> Iterator[Batch]:
     """An endless stream of training batches from `start_step` on, the same on every machine.
 
     Batch `step` depends on the seed and the step only: starting at `step` continues a run exactly,
-    with any number of threads. Of `processes` processes, each reads its `size / processes`
+    with any number of threads. Of `processes` processes, each reads its share of
     consecutive rows of every batch; all of them together see the same batches for any number.
-    Rows longer than `max_frames` are cropped at a random frame, aligned to the hop. Close the
-    stream (`close()`, or `contextlib.closing`) to end its reader threads.
+    Rows longer than `max_frames` are cropped at a random frame, aligned to the hop. Labels of
+    frames are those of phones (`with_labels`) or `labels`, where they are given. Close the stream
+    (`close()`, or `contextlib.closing`) to end its reader threads.
 
     Raises:
         InputError: see `train_plan`; or `batches.size` is not a multiple of `processes`.
@@ -104,10 +122,12 @@ def train_batches(
             f"use a multiple of {processes}"
         )
     plan = train_plan(split, batches, grid, seed, skip_short, say, edges)
-    rows = process_rows(batches.size, process, processes)
 
-    def load(step: int) -> Batch:
-        return load_batch(split, plan[step], rows, grid, with_labels)
+    def load(number: int) -> Batch:
+        step = plan[number]
+        rows = process_rows(len(step.index), process, processes)
+        batch = load_batch(split, step, rows, grid, with_labels)
+        return batch if labels is None else batch._replace(labels=cut(labels, step, rows))
 
     return stream(load, start_step, STEPS, batches.threads)
 
@@ -194,6 +214,15 @@ def load_batch(split: Any, step: Step, rows: slice, grid: Grid, with_labels: boo
             phones[row] = moved
             labels[row, :frames] = frame_labels(moved, frames, grid)
     return Batch(audio, lengths, index, labels, tuple(phones) if with_labels else None)
+
+
+def cut(labels: FrameLabels, step: Step, rows: slice) -> np.ndarray:
+    """Labels `(B, T)` of the frames of the given rows of one planned batch, -1 behind the last."""
+    found = np.full((len(step.index[rows]), step.frames), -1, np.int32)
+    for row, utterance, start in zip(found, step.index[rows], step.start[rows], strict=True):
+        own = labels.of(utterance)[start : start + step.frames]
+        row[: len(own)] = own
+    return found
 
 
 def process_rows(size: int, process: int, processes: int) -> slice:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sat_jax.config import Batches
 from sat_jax.errors import InputError
 from sat_jax.grid import Grid
 
@@ -63,6 +64,15 @@ def bucket_of(frames: np.ndarray, edges: Sequence[int]) -> np.ndarray:
     return np.minimum(np.searchsorted(edges, frames), len(edges) - 1)
 
 
+def batch_size(edge: int, batches: Batches) -> int:
+    """Utterances of a batch that is padded to `edge` frames.
+
+    With `batches.frames` as many as keep within so many frames, in multiples of `batches.size`, so
+    that every device gets as many; at least that many.
+    """
+    return max(batches.frames // edge // batches.size, 1) * batches.size
+
+
 class Step(NamedTuple):
     """What one batch holds: a static length and, per row, an utterance and where it is cut."""
 
@@ -90,15 +100,16 @@ class TrainPlan:
     """Static lengths of the buckets in frames, rising."""
     groups: tuple[np.ndarray, ...]
     """The utterances of each bucket, indices into `frames`."""
-    size: int
-    """Utterances per batch."""
+    sizes: tuple[int, ...]
+    """Utterances of a batch of each bucket."""
     seed: int
     """Seed of the order and the crops."""
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches after which every planned utterance has been seen."""
-        return sum(-(-len(group) // self.size) for group in self.groups)
+        rows = zip(self.groups, self.sizes, strict=True)
+        return sum(-(-len(group) // size) for group, size in rows)
 
     def __getitem__(self, step: int) -> Step:
         """The batch of that number, counted from 0 over all epochs."""
@@ -111,9 +122,9 @@ def epoch_steps(plan: TrainPlan, epoch: int) -> list[Step]:
     """All batches of one epoch in order; cached, because every step of the epoch asks for it."""
     rng = np.random.default_rng((plan.seed, epoch))
     steps = []
-    for edge, group in zip(plan.edges, plan.groups, strict=True):
-        rows = -(-len(group) // plan.size)
-        index = np.resize(rng.permutation(group), (rows, plan.size)).astype(np.int32)
+    for edge, group, size in zip(plan.edges, plan.groups, plan.sizes, strict=True):
+        rows = -(-len(group) // size)
+        index = np.resize(rng.permutation(group), (rows, size)).astype(np.int32)
         spare = np.maximum(plan.frames[index] - edge, 0)
         start = rng.integers(0, spare + 1).astype(np.int32)
         steps += [Step(edge, *row) for row in zip(index, start, strict=True)]

@@ -10,6 +10,9 @@ offers, without a base class:
   tree of arrays (H, ...), the same for all utterances (a position bias, computed once), or None;
 - `encode(inputs, valid, edit)` to the encoder's output: `embed`, `encoder`;
 - `close(x)`, what follows the last layer;
+- for objectives that hide positions, `local_features(inputs, gradient)`, what is known of each
+  position alone, of `local_width`, with its energy (B, T), and `encode_features(features, valid,
+  edit, key, masked)`, from those to the encoder's output;
 - where it was trained to predict spectra, `targets(audio, lengths)` and `predict(hidden)` of width
   `target_width`, which is 0 for all others; its call goes from inputs to predictions, or where
   there are none to the encoder's output;
@@ -118,6 +121,8 @@ def init_params(key: jax.Array, model: nn.Module) -> Any:
 
 
 MODELS: dict[str, Callable[[Config], nn.Module]] = {
-    "mockingjay": lambda config: Mockingjay(config.model, config.features),
+    "mockingjay": lambda config: Mockingjay(
+        config.model, config.features, config.objective.predicts_spectra
+    ),
     **dict.fromkeys(RAW_AUDIO, lambda config: RawAudio(config.model)),
 }

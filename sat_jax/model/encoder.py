@@ -5,6 +5,7 @@ layers holds them stacked; `stack_layers` and `unstack_layers` go between the tw
 of this file knows under which names they stand.
 """
 
+import dataclasses
 import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -83,7 +84,11 @@ class EncoderLayer(nn.Module):
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
         x = by_utterance(x)
         contexts = self.attend(x, valid, edit, side, keys[0], number)
-        x = by_utterance(self.merge(x, contexts, edit.gate, keys[1:]))
+        merged = self.merge(x, contexts, edit.gate, keys[1:])
+        if key is not None and self.config.layer_drop:
+            kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - self.config.layer_drop)
+            merged = jnp.where(kept, merged, x)
+        x = by_utterance(merged)
         if not self.is_initializing():
             self.sow(TRACE, HIDDEN, x)
         return x
@@ -231,6 +236,14 @@ def unstack_layers(params: Any, layers: int) -> Any:
     for index in range(layers):
         encoder[f"layer_{index}"] = jax.tree.map(lambda leaf, i=index: leaf[i], stacked)
     return {**params, "encoder": encoder}
+
+
+def unrolled(model: nn.Module, params: Any) -> tuple[nn.Module, Any]:
+    """The same model with unrolled layers, so that each layer's maps are reduced on their own."""
+    if not model.config.scan_layers:
+        return model, params
+    config = dataclasses.replace(model.config, scan_layers=False)
+    return model.clone(config=config), unstack_layers(params, config.layers)
 
 
 class Sown(NamedTuple):

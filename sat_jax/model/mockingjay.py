@@ -49,6 +49,8 @@ class Mockingjay(nn.Module):
 
     config: Model
     features: Features
+    predicts: bool = True
+    """Whether it has a head for spectra; one that was trained for something else has none."""
 
     def setup(self) -> None:
         """Parameters: input projection and its normalisation, encoder, prediction head."""
@@ -59,7 +61,8 @@ class Mockingjay(nn.Module):
         )
         self.input_norm = layer_norm(config)
         self.encoder = Encoder(config, self.encoder_length)
-        self.head = PredictionHead(config, self.target_width)
+        if self.predicts:
+            self.head = PredictionHead(config, self.target_width)
 
     @property
     def grid(self) -> Grid:
@@ -70,8 +73,13 @@ class Mockingjay(nn.Module):
 
     @property
     def target_width(self) -> int:
-        """Width of the predictions."""
-        return self.config.frontend.stack * target_width(self.features)
+        """Width of the predictions, 0 for none."""
+        return self.config.frontend.stack * target_width(self.features) if self.predicts else 0
+
+    @property
+    def local_width(self) -> int:
+        """Width of `local_features`: of the inputs."""
+        return self.config.frontend.stack * feature_width(self.features)
 
     @property
     def encoder_length(self) -> int:
@@ -101,8 +109,8 @@ class Mockingjay(nn.Module):
     def flops(self, positions: int) -> int:
         """Operations of all matrix products outside of the encoder."""
         width = self.config.width
-        inputs = self.config.frontend.stack * feature_width(self.features)
-        return 2 * positions * width * (inputs + width + self.target_width)
+        head = width + self.target_width if self.predicts else 0
+        return 2 * positions * width * (self.local_width + head)
 
     def __call__(
         self,
@@ -113,13 +121,15 @@ class Mockingjay(nn.Module):
         offset: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """Predictions (B, T, target_width) in float32 for `inputs` (B, T, stack * F).
+        """Predictions (B, T, target_width) in float32 for `inputs` (B, T, stack * F); the
+        encoder's output without a head.
 
         valid (B, T) is a prefix of each row and padding changes no valid output. `edit` (L, H, ...)
         acts inside the encoder (see `HeadEdit`); offset (B,) is the position of the first frame;
         `key` turns dropout on. Raises `InputError` if T is over the position table.
         """
-        return self.predict(self.encode(inputs, valid, edit, offset, key))
+        hidden = self.encode(inputs, valid, edit, offset, key)
+        return self.predict(hidden) if self.predicts else hidden
 
     def encode(
         self,
@@ -133,6 +143,28 @@ class Mockingjay(nn.Module):
         keys = (None, None) if key is None else jax.random.split(key)
         x, side = self.embed(inputs, valid, offset, keys[0])
         return self.encoder(x, valid, edit, keys[1], side)
+
+    @nn.nowrap
+    def local_features(
+        self, inputs: jax.Array, gradient: float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """What is known of each position alone: the inputs (B, T, stack * F), with no energy (B, T)
+        to keep small, as nothing made them."""
+        del gradient
+        return inputs, jnp.zeros(inputs.shape[:2])
+
+    def encode_features(
+        self,
+        features: jax.Array,
+        valid: jax.Array,
+        edit: HeadEdit = NO_EDIT,
+        key: jax.Array | None = None,
+        masked: jax.Array | None = None,
+    ) -> jax.Array:
+        """The encoder's output (B, T, D) where `masked` (B, T) positions are heard as zeros."""
+        if masked is not None:
+            features = jnp.where(masked[:, :, None], 0.0, features)
+        return self.encode(features, valid, edit, None, key)
 
     def embed(
         self,

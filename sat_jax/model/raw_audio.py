@@ -69,6 +69,11 @@ class RawAudio(nn.Module):
         return Grid(stride, window)
 
     @property
+    def local_width(self) -> int:
+        """Width of `local_features`."""
+        return self.config.frontend.channels[-1]
+
+    @property
     def encoder_length(self) -> int:
         """The most positions that the encoder may meet."""
         return self.config.frontend.max_positions
@@ -137,24 +142,51 @@ class RawAudio(nn.Module):
         masked: jax.Array | None = None,
     ) -> jax.Array:
         """The encoder's output (B, T, D); positions that are `masked` (B, T) are hidden from it."""
+        return self.encode_features(self.local_features(inputs)[0], valid, edit, key, masked)
+
+    def encode_features(
+        self,
+        features: jax.Array,
+        valid: jax.Array,
+        edit: HeadEdit = NO_EDIT,
+        key: jax.Array | None = None,
+        masked: jax.Array | None = None,
+    ) -> jax.Array:
+        """`encode`, from what `local_features` gives."""
         keys = (None, None) if key is None else jax.random.split(key)
-        x, side = self.embed(inputs, valid, keys[0], masked)
+        x, side = self.embed_features(features, valid, keys[0], masked)
         return self.encoder(x, valid, edit, keys[1], side)
 
+    def local_features(
+        self, inputs: Waveform, gradient: float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the convolutions give, normalised (B, T, C), and its mean square before (B, T).
+
+        Gradients of the convolutions are multiplied by `gradient`.
+        """
+        x = self.stem(*inputs)
+        if gradient != 1.0:
+            x = gradient * x + (1.0 - gradient) * jax.lax.stop_gradient(x)
+        energy = (x.astype(jnp.float32) ** 2).mean(-1)
+        return (self.input_norm(x) if self.config.frontend.project_norm else x), energy
+
     def embed(
+        self, inputs: Waveform, valid: jax.Array, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
+        """The first layer's input (B, T, D), and WavLM's bias of positions (H, T, T)."""
+        return self.embed_features(self.local_features(inputs)[0], valid, key)
+
+    def embed_features(
         self,
-        inputs: Waveform,
+        features: jax.Array,
         valid: jax.Array,
         key: jax.Array | None = None,
         masked: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]:
-        """The first layer's input (B, T, D), and WavLM's bias of positions (H, T, T)."""
+        """`embed`, from what `local_features` gives; `masked` (B, T) positions are hidden."""
         config = self.config
-        x = self.stem(*inputs)
-        if config.frontend.project_norm:
-            x = self.input_norm(x)
-        shape = *x.shape[:2], config.width
-        x = self.input(x.reshape(-1, x.shape[-1])).reshape(shape)
+        shape = *features.shape[:2], config.width
+        x = self.input(features.reshape(-1, features.shape[-1])).reshape(shape)
         x = by_utterance(x).astype(jnp.float32)
         if masked is not None:
             x = jnp.where(masked[:, :, None], self.mask_embedding, x)

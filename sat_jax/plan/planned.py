@@ -64,7 +64,7 @@ def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planne
     if program.text:
         hlo = read_program(program.text)
         found, endless = collectives_of(hlo, dict(mesh.shape)), hlo.endless
-    rows = config.batches.size // (mesh.shape["data"] * mesh.shape["fsdp"])
+    rows = program.size // (mesh.shape["data"] * mesh.shape["fsdp"])
     if has_compiler(topology) and program.text:
         traffic = traffic_of(hlo)
     else:
@@ -73,8 +73,8 @@ def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planne
     if chip is not None:
         room = int(chip.memory)
         if not fits:
-            cures = changes(config, memory, room, program.positions, mesh.size)
-        most = config.batches.size // rows * largest_batch(memory, room, rows)
+            cures = changes(config, memory, room, program.positions, rows)
+        most = program.size // rows * largest_batch(memory, room, rows)
     parts: list[Part] = []
     if chip is not None and program.text:
         places = coordinates(topology, list(mesh.devices.flat))
@@ -105,7 +105,7 @@ def run_of(config: Plan, program: Program, chip: Any, parts: list[Part]) -> Run:
     step, devices = step_of(parts), program.mesh.size
     peak = chip.bfloat16 if config.model.compute_dtype == "bfloat16" else chip.float32
     hours = (config.loop.steps - config.loop.first) * step.slow / 3600
-    heard = config.batches.size * program.samples / SAMPLE_RATE
+    heard = program.size * program.samples / SAMPLE_RATE
     return Run(
         step=step,
         utilisation=utilisation(program.flops, step.slow, devices, peak),

@@ -13,9 +13,11 @@ import numpy as np
 
 from sat_jax import mesh
 from sat_jax.config import Config
+from sat_jax.features.buckets import batch_size
 from sat_jax.model.build import build_model
 from sat_jax.model.cost import forward_flops, map_flops, parameter_count
 from sat_jax.pretrain import optim, step
+from sat_jax.pretrain.labels import label_width
 
 GIB = 2**30
 
@@ -45,6 +47,8 @@ class Program(NamedTuple):
 
     mesh: Any
     parameters: int
+    size: int
+    """Utterances of a step, over all devices."""
     positions: int
     """Of an utterance of the longest bucket."""
     frames: int
@@ -72,7 +76,7 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
     A program that does not fit into the chip's memory has no text, and its temporaries are what
     the compiler says they would be. Raises `InputError` for devices that the mesh does not fit.
     """
-    grid = mesh.build_mesh(config.mesh, config.batches.size, devices)
+    grid = mesh.build_mesh(config.mesh, config.batches.size, config.batches.parts, devices)
     model = build_model(config)
     tx = optim.optimizer(config.optim, config.loop.steps - config.loop.first, grid)
     abstract, _ = step.sharded_state(step.init_state(config, model, tx), grid)
@@ -80,8 +84,8 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
     jitted = step.train_step(config, model, tx, grid, shardings)
     frames = config.batches.max_frames // model.grid.frames * model.grid.frames
     samples = model.grid.frame_samples(frames)
-    units = frames // model.grid.frames if config.model.letters else 0
-    batch = mesh.batch_shapes(config.batches.size, samples, grid, units)
+    size = batch_size(frames, config.batches)
+    batch = mesh.batch_shapes(size, samples, grid, label_width(config, model.grid)(frames))
     began = time.perf_counter()
     lowered = jitted.lower(abstract, *batch)
     say(f"compiling for {grid.size} devices")
@@ -103,11 +107,12 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
             found.generated_code_size_in_bytes,
         )
     positions = frames // model.grid.frames
-    size, again = config.batches.size, config.batches.size * config.model.remat
+    again = size * config.model.remat
     forward, maps = forward_flops(model, positions), map_flops(model, positions)
     return Program(
         mesh=grid,
         parameters=parameter_count(abstract.params),
+        size=size,
         positions=positions,
         frames=frames,
         samples=samples,

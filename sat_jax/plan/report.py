@@ -35,7 +35,7 @@ def what_was_compiled(plan: Planned) -> str:
     """Mesh, batch, sizes, and by which compiler."""
     program, config, topology = plan.program, plan.config, plan.topology
     shape = " x ".join(f"{name} {size}" for name, size in program.mesh.shape.items())
-    each = config.batches.size // (program.mesh.shape["data"] * program.mesh.shape["fsdp"])
+    each = program.size // (program.mesh.shape["data"] * program.mesh.shape["fsdp"])
     if plan.compiler:
         how = f"compiled for {topology.name} by libtpu"
     elif topology.chip is None:
@@ -45,7 +45,7 @@ def what_was_compiled(plan: Planned) -> str:
     return "\n".join(
         [
             f"mesh: {shape} = {program.mesh.size} devices of {topology.name}",
-            f"batch: {config.batches.size} utterances ({each} per device), {program.frames} frames "
+            f"batch: {program.size} utterances ({each} per device), {program.frames} frames "
             f"= {program.positions} positions each, {config.model.compute_dtype}",
             f"model: {program.parameters:,} parameters",
             f"program: {how} in {program.seconds:.0f} s",
@@ -71,8 +71,7 @@ def memory(plan: Planned) -> str:
     share = found.total / chip.memory
     lines.append(f"  {f'{chip.name} has':34}{chip.memory / MIB:>12,.1f} MiB: {share:.0%} is used")
     if plan.fits:
-        size = plan.config.batches.size
-        if plan.most > size:
+        if plan.most > plan.program.size:
             lines.append(f"  it fits; by these numbers --batches.size {plan.most} would as well")
         return "\n".join(lines)
     lines.append("  it does not fit; by these numbers (plan again to be certain) it does with")
@@ -159,7 +158,7 @@ def as_json(plan: Planned) -> dict[str, Any]:
         "topology": plan.topology.name,
         "compiler": "libtpu" if plan.compiler else "cpu",
         "mesh": dict(program.mesh.shape),
-        "batch": plan.config.batches.size,
+        "batch": program.size,
         "frames": program.frames,
         "positions": program.positions,
         "parameters": program.parameters,

@@ -38,6 +38,40 @@ def choose_spans(key: jax.Array, valid: jax.Array, share: float, span: int) -> j
     return (begun - ended) > 0
 
 
+def overlapping_spans(key: jax.Array, valid: jax.Array, share: float, span: int) -> jax.Array:
+    """Choose spans that may overlap: `share` * length / `span` starts in each row of valid (B, T).
+
+    Starts are drawn without replacement from all places where a span fits, so that fewer than
+    `share` of the positions are chosen (TERA, wav2vec 2.0, HuBERT). Their number is rounded at
+    random so that its mean is exact, and at least one where a span fits. Padding is never chosen,
+    and does not change what is. Returns bool (B, T).
+    """
+    place_key, round_key = jax.random.split(key)
+    b, t = valid.shape
+    lengths = valid.sum(-1)
+    fits = jnp.maximum(lengths - span + 1, 0)
+    dither = jax.random.uniform(round_key, (b,))
+    count = jnp.floor(share * lengths / span + dither).astype(jnp.int32)
+    count = jnp.clip(count, jnp.minimum(1, fits), fits)
+    score = jnp.where(jnp.arange(t) < fits[:, None], _row_uniform(place_key, b, t), 2.0)
+    starts = jnp.argsort(jnp.argsort(score, axis=-1), axis=-1) < count[:, None]
+    begun = jnp.cumsum(starts, -1)
+    ended = jnp.pad(begun, ((0, 0), (span, 0)))[:, :t]
+    return (begun - ended) > 0
+
+
+def choose_bands(key: jax.Array, rows: int, bins: int, share: float) -> jax.Array:
+    """One band of neighbouring bins for each row, bool (B, F): TERA's hidden channels.
+
+    Its width is uniform from 0 to `share` of the bins, its place uniform over all that fit.
+    """
+    width_key, place_key = jax.random.split(key)
+    width = jax.random.randint(width_key, (rows, 1), 0, int(share * bins) + 1)
+    first = jnp.floor(jax.random.uniform(place_key, (rows, 1)) * (bins - width + 1))
+    place = jnp.arange(bins)
+    return (place >= first) & (place < first + width)
+
+
 def _count(positions: jax.Array, taken: jax.Array) -> jax.Array:
     """How many of the taken `positions` (T,) are at each position; those beyond T are dropped."""
     return jnp.zeros(positions.shape, jnp.int32).at[positions].add(taken, mode="drop")

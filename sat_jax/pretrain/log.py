@@ -23,6 +23,7 @@ from tensorboardX.summary import scalar
 
 from sat_jax.errors import writing
 from sat_jax.pretrain.side_output import PATIENCE, SideOutput, close, open_side_output, put
+from sat_jax.pretrain.step import StepMetrics
 from sat_jax.run_directory import write_whole
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy")
@@ -179,33 +180,19 @@ def write_manifest(
     write_whole(path, text + "\n")
 
 
-class Window(NamedTuple):
-    """What happened since the last line of the log."""
-
-    began: float
-    first: int
-    """Steps done when the window began."""
-    waited: float = 0.0
-    """Seconds that the loop stood still because no batch was ready."""
-    speech: float = 0.0
-    """Seconds of speech, padding not counted."""
-
-    def add(self, waited: float, speech: float) -> "Window":
-        """The window with one more step."""
-        return self._replace(waited=self.waited + waited, speech=self.speech + float(speech))
-
-    def numbers(
-        self, done: int, metrics: Any, rate: float, baseline: str = "mean_frame"
-    ) -> dict[str, float]:
-        """One record of `metrics.jsonl` from the latest step's `StepMetrics`."""
-        seconds = max(time.perf_counter() - self.began, 1e-9)
-        return {
-            "loss": float(metrics.loss),
-            "smooth_loss": float(metrics.smooth[0]),
-            baseline: float(metrics.smooth[1]),
-            "grad_norm": float(metrics.grad_norm),
-            "learning_rate": rate,
-            "steps_per_second": (done - self.first) / seconds,
-            "hours_per_hour": self.speech / seconds,
-            "wait_share": self.waited / seconds,
-        }
+def numbers_of(metrics: StepMetrics, baseline: str, rate: float) -> dict[str, float]:
+    """What the log says of the latest step; `baseline` names the running mean of the baseline."""
+    losses = {
+        name: float(value)
+        for name, value in metrics.losses._asdict().items()
+        if name not in ("count", baseline)
+    }
+    groups = {f"grad_norm/{name}": float(norm) for name, norm in metrics.group_norms.items()}
+    return {
+        **losses,
+        "smooth_loss": float(metrics.smooth[0]),
+        baseline: float(metrics.smooth[1]),
+        "grad_norm": float(metrics.grad_norm),
+        **groups,
+        "learning_rate": rate,
+    }

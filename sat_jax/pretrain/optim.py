@@ -1,8 +1,9 @@
 """Config in, gradient transformation out: AdamW or Muon, warm-up, decay, clipping."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh as DeviceMesh
 
@@ -37,9 +38,48 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """The optimiser of a config after clipping by global norm; `mesh` shares out Muon's work."""
     clip = optax.clip_by_global_norm(optim.clip_norm)
-    if isinstance(optim, Muon):
-        return optax.chain(clip, muon(optim, steps, mesh))
-    return optax.chain(clip, adamw(optim, steps))
+    rule = muon(optim, steps, mesh) if isinstance(optim, Muon) else adamw(optim, steps)
+    if optim.average:
+        return optax.chain(clip, rule, running_mean(optim.average))
+    return optax.chain(clip, rule)
+
+
+class RunningMean(NamedTuple):
+    """Part of an optimiser's state: the mean of the parameters so far."""
+
+    count: jax.Array
+    """() updates."""
+    params: Any
+
+
+def running_mean(decay: float) -> optax.GradientTransformation:
+    """Updates as they are; keeps the running mean of what the parameters become.
+
+    The decay rises from 1/10 to `decay`, (1 + t) / (10 + t), so that the start is soon forgotten.
+    """
+
+    def start(params: Any) -> RunningMean:
+        return RunningMean(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+
+    def update(updates: Any, state: RunningMean, params: Any) -> tuple[Any, RunningMean]:
+        now = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        mean = jax.tree.map(
+            lambda m, p, u: now * m + (1 - now) * (p + u), state.params, params, updates
+        )
+        return updates, RunningMean(state.count + 1, mean)
+
+    return optax.GradientTransformation(start, update)
+
+
+def exchanged(params: Any, opt_state: Any) -> tuple[Any, Any]:
+    """Parameters and their running mean in each other's place; as they are without one.
+
+    So a checkpoint holds what is analysed where analyses look for it. Twice is not at all.
+    """
+    last = opt_state[-1] if isinstance(opt_state, tuple) and opt_state else None
+    if not isinstance(last, RunningMean):
+        return params, opt_state
+    return last.params, (*opt_state[:-1], last._replace(params=params))
 
 
 def adamw(optim: Optim, steps: int) -> optax.GradientTransformation:
@@ -48,6 +88,7 @@ def adamw(optim: Optim, steps: int) -> optax.GradientTransformation:
         learning_rate(optim, steps),
         b1=optim.beta1,
         b2=optim.beta2,
+        eps=optim.epsilon,
         weight_decay=optim.weight_decay,
         mask=decayed,
     )

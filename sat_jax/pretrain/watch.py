@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sat_jax.config import Loop, Optim
+from sat_jax.config import Config, Loop, Optim
 from sat_jax.errors import InputError
-from sat_jax.pretrain.losses import Words
+from sat_jax.pretrain.objectives.objective import Objective
 from sat_jax.pretrain.optim import learning_rate
 from sat_jax.pretrain.step import SMOOTHING, StepMetrics
 
@@ -40,14 +40,23 @@ def settle(pending: InFlight, keep: int, ids: Sequence[str]) -> StepMetrics | No
     return metrics
 
 
-def no_better(done: int, warmup: int, numbers: dict[str, float], words: Words) -> str:
-    """The alarm of a loss that the objective's baseline reaches as well, or nothing.
+def alarm_of(
+    done: int, warmup: int, numbers: dict[str, float], objective: Objective, config: Config
+) -> str:
+    """The alarm of a loss that the objective's baseline reaches as well, or of what the objective
+    itself finds wrong; or nothing.
 
     `numbers` are those of the log line of step `done`; both losses are running means over the same
     masks. Nothing is said before the warm-up of `warmup` steps is over and the means are settled.
     """
+    if done < max(warmup, SETTLED):
+        return ""
+    wrong = objective.alarm(numbers, config)
+    if wrong:
+        return f"ALARM at step {done}: {wrong}"
+    words = objective.words
     loss, baseline = numbers["smooth_loss"], numbers[words.baseline]
-    if done < max(warmup, SETTLED) or loss < baseline:
+    if loss < baseline:
         return ""
     return (
         f"ALARM at step {done}: after the warm-up the loss, {loss:.3f}, is no better than "

@@ -11,7 +11,8 @@ import numpy as np
 
 from sat_jax import files
 from sat_jax.analysis.bootstrap import INTERVAL
-from sat_jax.config.json import read_config
+from sat_jax.config import MaskedReconstruction
+from sat_jax.config.json import read_config, read_run
 from sat_jax.errors import InputError
 from sat_jax.figures import compared, style
 from sat_jax.figures.report import Picture, Section, Table, write_report
@@ -26,6 +27,12 @@ DRAWS = 1000
 def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
     """Draw `runs`, whose results lie in `places`, into a directory beside the first run."""
     if jax.process_index() != 0:
+        return
+    others = [run for run in runs if not isinstance(read_run(run).objective, MaskedReconstruction)]
+    if others:
+        print(
+            f"mask lengths are not compared: {others[0]} was not trained by masked_reconstruction"
+        )
         return
     rows = [row_of(run, place) for run, place in zip(runs, places, strict=True)]
     out = place_of(runs)

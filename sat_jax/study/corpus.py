@@ -32,7 +32,7 @@ def open_corpus(
     if jax.process_index() == 0:
         dataset.prepare(corpus, say)
     multihost_utils.sync_global_devices("data")
-    split = spread(
+    split = dataset.spread(
         dataset.open_split(dataset.directory_of(corpus), analysis.split), analysis.max_utterances
     )
     say(f"{run}: the {split.name} split, {len(split)} utterances")
@@ -68,13 +68,6 @@ def require_own_directory(run: Path, corpus: Corpus, given: Path) -> None:
         )
 
 
-def spread(split: Any, most: int) -> Any:
-    """At most so many utterances of a split, evenly spread over it; 0 is all."""
-    if not 0 < most < len(split):
-        return split
-    return dataset.take(split, np.linspace(0, len(split) - 1, most).round().astype(int))
-
-
 def long_enough(grid: Grid, split: Any) -> Any:
     """The utterances of a split that fill at least one position."""
     return dataset.take(split, np.flatnonzero(grid.positions(split.lengths.astype(np.int64)) > 0))
@@ -90,8 +83,8 @@ def open_tuning(config: Config, split: Any, most: int) -> Any:
     if not split.phone_names:
         return None
     if split.name == "test":
-        return spread(dataset.open_split(split.directory, "valid"), most)
+        return dataset.spread(dataset.open_split(split.directory, "valid"), most)
     if split.directory == own or not (own / "corpus.json").exists():
         return None
     tuning = dataset.open_split(own, "valid")
-    return spread(tuning, most) if tuning.phone_names else None
+    return dataset.spread(tuning, most) if tuning.phone_names else None

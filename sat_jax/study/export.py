@@ -19,6 +19,7 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import checkpoint, mesh
 from sat_jax.audio import dataset
+from sat_jax.audio.dataset import spread
 from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError, writing
@@ -26,7 +27,6 @@ from sat_jax.features import batches
 from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
 from sat_jax.model.build import Spec, build_model, spec_of
 from sat_jax.pretrain import log, optim, step
-from sat_jax.study.corpus import spread
 from sat_jax.study.heads import read_heads
 from sat_jax.study.passes import edges_of
 from sat_jax.sweep import plan as plans
@@ -264,7 +264,10 @@ def masked_losses(
             for params, found in zip(checkpoints, losses, strict=True):
                 found.append(evaluate(params, np.int32(number), *placed))
     means = [jax.tree.map(lambda *values: float(np.mean(values)), *found) for found in losses]
-    return [{f"valid_{name}": value for name, value in m._asdict().items()} for m in means]
+    return [
+        {f"valid_{name}": value for name, value in m._asdict().items() if name != "count"}
+        for m in means
+    ]
 
 
 def write_run(

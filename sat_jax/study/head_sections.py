@@ -7,6 +7,9 @@ from sat_jax.figures import heads, maps, phone_curves
 from sat_jax.figures.report import Clip, Picture, Section, Table, with_pruned
 from sat_jax.records.heads import HeadTable
 
+GUESSES = {"guessing": "guessing", "frequencies": "naming units by their frequencies"}
+"""Baselines of objectives whose masked positions are right or wrong, and words for them."""
+
 
 def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
     """How far training got, from the records of `metrics.jsonl`; empty without any evaluation.
@@ -23,6 +26,14 @@ def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
             f"CTC on the validation split of {corpus} after {last['step']} steps: "
             f"{last['valid_loss']:.3f} nats per unit, {last['valid_error_rate']:.1%} errors."
         )
+    for name, said in GUESSES.items():
+        if f"valid_{name}" in last:
+            return (
+                f"On the validation split of {corpus}, which the model was trained on, after "
+                f"{last['step']} steps: loss {last['valid_loss']:.3f}, {said} "
+                f"{last[f'valid_{name}']:.3f}; {last['valid_accuracy']:.1%} of masked positions "
+                f"are right, untrained {first['valid_accuracy']:.1%}."
+            )
     return (
         f"Masked L1 on the validation split of {corpus}, which the model was trained on, after "
         f"{last['step']} steps: {last['valid_loss']:.3f}; "

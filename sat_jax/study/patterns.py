@@ -7,11 +7,11 @@ import numpy as np
 
 from sat_jax import files
 from sat_jax.analysis.head_patterns import assign_cases, case_measures, embedded, resized_maps
+from sat_jax.audio.dataset import spread
 from sat_jax.figures import patterns as figures
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device
 from sat_jax.records.patterns import HeadPatterns
-from sat_jax.study.corpus import spread
 from sat_jax.study.head_mask import joined_unpruned_maps
 from sat_jax.study.heads import kept_heads
 from sat_jax.study.loaded_model import Checkpoint

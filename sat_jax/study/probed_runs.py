@@ -115,12 +115,15 @@ def read_probes(path: Path) -> list[ProbedLayer]:
 
 
 def loss_of(run: Path) -> dict[str, float | str | int]:
-    """A run's last validation loss, the straight line's and the steps it took."""
+    """A run's last validation loss, the steps it took, and where it reconstructs masked frames its
+    L1 there and that of a straight line."""
     evaluated = [r for r in read_metrics(run / "metrics.jsonl") if "valid_loss" in r]
     last = evaluated[-1] if evaluated else {}
+    loss, line = (last.get(f"valid_{name}", np.nan) for name in ("loss", "interpolation"))
     return {
         "run": run.resolve().name,
         "steps": last.get("step", 0),
-        "masked_l1": last.get("valid_loss", float("nan")),
-        "straight_line": last.get("valid_interpolation", float("nan")),
+        "loss": loss,
+        "masked_l1": last.get("valid_time", np.nan if np.isnan(line) else loss),
+        "straight_line": line,
     }

@@ -1,6 +1,5 @@
 """A model and one batch in, its attention maps and hidden states as plain arrays out."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,7 @@ from flax import linen as nn
 
 from sat_jax.model.attention.edit import whole_edit
 from sat_jax.model.attention.self_attention import TRACE
-from sat_jax.model.encoder import collect, unstack_layers
+from sat_jax.model.encoder import collect
 
 
 class Trace(NamedTuple):
@@ -31,14 +30,6 @@ class Trace(NamedTuple):
     for."""
     ffn: tuple[jax.Array, ...] = ()
     """What each layer's feed-forward network adds (B, T, D); only where it is asked for."""
-
-
-def traceable(model: nn.Module, params: Any) -> tuple[nn.Module, Any]:
-    """The same model with unrolled layers, so that each layer's maps are reduced on their own."""
-    if not model.config.scan_layers:
-        return model, params
-    config = dataclasses.replace(model.config, scan_layers=False)
-    return model.clone(config=config), unstack_layers(params, config.layers)
 
 
 def capture(

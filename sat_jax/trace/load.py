@@ -10,7 +10,7 @@ from jax.sharding import Mesh as DeviceMesh
 from sat_jax.checkpoint import restore_params
 from sat_jax.mesh import replicated
 from sat_jax.model.build import init_params
-from sat_jax.trace.capture import traceable
+from sat_jax.model.encoder import unrolled
 
 
 def load_model(
@@ -27,4 +27,4 @@ def load_model(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes
     )
     found, params = restore_params(directory, step, abstract)
-    return found, *traceable(model, params)
+    return found, *unrolled(model, params)

@@ -15,12 +15,13 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax.audio import dataset
+from sat_jax.audio.dataset import spread
 from sat_jax.config import Features
 from sat_jax.features import batches, frontend
 from sat_jax.grid import SAMPLE_RATE, Grid
 from sat_jax.mesh import by_device, place_batch
 from sat_jax.model.packing import Packing, dealt, packing_of, real_rows, rows_needed
-from sat_jax.study.corpus import long_enough, spread
+from sat_jax.study.corpus import long_enough
 from sat_jax.study.loaded_run import LoadedRun
 
 TRAIN, VALID, TEST = range(3)

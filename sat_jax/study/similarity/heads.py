@@ -17,12 +17,12 @@ from sat_jax.analysis.head_similarity import (
     flat_measures,
     head_pairs,
 )
+from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
 from sat_jax.features import batches, buckets
 from sat_jax.mesh import by_device, place_batch, replicated
 from sat_jax.records.similarity import LayerName, SimilarityMap
-from sat_jax.study.corpus import spread
 from sat_jax.study.similarity.states import Heard
 from sat_jax.trace.capture import capture
 

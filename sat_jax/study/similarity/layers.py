@@ -12,11 +12,11 @@ from sat_jax.analysis import moments as sums
 from sat_jax.analysis.bootstrap import INTERVAL
 from sat_jax.analysis.moments import Covariances, Moments
 from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, layer_of
+from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
 from sat_jax.grid import Grid
 from sat_jax.records.similarity import LayerName, SimilarityMap
-from sat_jax.study.corpus import spread
 from sat_jax.study.similarity.states import Heard, states_of
 
 

@@ -13,9 +13,10 @@ from jax import lax
 from sat_jax.config import Config
 from sat_jax.errors import InputError
 from sat_jax.pretrain.corrupt import choose_spans
+from sat_jax.pretrain.objectives.objective import Examples, Objective, Words
 
 
-def unit_of_phones(phones: Sequence[str], letters: Sequence[str], where: str) -> np.ndarray:
+def letter_of_phones(phones: Sequence[str], letters: Sequence[str], where: str) -> np.ndarray:
     """Which letter each phone of a corpus is, (P,) int32; -1 for one that there is no letter for.
 
     Raises `InputError` where there is none at all; `where` names the corpus.
@@ -41,6 +42,13 @@ class CtcLosses(NamedTuple):
     """The same loss where every letter is as likely in every frame."""
     error_rate: jax.Array
     """Edits from the most likely letters to the units, per unit."""
+    count: jax.Array
+    """Units of utterances that carry a loss."""
+
+    @property
+    def judged(self) -> jax.Array:
+        """The whole loss."""
+        return self.loss
 
     @property
     def baseline(self) -> jax.Array:
@@ -49,7 +57,12 @@ class CtcLosses(NamedTuple):
 
 
 def ctc(
-    model: nn.Module, config: Config, params: Any, examples: Any, key: jax.Array, train: bool
+    model: nn.Module,
+    config: Config,
+    params: Any,
+    examples: Examples,
+    key: jax.Array,
+    step: jax.Array | None,
 ) -> CtcLosses:
     """Loss of the units among `examples.targets` (B, U), -1 behind the last.
 
@@ -60,14 +73,14 @@ def ctc(
     inputs, valid, units = examples
     span_key, dropout_key = jax.random.split(key)
     masked = None
-    if train and objective.mask_share:
+    if step is not None and objective.mask_share:
         masked = choose_spans(span_key, valid, objective.mask_share, objective.mask_length)
     if objective.freeze_stem:
         params = {**params, "stem": lax.stop_gradient(params["stem"])}
     hidden = model.apply(
         {"params": params},
         *(inputs, valid),
-        key=dropout_key if train else None,
+        key=None if step is None else dropout_key,
         masked=masked,
         method="encode",
     )
@@ -87,6 +100,7 @@ def ctc(
         per_unit(logits),
         per_unit(jnp.zeros_like(logits)),
         jnp.where(counts, wrong, 0).sum() / total,
+        total,
     )
 
 
@@ -107,3 +121,14 @@ def edits(best: jax.Array, valid: jax.Array, units: jax.Array, blank: int) -> ja
 
     distance, _ = lax.scan(row, place, (best, said))
     return distance[(units >= 0).sum()]
+
+
+CTC = Objective(
+    ctc,
+    Words(
+        "uniform",
+        "guessing all letters alike",
+        (("uniform", "guessing all letters alike"), ("error_rate", "error rate")),
+        ("error_rate",),
+    ),
+)

@@ -1,0 +1,9 @@
+"""A small Audio ALBERT: the demo's model with one layer, used six times."""
+
+import dataclasses
+
+from sat_jax.experiments.toy import CONFIG as TOY
+
+CONFIG = dataclasses.replace(
+    TOY, name="toy_albert", model=dataclasses.replace(TOY.model, share_layers=True)
+)

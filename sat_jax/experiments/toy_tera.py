@@ -1,0 +1,12 @@
+"""A small TERA: the demo's model, with channels and magnitude altered as well."""
+
+import dataclasses
+
+from sat_jax.config import Tera
+from sat_jax.experiments.toy import CONFIG as TOY
+
+CONFIG = dataclasses.replace(
+    TOY,
+    name="toy_tera",
+    objective=Tera(mask_share=0.3, c_num=6, position_offset=84),
+)

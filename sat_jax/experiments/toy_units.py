@@ -1,0 +1,12 @@
+"""The demo's model on spectra, naming clusters of MFCC as HuBERT does."""
+
+import dataclasses
+
+from sat_jax.config import MaskedUnits
+from sat_jax.experiments.toy import CONFIG as TOY
+
+CONFIG = dataclasses.replace(
+    TOY,
+    name="toy_units",
+    objective=MaskedUnits(mask_share=0.5, mask_length=3, unit_width=64),
+)

@@ -1,0 +1,1 @@
+"""What a model learns, one file per objective: model, clean examples and a key in, losses out."""
