@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 from sat_jax.config import Model
 from sat_jax.plan.collectives import collectives_of, groups_of, totals
 from sat_jax.plan.hlo import read_program
-from sat_jax.plan.traffic import least_traffic, traffic_of
+from sat_jax.plan.traffic import PARTS, least_traffic, part_of, traffic_of
 
 MESH = {"data": 2, "fsdp": 2, "model": 2}
 AXES = tuple(MESH)
@@ -174,6 +174,21 @@ def test_traffic_of_a_slice_is_the_slice():
     moved = sum(traffic_of(program).values())
     # A row and the sum in, the sum out, with at most two copies between; never the table per turn.
     assert 64 * 3 * 4096 <= moved < 64 * 8 * 4096
+
+
+@pytest.mark.parametrize(
+    ("where", "part"),
+    [
+        ("jit(step)/jvp(M)/encoder/layer_0/layer_0.attend/attention.contexts/attention.mix/exp", 0),
+        ("jit(step)/transpose(jvp(M))/encoder/layer_0/layer_0.merge/ffn_in/dot_general", 1),
+        ("jit(step)/jvp()/reduce_sum", 1),
+        ("", 1),
+        ("jit(step)/shard_map/jit(fft)", 2),
+        ("jit(step)/add", 3),
+    ],
+)
+def test_bytes_belong_to_the_part_that_moves_them(where, part):
+    assert part_of(where) == PARTS[part]
 
 
 def test_the_least_traffic_is_a_few_arrays_for_each_product_and_map():

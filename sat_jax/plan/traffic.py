@@ -61,11 +61,12 @@ def part_of(where: str) -> str:
     """Which of `PARTS` our function `where` belongs to.
 
     What is differentiated stands under `jvp`; features are computed by every device for its own
-    rows, under `shard_map`.
+    rows, under `shard_map`. What the compiler itself adds has no name: it fetches parameters and
+    states of layers before they are needed.
     """
     if "attention.mix" in where:
         return "attention"
-    if "jvp(" in where or "while/body" in where:
+    if not where or "jvp(" in where or "while/body" in where:
         return "layers"
     return "features" if "shard_map" in where else "optimiser"
 
@@ -80,7 +81,7 @@ def moved_by(each: Instruction, computation: Computation, program: Program) -> i
         # Its parts are where it comes from, where it goes, and what it needs on the way.
         moved = min((array.bytes for array in each.arrays if array.bytes > 16), default=0)
         places = sum(not array.fast for array in each.arrays if array.bytes >= moved)
-        return moved * min(max(places, 1), 2)
+        return moved * min(places, 2)
     if each.op == "fusion":
         inside = program.computations[next(name for role, name in callees(each) if role == "calls")]
         read = sum(
