@@ -2,7 +2,7 @@
 # study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
 # attention  fourteen attention algorithms, trained alike, probed and drawn side by side
 # test   the tests                       lint   ruff
-# pods   tests of several devices and processes against one
+# pods   tests of several devices and processes against one, and of a pod that is compiled for
 # parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
 # browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
@@ -30,7 +30,7 @@ attention: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods"
 
-pods: $(VENV)/.dev
+pods: $(VENV)/.tpu
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m pods
 
 parity: $(VENV)/.parity
@@ -64,6 +64,11 @@ $(VENV)/.demo: requirements.txt requirements-demo.txt
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@echo "installing requirements-dev.txt into $(VENV)"
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.tpu: $(VENV)/.dev requirements-tpu.txt
+	@echo "installing requirements-tpu.txt into $(VENV) (TPU compiler; no TPU needed)"
+	$(PIP) -r requirements-tpu.txt
 	@touch $@
 
 $(VENV)/.parity: $(VENV)/.dev requirements-parity.txt

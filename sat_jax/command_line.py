@@ -18,6 +18,7 @@ from sat_jax.errors import FULL, InputError, unwritable
 from sat_jax.peers import wait_for_verdict
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Config)
 
 # A box drawn around a message, or a rule inside of it.
 _FRAME = re.compile(r"[\u2500-\u257f]+")
@@ -37,13 +38,19 @@ def parse(run: Callable[[], T]) -> T:
         raise
 
 
-def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: str) -> Config:
+def experiment_or_run(
+    choices: Mapping[str, tuple[str, Config]],
+    description: str,
+    extended: Callable[[Config], C] = lambda config: config,
+) -> C:
     """The config of the experiment, or of the run directory, that the command line begins with.
 
     `choices` are experiments, name to (description, config); what follows on the command line
-    changes fields of the config.
+    changes fields of the config, after it was `extended` by those of another command.
     """
     import tyro
+
+    choices = {name: (about, extended(config)) for name, (about, config) in choices.items()}
 
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in choices:
@@ -57,8 +64,8 @@ def experiment_or_run(choices: Mapping[str, tuple[str, Config]], description: st
         )
     if not Path(name, "config.json").exists():
         return parse(lambda: tyro.extras.overridable_config_cli(choices, description=description))
-    run, rest = choose_kinds(read_run(Path(name)), sys.argv[2:])
-    return parse(lambda: tyro.cli(Config, default=run, args=rest, description=description))
+    run, rest = choose_kinds(extended(read_run(Path(name))), sys.argv[2:])
+    return parse(lambda: tyro.cli(type(run), default=run, args=rest, description=description))
 
 
 def as_called(text: str) -> str:
@@ -69,7 +76,7 @@ def as_called(text: str) -> str:
     text = re.sub(r"(?m)^(python )", r"\n\1", text)
     if not Path(sys.argv[0]).name.startswith("sat-"):
         return text
-    return re.sub(r"python (train|analyze|export|attention|convert)\.py", r"sat-\1", text)
+    return re.sub(r"python (train|analyze|export|attention|convert|plan)\.py", r"sat-\1", text)
 
 
 def one_line(boxed: str) -> str:

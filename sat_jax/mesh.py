@@ -4,10 +4,12 @@ The mesh is `(data, fsdp, model)`. Batches are split over data and fsdp, paramet
 model by rules on their names. An axis that its mesh axis does not divide is kept whole.
 """
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -26,9 +28,10 @@ BATCH = P(("data", "fsdp"))
 # First match wins. A kernel reads from its first axis: column-split where it opens a sub-layer
 # (heads of the fused projection are its slowest output axis), row-split where it closes one.
 RULES: tuple[tuple[str, P], ...] = (
-    (r"(streams|ffn_in|dense)/kernel$", P("fsdp", "model")),
+    (r"(streams|ffn_in)/kernel$", P("fsdp", "model")),
+    (r"(streams|ffn_in)/bias$", P("model")),
     (r"(attention/out|ffn_out)/kernel$", P("model", "fsdp")),
-    (r"(input|output)/kernel$", P(None, "fsdp")),
+    (r"(input|dense|output)/kernel$", P("fsdp", None)),
     (r"algorithm/(maps|inner|outer)$", P("model", "fsdp", None)),
     (r".*", P()),
 )
@@ -71,17 +74,19 @@ def _initialize(cluster: Cluster) -> None:
         ) from error
 
 
-def build_mesh(mesh: Mesh, batch_size: int, parts: int = 1) -> DeviceMesh:
-    """The mesh of all devices of all processes, for batches that are taken in so many parts.
+def build_mesh(
+    mesh: Mesh, batch_size: int, parts: int = 1, devices: Sequence[Any] | None = None
+) -> DeviceMesh:
+    """The mesh of `devices`, by default all of all processes, for batches in so many parts.
 
     Raises `InputError` if the sizes do not fit.
     """
-    devices = jax.device_count()
-    data = mesh.data or max(devices // (mesh.fsdp * mesh.model), 1)
-    if data * mesh.fsdp * mesh.model != devices:
+    count = jax.device_count() if devices is None else len(devices)
+    data = mesh.data or max(count // (mesh.fsdp * mesh.model), 1)
+    if data * mesh.fsdp * mesh.model != count:
         raise InputError(
             f"mesh.data {mesh.data or 'auto'} x mesh.fsdp {mesh.fsdp} x mesh.model {mesh.model} "
-            f"does not make the {devices} devices at hand: change one of them"
+            f"does not make the {count} devices at hand: change one of them"
         )
     share = data * mesh.fsdp * parts
     if batch_size % share:
@@ -91,7 +96,8 @@ def build_mesh(mesh: Mesh, batch_size: int, parts: int = 1) -> DeviceMesh:
             f"{share}, so that every device gets as many utterances"
         )
     shape = (data, mesh.fsdp, mesh.model)
-    return jax.make_mesh(shape, ("data", "fsdp", "model"), axis_types=(AxisType.Auto,) * 3)
+    axes, kinds = ("data", "fsdp", "model"), (AxisType.Auto,) * 3
+    return jax.make_mesh(shape, axes, axis_types=kinds, devices=devices)
 
 
 def _fit(spec: P, shape: tuple[int, ...], mesh: DeviceMesh) -> P:
@@ -133,6 +139,43 @@ def batch_shapes(
     return tuple(jax.ShapeDtypeStruct(*shape, sharding=sharding) for shape in shapes)
 
 
+_TRACED: ContextVar[DeviceMesh | None] = ContextVar("traced for", default=None)
+
+
+@contextlib.contextmanager
+def traced_for(mesh: DeviceMesh) -> Iterator[None]:
+    """What is traced inside knows that it is for this mesh."""
+    token = _TRACED.set(mesh)
+    try:
+        yield
+    finally:
+        _TRACED.reset(token)
+
+
+def by_utterance(tree: Any) -> Any:
+    """Arrays (B, ...) with their utterances split over the mesh that is traced for, the rest whole.
+
+    Left to itself, XLA may split activations by width where parameters are (fsdp), and then moves
+    activations where it should move parameters. Without a mesh nothing is said.
+    """
+    mesh = _TRACED.get()
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, BATCH))
+
+
+def on_every_device(tree: Any) -> Any:
+    """Arrays whole on every device of the mesh that is traced for; without one nothing is said."""
+    mesh = _TRACED.get()
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
+def platform() -> str:
+    """The platform that is traced for: that of the mesh, or the one that jax runs on."""
+    mesh = _TRACED.get()
+    return jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+
+
 def by_device(
     function: Callable[..., Any], mesh: DeviceMesh, whole: int = 0, out: Any = BATCH
 ) -> Callable[..., Any]:
@@ -151,6 +194,12 @@ def by_device(
         )
 
     return split
+
+
+def on_own_rows(function: Callable[..., Any], whole: int = 0) -> Callable[..., Any]:
+    """`by_device` on the mesh that is traced for; without one the function itself."""
+    mesh = _TRACED.get()
+    return function if mesh is None else by_device(function, mesh, whole)
 
 
 def replicated(mesh: DeviceMesh) -> NamedSharding:

@@ -28,6 +28,7 @@ ARROWS = {
     "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "audio", "features", "model"},
+    "plan": GROUND | {"config", "features", "model", "pretrain"},
     "trace": GROUND | {"config", "model"},
     "records": {"errors", "grid"},
     "analysis": {"errors", "grid", "records"},
@@ -36,7 +37,8 @@ ARROWS = {
     "sweep": GROUND | {"config", "model", "trace", "records"},
     "experiments": {"config", "errors"},
     "commands": GROUND
-    | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"},
+    | {"config", "audio", "features", "model", "pretrain", "trace", "study", "experiments"}
+    | {"plan"},
     "study": GROUND
     | {"config", "audio", "features", "model", "pretrain", "trace", "sweep", "records"}
     | {"analysis", "figures", "explorer"},

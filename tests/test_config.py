@@ -170,7 +170,7 @@ def test_no_config_field_is_dead():
         read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     # Read in the configs' own file: the property `directory`.
     read.add("run_dir")
-    for kind in (Config, config_module.Analysis, config_module.Export):
+    for kind in (Config, config_module.Analysis, config_module.Export, config_module.Plan):
         assert set(fields_of(kind)) - read == set()
 
 
@@ -204,6 +204,8 @@ def run(*arguments):
         (["train.py", "toy", "--optim.peak-lr", "x"], "--optim.peak-lr"),
         (["train.py", "toy", "--model.heads", "7"], "does not divide model.width = 128"),
         (["train.py", "tyo"], "toy"),
+        (["plan.py", "toy", "--topology", "v5e"], "give a chip and a shape, such as v5e:4x4"),
+        (["plan.py", "toy", "--price", "-1"], "price is -1.0: give at least 0"),
         (["analyze.py"], "python analyze.py runs/toy"),
         (["analyze.py", "no/such/run"], "no/such/run/config.json: not found"),
     ],
@@ -218,7 +220,12 @@ def test_the_command_line_ends_in_one_line(arguments, expected):
 
 @pytest.mark.parametrize(
     ("script", "option"),
-    [("train", "--corpus.kind"), ("analyze", "--corpus.kind"), ("export", "--span")],
+    [
+        ("train", "--corpus.kind"),
+        ("plan", "--topology"),
+        ("analyze", "--corpus.kind"),
+        ("export", "--span"),
+    ],
 )
 def test_help_needs_no_jax(script, option):
     code = (
@@ -227,7 +234,7 @@ def test_help_needs_no_jax(script, option):
         f"try:\n    {script}.main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "assert not {'jax', 'flax', 'scipy', 'matplotlib'} & set(sys.modules), 'heavy import'"
     )
-    arguments = ["toy", "--help"] if script == "train" else ["--help"]
+    arguments = ["toy", "--help"] if script in ("train", "plan") else ["--help"]
     result = run("-c", code, *arguments)
     assert result.returncode == 0, result.stderr
     assert option in result.stdout

@@ -19,6 +19,7 @@ from sat_jax.config.objective import (
     Objective,
     Tera,
 )
+from sat_jax.config.plan import Plan
 from sat_jax.config.train import (
     AdamW,
     Batches,
@@ -56,6 +57,7 @@ __all__ = [
     "NoObjective",
     "Objective",
     "Optim",
+    "Plan",
     "QueryKey",
     "Similarity",
     "StackedFrames",

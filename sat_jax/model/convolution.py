@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config.model import Convolutions, Model
+from sat_jax.mesh import on_own_rows, platform
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.encoder import gelu
 
@@ -23,7 +24,7 @@ AXES = ("NTC", "TIO", "NTC")
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def strided(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolve `x` (B, T, C) with `kernel` (W, C, O), unpadded: (B, (T - W) // stride + 1, O)."""
-    if jax.default_backend() != "cpu" or x.shape[-1] == 1:
+    if platform() != "cpu" or x.shape[-1] == 1:
         return _convolve(x, kernel, stride)
     # XLA:CPU takes a fifth longer for its convolution than for a copy of all windows and a product.
     batch, length, channels = x.shape
@@ -52,11 +53,15 @@ strided.defvjp(lambda x, kernel, stride: (strided(x, kernel, stride), (x, kernel
 def grouped_same(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     """Convolve `x` (B, T, C) with `kernel` (W, C / groups, O), W // 2 zeros on each side.
 
-    An even W gives one position too many: the last one is dropped, (B, T, O) in any case.
+    An even W gives one position too many: the last one is dropped, (B, T, O) in any case. Each
+    device convolves its own rows: XLA would gather the whole batch for a convolution in groups.
     """
     how = {"dimension_numbers": AXES, "feature_group_count": groups}
-    y = lax.conv_general_dilated(x, kernel, (1,), ((len(kernel) // 2,) * 2,), **how)
-    return y[:, : x.shape[1]]
+
+    def convolve(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, kernel, (1,), ((len(kernel) // 2,) * 2,), **how)
+
+    return on_own_rows(convolve, whole=1)(kernel, x)[:, : x.shape[1]]
 
 
 def plain_norm(x: jax.Array, eps: float) -> jax.Array:

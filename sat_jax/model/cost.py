@@ -24,15 +24,21 @@ def forward_flops(module: nn.Module, positions: int) -> int:
     """
     model = module.config
     width = model.width // model.heads
-    algorithm = algorithm_of(model.attention)
-    projections = len(algorithm.PROJECTIONS) + 1
-    total = module.flops(positions)
+    projections = len(algorithm_of(model.attention).PROJECTIONS) + 1
+    total = module.flops(positions) + map_flops(module, positions)
     for spans in model.head_spans:
-        projected = 2 * positions * model.width * len(spans) * width * (projections + 1)
-        pairs = [_pairs(model, positions, span) for span in spans]
-        maps = sum(algorithm.flops(positions, each, width, model.attention) for each in pairs)
-        total += projected + maps + 4 * positions * model.width * model.ffn
+        total += 2 * positions * model.width * len(spans) * width * (projections + 1)
+        total += 4 * positions * model.width * model.ffn
     return total
+
+
+def map_flops(module: nn.Module, positions: int) -> int:
+    """The part of `forward_flops` from projections to the heads' mixtures of values."""
+    model = module.config
+    width = model.width // model.heads
+    algorithm = algorithm_of(model.attention)
+    pairs = [_pairs(model, positions, span) for spans in model.head_spans for span in spans]
+    return sum(algorithm.flops(positions, each, width, model.attention) for each in pairs)
 
 
 def _pairs(model: Model, positions: int, span: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from sat_jax.config import Model
+from sat_jax.mesh import by_utterance
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import (
     CONTEXTS,
@@ -81,12 +82,13 @@ class EncoderLayer(nn.Module):
     ) -> jax.Array:
         """One layer on `x` (B, T, D), valid (B, T); `key` turns dropout on; the rest: `attend`."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
+        x = by_utterance(x)
         contexts = self.attend(x, valid, edit, side, keys[0], number)
         merged = self.merge(x, contexts, edit.gate, keys[1:])
         if key is not None and self.config.layer_drop:
             kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - self.config.layer_drop)
             merged = jnp.where(kept, merged, x)
-        x = merged
+        x = by_utterance(merged)
         if not self.is_initializing():
             self.sow(TRACE, HIDDEN, x)
         return x

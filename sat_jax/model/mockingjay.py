@@ -10,11 +10,12 @@ from sat_jax.config import Config, Features, Model
 from sat_jax.errors import InputError
 from sat_jax.features.frontend import feature_width, featurize, frame_grid, target_width
 from sat_jax.grid import Grid, stacked_grid
+from sat_jax.mesh import by_utterance
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
-from sat_jax.model.products import Dense
+from sat_jax.model.products import WholeDense
 
 
 def stack_frames(features: jax.Array, frames: jax.Array, stack: int) -> tuple[jax.Array, jax.Array]:
@@ -55,7 +56,9 @@ class Mockingjay(nn.Module):
         """Parameters: input projection and its normalisation, encoder, prediction head."""
         config = self.config
         start = kernel_init(config.frontend.init_std)
-        self.input = Dense(config.width, dtype=jnp.dtype(config.compute_dtype), kernel_init=start)
+        self.input = WholeDense(
+            config.width, dtype=jnp.dtype(config.compute_dtype), kernel_init=start
+        )
         self.input_norm = layer_norm(config)
         self.encoder = Encoder(config, self.encoder_length)
         if self.predicts:
@@ -182,7 +185,7 @@ class Mockingjay(nn.Module):
                 f"{t} positions are over the position table: raise model.frontend.max-positions "
                 f"from {config.frontend.max_positions} or crop the utterances"
             )
-        x = self.input(inputs.reshape(b * t, f)).reshape(b, t, config.width)
+        x = by_utterance(self.input(inputs.reshape(b * t, f)).reshape(b, t, config.width))
         positions = jnp.arange(t)[None, :] + (0 if offset is None else offset[:, None])
         x = x.astype(jnp.float32) + sinusoids(
             positions, config.width, config.frontend.position_base
@@ -211,7 +214,8 @@ class PredictionHead(nn.Module):
         dtype = jnp.dtype(config.compute_dtype)
         start = kernel_init(config.init_std)
         b, t, d = x.shape
-        y = Dense(d, dtype=dtype, kernel_init=start, name="dense")(x.reshape(b * t, d))
+        y = WholeDense(d, dtype=dtype, kernel_init=start, name="dense")(x.reshape(b * t, d))
+        y = by_utterance(y)
         y = layer_norm(config, "norm")(gelu(y))
-        y = Dense(self.output_width, dtype=dtype, kernel_init=start, name="output")(y)
-        return y.reshape(b, t, self.output_width).astype(jnp.float32)
+        y = WholeDense(self.output_width, dtype=dtype, kernel_init=start, name="output")(y)
+        return by_utterance(y.reshape(b, t, self.output_width)).astype(jnp.float32)

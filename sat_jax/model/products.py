@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sat_jax.mesh import on_every_device, platform
+
 Pair = tuple[jax.Array, jax.Array]
 
 
@@ -30,7 +32,22 @@ def _rows_by_kernel_gradients(saved: Pair, change: jax.Array) -> Pair:
 def _written_transpose(x: jax.Array) -> jax.Array:
     """`x` (N, D) as (D, N). XLA:CPU would fold the transpose into the product that reads it, and
     its kernel for that takes up to twice as long as a copy and a plain product."""
-    return lax.optimization_barrier(x.T) if jax.default_backend() == "cpu" else x.T
+    return lax.optimization_barrier(x.T) if platform() == "cpu" else x.T
+
+
+@jax.custom_vjp
+def rows_by_whole_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same, with the whole kernel on every device, whatever of it each one keeps.
+
+    For kernels that `mesh.model` does not split: XLA would fetch their parts by a detour over the
+    devices that share a layer.
+    """
+    return x @ on_every_device(kernel)
+
+
+def _rows_by_whole_kernel_gradients(saved: Pair, change: jax.Array) -> Pair:
+    x, kernel = saved
+    return _rows_by_kernel_gradients((x, on_every_device(kernel)), change)
 
 
 @jax.custom_vjp
@@ -59,6 +76,10 @@ def _mixture_gradients(saved: Pair, change: jax.Array) -> Pair:
 
 
 rows_by_kernel.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _rows_by_kernel_gradients)
+rows_by_whole_kernel.defvjp(
+    lambda x, kernel: (rows_by_whole_kernel(x, kernel), (x, kernel)),
+    _rows_by_whole_kernel_gradients,
+)
 scores.defvjp(lambda query, key: (scores(query, key), (query, key)), _scores_gradients)
 mixture.defvjp(lambda probs, value: (mixture(probs, value), (probs, value)), _mixture_gradients)
 
@@ -68,4 +89,10 @@ def _dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Arr
     return rows_by_kernel(x, kernel)
 
 
+def _whole_dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    return rows_by_whole_kernel(x, kernel)
+
+
 Dense = functools.partial(nn.Dense, dot_general=_dot_general)
+WholeDense = functools.partial(nn.Dense, dot_general=_whole_dot_general)
+"""One whose kernel every device has whole for its rows."""

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 
 from sat_jax.config import Config, GatedBias, Model
 from sat_jax.grid import Grid
+from sat_jax.mesh import by_utterance
 from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.gated_bias import position_bias
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.convolution import ConvolvedPositions, LayerNorm, Stem
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder
-from sat_jax.model.products import Dense
+from sat_jax.model.products import WholeDense
 
 
 class Waveform(NamedTuple):
@@ -44,7 +45,7 @@ class RawAudio(nn.Module):
         self.stem = Stem(config)
         if front.project_norm:
             self.input_norm = LayerNorm(config.layer_norm_eps)
-        self.input = Dense(config.width, dtype=dtype, kernel_init=start)
+        self.input = WholeDense(config.width, dtype=dtype, kernel_init=start)
         self.positions = ConvolvedPositions(config)
         if front.mask_embedding:
             uniform = nn.initializers.uniform(1.0)
@@ -56,7 +57,7 @@ class RawAudio(nn.Module):
             self.position_bias = self.param("position_bias", kernel_init(config.init_std), shape)
         self.encoder = Encoder(config, self.encoder_length)
         if config.letters:
-            self.letter_head = Dense(len(config.letters), dtype=dtype, kernel_init=start)
+            self.letter_head = WholeDense(len(config.letters), dtype=dtype, kernel_init=start)
 
     @property
     def grid(self) -> Grid:
@@ -185,7 +186,8 @@ class RawAudio(nn.Module):
         """`embed`, from what `local_features` gives; `masked` (B, T) positions are hidden."""
         config = self.config
         shape = *features.shape[:2], config.width
-        x = self.input(features.reshape(-1, features.shape[-1])).reshape(shape).astype(jnp.float32)
+        x = self.input(features.reshape(-1, features.shape[-1])).reshape(shape)
+        x = by_utterance(x).astype(jnp.float32)
         if masked is not None:
             x = jnp.where(masked[:, :, None], self.mask_embedding, x)
         x = jnp.where(valid[:, :, None], x, 0.0)

@@ -38,23 +38,22 @@ def open_labels(
 
     Raises `InputError` where the corpus cannot give it.
     """
+    width = label_width(config, grid)
     if isinstance(config.objective, MaskedUnits):
         found = units.labels_of(config, grid, splits, devices, say)
-        return Labels(
-            False, found, grid_positions(grid), lambda batch: (at_positions(batch.labels, grid),)
-        )
+        return Labels(False, found, width, lambda batch: (at_positions(batch.labels, grid),))
     if config.model.letters:
         letters = letter_of_phones(splits["train"].phone_names, config.model.letters, where)
-        width = grid_positions(grid)
         return Labels(
             True, {}, width, lambda batch: (batch.spoken(letters, width(batch.labels.shape[1])),)
         )
-    return Labels(False, {}, lambda frames: 0, lambda batch: ())
+    return Labels(False, {}, width, lambda batch: ())
 
 
-def grid_positions(grid: Grid) -> Callable[[int], int]:
-    """Positions of so many frames."""
-    return lambda frames: frames // grid.frames
+def label_width(config: Config, grid: Grid) -> Callable[[int], int]:
+    """How many labels a row of so many frames has: one for each position, or none at all."""
+    labelled = isinstance(config.objective, MaskedUnits) or bool(config.model.letters)
+    return lambda frames: frames // grid.frames * labelled
 
 
 def at_positions(labels: np.ndarray, grid: Grid) -> np.ndarray:

@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sat_jax.config import Config
-from sat_jax.mesh import BATCH, by_device, replicated, state_shardings
+from sat_jax.mesh import BATCH, by_device, replicated, state_shardings, traced_for
 from sat_jax.model.build import init_params
 from sat_jax.pretrain.objectives.objective import OWN, Losses, examples_of
 from sat_jax.pretrain.objectives.table import objective_of
@@ -110,6 +110,7 @@ def train_step(
     def step(state: TrainState, *batch: jax.Array) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
         losses, grads = gradients(state.params, batch, key, state.step)
+        grads = jax.lax.with_sharding_constraint(grads, shardings.params)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(losses.loss) & jnp.isfinite(norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -136,7 +137,8 @@ def gradients_of(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable
             losses = objective.loss(model, config, params, examples, key, step)
             return losses.loss, losses
 
-        (_, losses), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        with traced_for(mesh):
+            (_, losses), grads = jax.value_and_grad(loss, has_aux=True)(params)
         return losses, grads
 
     def of_all(params: Any, batch: Any, key: jax.Array, step: jax.Array) -> tuple[Losses, Any]:
@@ -182,6 +184,7 @@ def valid_step(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable[.
 
     def step(params: Any, number: jax.Array, *batch: jax.Array) -> Losses:
         key = jax.random.fold_in(jax.random.key(config.seed + 2), number)
-        return objective.loss(model, config, params, prepare(*batch), key, None)
+        with traced_for(mesh):
+            return objective.loss(model, config, params, prepare(*batch), key, None)
 
     return jax.jit(step, out_shardings=replicated(mesh))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.mesh import platform
 from sat_jax.model.attention.softmax import MASKED
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import mixture, scores
@@ -27,7 +28,7 @@ def fused_context(
     """
     lengths = jnp.maximum(valid.sum(-1, dtype=jnp.int32), 1)
     cudnn = (
-        jax.default_backend() == "gpu"
+        platform() == "gpu"
         and query.dtype == jnp.bfloat16
         and query.shape[-1] % 8 == 0
         and query.shape[-1] <= 128

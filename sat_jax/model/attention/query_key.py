@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sat_jax.config import attention as settings
+from sat_jax.mesh import platform
 from sat_jax.model.attention.kernels import fused_context
 from sat_jax.model.attention.scope import Scope
 from sat_jax.model.attention.softmax import masked_softmax
@@ -53,6 +54,6 @@ class QueryKey(nn.Module):
     ) -> jax.Array | None:
         """Mixtures (B, H, T, K) by a fused kernel; None on a CPU, which has none."""
         del x
-        if jax.default_backend() == "cpu":
+        if platform() == "cpu":
             return None
         return fused_context(query, key, value, scope.valid)
