@@ -18,6 +18,7 @@ GROUND = {
     "checkpoint",
     "checkpoint_files",
     "peers",
+    "exchange",
     "run_directory",
 }
 # What each room may import besides itself; the ground floor imports only its own.
