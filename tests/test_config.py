@@ -202,6 +202,7 @@ def run(*arguments):
         (["train.py", "toy", "--model.heads", "7"], "does not divide model.width = 128"),
         (["train.py", "tyo"], "toy"),
         (["analyze.py"], "python analyze.py runs/toy"),
+        (["export.py", "a", "--distributed.coordinator", "h:1"], "runs in one process"),
         (["analyze.py", "no/such/run"], "no/such/run/config.json: not found"),
     ],
 )

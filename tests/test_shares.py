@@ -57,15 +57,16 @@ def test_every_setting_is_shared_out_once_and_few_nodes_are_computed_twice(kind,
 
 
 @pytest.mark.parametrize("leaf", [0.0, 2.5])
-def test_the_largest_share_is_as_small_as_it_can_be(leaf):
-    settings = take(settings_of("random"), slice(0, 14))
+@pytest.mark.parametrize("first", [0, 7, 42])
+def test_the_largest_share_is_as_small_as_it_can_be(leaf, first):
+    settings = take(settings_of("random"), slice(first, first + 14))
 
     def largest(edges):
         pieces = [take(settings, slice(a, b)) for a, b in itertools.pairwise(edges)]
         return max(nodes_of(each) + leaf * len(each.gate) for each in pieces)
 
-    found = shares(settings, 3, leaf)
-    every = [largest((0, a, b, 14)) for a in range(1, 13) for b in range(a + 1, 14)]
+    found = shares(settings, 4, leaf)
+    every = [largest((0, *cuts, 14)) for cuts in itertools.combinations(range(1, 14), 3)]
     assert largest((0, *(share.stop for share in found))) == min(every)
 
 
