@@ -8,6 +8,7 @@ import pytest
 
 from sat_jax import exchange
 from sat_jax.study.ablate.context import NODES, free_memory, nodes_within
+from sat_jax.study.ablate.measure import probe_cost
 from sat_jax.sweep.orderings import gates_of, points_of, random_orders
 from sat_jax.sweep.shares import fresh_nodes, shares
 from sat_jax.sweep.trie import distinct, make_settings, node_counts, take
@@ -98,3 +99,25 @@ def test_nodes_fill_half_of_what_is_free_on_the_fullest_device():
     assert [nodes_within(free, 10) for free in (0, 39, 40, 160, 319, 10**9)] == [
         *(1, 1, 2, 8, 8, NODES)
     ]
+
+
+def test_probes_cost_their_products_beside_those_of_a_layer():
+    def task(hidden, depth):
+        budget = SimpleNamespace(hidden=hidden, depth=depth, steps=10, batch=20)
+        return SimpleNamespace(classes=3, budget=budget)
+
+    loaded = SimpleNamespace(
+        model=SimpleNamespace(spec=SimpleNamespace(width=4)),
+        config=SimpleNamespace(model=SimpleNamespace(ffn=8)),
+        analysis=SimpleNamespace(ablate=SimpleNamespace(probe_seeds=2)),
+    )
+    speech = SimpleNamespace(utterance=np.zeros(100))
+
+    def cost(*tasks):
+        return probe_cost(SimpleNamespace(loaded=loaded, speech=speech, tasks=tasks))
+
+    layer = 100 * (4 * 4 * 4 + 2 * 4 * 8)
+    assert cost() == 0
+    assert cost(task(0, 1)) == pytest.approx(2 * 3 * 200 * 4 * 3 / layer)
+    assert cost(task(5, 2)) == pytest.approx(2 * 3 * 200 * (4 * 5 + 5 * 5 + 5 * 3) / layer)
+    assert cost(task(0, 1), task(5, 2)) == pytest.approx(cost(task(0, 1)) + cost(task(5, 2)))

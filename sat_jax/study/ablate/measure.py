@@ -21,9 +21,6 @@ from sat_jax.sweep.shares import shares
 from sat_jax.sweep.store import Arrays, Store, keys_of
 from sat_jax.sweep.trie import Settings, distinct, make_settings, node_counts
 
-LEAF = 3.0
-"""Layers of one setting that cost as much as the probes of one setting, about."""
-
 
 def measure(context: SweepContext, settings: Settings, store: Store, title: str) -> Arrays:
     """Arrays (G, ...) of every setting, from the store where they are there; see `leaf_arrays`.
@@ -62,7 +59,7 @@ def measure(context: SweepContext, settings: Settings, store: Store, title: str)
 def share_of(context: SweepContext, settings: Settings, title: str) -> slice:
     """The settings that this process measures; says what sharing them out costs."""
     processes = jax.process_count()
-    found = shares(settings, processes, LEAF if context.tasks else 0.0)
+    found = shares(settings, processes, probe_cost(context))
     if processes > 1 and len(settings.gate):
         nodes = [int(node_counts(trie.take(settings, share)).sum()) for share in found]
         alone = int(node_counts(settings).sum())
@@ -71,6 +68,21 @@ def share_of(context: SweepContext, settings: Settings, title: str) -> slice:
             f"({' '.join(map(str, nodes))}), {alone} in one"
         )
     return found[jax.process_index()]
+
+
+def probe_cost(context: SweepContext) -> float:
+    """Products that the probes of one setting take, as a part of those of one layer of the model on
+    all utterances."""
+    loaded, width = context.loaded, context.loaded.model.spec.width
+    layer = len(context.speech.utterance) * width * (4 * width + 2 * loaded.config.model.ffn)
+    probes = 0
+    for task in context.tasks:
+        hidden, budget = task.budget.hidden, task.budget
+        inner = width * hidden + (budget.depth - 1) * hidden**2
+        one = inner + hidden * task.classes if hidden else width * task.classes
+        # Forwards, and backwards to parameters and to hidden units.
+        probes += 3 * budget.steps * budget.batch * one
+    return probes * loaded.analysis.ablate.probe_seeds / layer
 
 
 def leaf_arrays(
