@@ -41,7 +41,7 @@ def parse(run: Callable[[], T]) -> T:
     except SystemExit as stop:
         if stop.code:
             message = one_line(said.getvalue())
-            print(f"error: {ALONE if _CLUSTER.match(message) else message}", file=sys.stderr)
+            print(f"error: {ALONE if _CLUSTER.search(message) else message}", file=sys.stderr)
         else:
             sys.stderr.write(said.getvalue())
         raise

@@ -81,12 +81,13 @@ def test_killed_in_two_processes_it_goes_on_in_one_to_the_same_leaves(run, tmp_p
     assert result.returncode == 0, result.stderr
     started = start(analyse(run, killed, "tests/undrawn.py")[1:], **PIPES)
     deadline = time.monotonic() + 240
-    while not all(list(killed.glob(f"analysis/leaves/*/0000?-{i}.npz")) for i in range(2)):
+    while len(list(killed.glob("analysis/leaves/*/*.npz"))) < 6:
         assert time.monotonic() < deadline
         assert all(process.poll() is None for process in started)
         time.sleep(0.002)
     for process in started:
         process.kill()
+    for process in started:
         process.communicate(timeout=60)
     assert not (killed / "analysis" / "ablation.csv").exists()
     result = python(*analyse(run, killed, "tests/undrawn.py"))

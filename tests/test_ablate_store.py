@@ -81,11 +81,11 @@ def test_of_damaged_leaves_the_others_are_kept(tmp_path, damage):
     store = Store(tmp_path, "one", print)
     for i in range(3):
         store.add([f"k{i}"], {"a": np.array([10 * i])})
-    damage(tmp_path / "one" / "00001.npz")
+    damage(tmp_path / "one" / "00001-0.npz")
     said = []
     opened = Store(tmp_path, "one", said.append)
     assert len(said) == 1
-    assert str(tmp_path / "one" / "00001.npz") in said[0]
+    assert str(tmp_path / "one" / "00001-0.npz") in said[0]
     assert "made anew" in said[0]
     assert [f"k{i}" in opened for i in range(3)] == [True, False, True]
     opened.add(["k1"], {"a": np.array([10])})
