@@ -38,7 +38,7 @@ class LoadedRun(NamedTuple):
 def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     """Everything about a run that a study needs; raises `InputError` for what is not there."""
     config = read_config(run / "config.json")
-    # Processes that meet for the first time must not be far apart; later they wait for each other.
+    # On CPUs, processes that meet for the first time give up after 30 s; later ones wait longer.
     exchange.everywhere(None)
     rows = jax.device_count()
     analysis = dataclasses.replace(analysis, batch_size=-(-analysis.batch_size // rows) * rows)
