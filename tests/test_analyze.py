@@ -10,8 +10,7 @@ import pytest
 import trees
 from ablation_runs import LEAN
 from explorer_pages import codes_on_page, read_page
-from scripts import PIPES, python
-from two_processes import start
+from scripts import python
 
 from sat_jax.errors import InputError
 from sat_jax.explorer.pack import codes_of
@@ -203,29 +202,3 @@ def test_analysis_of_another_corpus(run, tmp_path):
     assert "heads measured on 3 utterances" in result.stdout
     assert "tested on 3" in result.stdout
     assert table(run / "on-tree" / "analysis" / "segmentation.csv")[0]["features"] == "MFCC"
-
-
-@pytest.mark.pods
-def test_two_processes_measure_what_one_measures(analysed, tmp_path):
-    arguments = [
-        "analyze.py",
-        str(analysed),
-        "--no-pdf",
-        "--only",
-        "segments",
-        "--out",
-        str(tmp_path),
-        *LEAN,
-    ]
-    two = start(arguments, **PIPES)
-    said = [process.communicate(timeout=240) for process in two]
-    assert [process.returncode for process in two] == [0, 0], said
-    for ours, theirs in zip(heads_of(tmp_path), heads_of(analysed), strict=True):
-        for name in ("globalness", "verticality", "diagonality", "weight"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5)
-    scores = (table(out / "analysis" / "segmentation.csv") for out in (tmp_path, analysed))
-    for ours, theirs in zip(*scores, strict=True):
-        # Rounding may move one boundary of hundreds across a threshold.
-        assert ours["features"] == theirs["features"]
-        assert float(ours["r"]) == pytest.approx(float(theirs["r"]), abs=0.5)
-        assert ours["boundaries"] == theirs["boundaries"]

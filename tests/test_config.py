@@ -207,6 +207,7 @@ def run(*arguments):
         (["plan.py", "toy", "--topology", "v5e"], "give a chip and a shape, such as v5e:4x4"),
         (["plan.py", "toy", "--price", "-1"], "price is -1.0: give at least 0"),
         (["analyze.py"], "python analyze.py runs/toy"),
+        (["export.py", "a", "--distributed.coordinator", "h:1"], "runs in one process"),
         (["analyze.py", "no/such/run"], "no/such/run/config.json: not found"),
     ],
 )
