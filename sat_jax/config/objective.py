@@ -139,6 +139,8 @@ class MaskedUnits(Objective):
     """Width at which positions and clusters are compared."""
     temperature: float = 0.1
     """Cosines are divided by this."""
+    unmasked_weight: float = 0.0
+    """Weight of the loss on positions that are not masked, whose units the model has to hear."""
     units_from: Path | None = None
     """Another run, whose states are clustered: the paper's second iteration. None: MFCC."""
     units_layer: int = 6
