@@ -10,7 +10,7 @@ import pytest
 import trees
 from ablation_runs import LEAN
 from explorer_pages import codes_on_page, read_page
-from scripts import python
+from scripts import STEPS, python, records
 
 from sat_jax.errors import InputError
 from sat_jax.explorer.pack import codes_of
@@ -159,6 +159,15 @@ def test_runs_side_by_side(analysed):
         assert float(row["best_head_low"]) <= float(row["best_head_high"])
     best = table(analysed / "analysis" / "segmentation.csv")[3]
     assert rows[0]["best_head"] == best["r"]
+    first, second = table(out / "runs.csv")
+    assert (first["run"], second["run"]) == ("reference", "longer_spans")
+    assert (first["objective"], first["steps"]) == ("masked_reconstruction", str(STEPS))
+    last = [r for r in records(analysed) if "valid_loss" in r][-1]
+    assert float(first["loss"]) == pytest.approx(last["valid_loss"], rel=1e-6)
+    assert float(first["baseline"]) == pytest.approx(last["valid_mean_frame"], rel=1e-6)
+    kinds = [row["category"] for row in heads_of(analysed)]
+    assert int(float(first["diagonal_heads"])) == kinds.count("diagonal")
+    assert first["r_best_head"] == best["r"]
     assert (out / "figures" / "mask_lengths.png").stat().st_size > 10_000
     assert "Mask length" in (out / "report.html").read_text()
     (other / "analysis" / "segmentation.csv").unlink()

@@ -8,5 +8,7 @@ from sat_jax.experiments.toy import CONFIG as TOY
 CONFIG = dataclasses.replace(
     TOY,
     name="toy_units",
-    objective=MaskedUnits(mask_share=0.5, mask_length=3, unit_width=64, unmasked_weight=0.5),
+    objective=MaskedUnits(
+        mask_share=0.5, mask_length=3, unit_width=64, unmasked_weight=0.5, units_normalize=True
+    ),
 )
