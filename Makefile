@@ -32,7 +32,7 @@ attention: $(VENV)/.demo
 	$(RUN) attention.py
 
 OBJECTIVES := toy toy_albert toy_tera toy_contrastive toy_units
-STEPS := 1000
+STEPS := 1400
 
 objectives: $(VENV)/.demo
 	for name in $(OBJECTIVES); do \

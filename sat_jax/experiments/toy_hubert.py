@@ -19,8 +19,8 @@ CONFIG = Config(
         residual_init_scale=0.3,
     ),
     objective=MaskedUnits(
-        mask_share=0.5,
-        mask_length=5,
+        mask_share=0.3,
+        mask_length=2,
         unit_width=64,
         unmasked_weight=0.5,
         units_normalize=True,
