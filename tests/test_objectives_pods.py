@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from meshes import mesh_of
 from objective_runs import CASES, Run, config_of, curve
+from scripts import command, python, records
 from two_processes import ROOT, on_devices
 
 from sat_jax import checkpoint, mesh
@@ -65,3 +66,30 @@ def test_resuming_is_never_having_stopped(name, tmp_path):
     resumed, after = run.go(rest._replace(params=joined(params, rest.params)), 3, 6)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(resumed), jax.device_get(straight))
     assert [float(each.loss) for each in after] == [float(each.loss) for each in losses[3:]]
+
+
+def test_units_are_made_once_and_the_run_is_analysed(tiny_run, tmp_path):
+    """From the command line: clusters, training, going on, a study; and side by side with another
+    objective's run."""
+    run = tmp_path / "units"
+    made = command(run, tiny_run.data, "--loop.steps", "20", "--loop.valid-every", "20")
+    made[2:3] = ["toy_units", "--objective.units", "12", "--objective.units-passes", "2"]
+    first = python(*made)
+    assert first.returncode == 0, first.stderr
+    assert "units: 12 clusters of normalised MFCC" in first.stdout
+    assert "untrained loss" in first.stdout and "naming units by their frequencies" in first.stdout
+    before = {p.name: p.stat().st_mtime_ns for p in (run / "units").iterdir()}
+    assert set(before) == {"units.json", "centres.npz", "train.npy", "valid.npy"}
+    made[made.index("--loop.steps", len(made) - 4) + 1] = "24"
+    again = python(*made)
+    assert again.returncode == 0, again.stderr
+    assert "units:" not in again.stdout
+    assert "going on from step 20 of 24" in again.stdout
+    assert {p.name: p.stat().st_mtime_ns for p in (run / "units").iterdir()} == before
+    last = records(run)[-1]
+    assert last["step"] == 24 and 0 <= last["valid_accuracy"] <= 1
+    few = ["--max-utterances", "2", "--draws", "20", "--no-pdf", "--only", "heads"]
+    seen = python(sys.executable, "analyze.py", str(run), *few)
+    assert seen.returncode == 0, seen.stderr
+    assert "of masked positions" in (run / "report.html").read_text()
+    assert (run / "analysis" / "heads.csv").exists()

@@ -60,6 +60,23 @@ def test_parts_and_devices_change_no_centre():
     np.testing.assert_array_equal(shared.sizes, alone.sizes)
 
 
+def test_parts_are_made_once_where_they_fit():
+    rows, made = blobs(), []
+
+    def parts():
+        made.append(1)
+        yield from parts_of(rows, 64)()
+
+    size = sum(a.nbytes for part in parts_of(rows, 64)() for a in part)
+    for most, times in ((size, 1), (size - 1, 3)):
+        made.clear()
+        again = kmeans.remembered(parts, most)
+        for _ in range(3):
+            found = np.concatenate([np.asarray(part[0]) for part in again()])
+            np.testing.assert_array_equal(found[: len(rows)], rows)
+        assert len(made) == times
+
+
 def test_first_centres_lie_apart_and_a_centre_without_rows_stays():
     rows = blobs()
     assert len(np.unique(kmeans.far_apart(rows, 6, 1), axis=0)) == 6

@@ -5,7 +5,7 @@ the devices, and moves the centres once. Where rows are split over devices, sums
 together, so that the number of devices changes nothing but rounding.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -65,6 +65,30 @@ def k_means(
         )
         moved(number + 1, spread[-1])
     return Clusters(np.asarray(centres), sizes, np.array(spread))
+
+
+def remembered(parts: Callable[[], Iterable[Rows]], most: int) -> Callable[[], Iterator[Rows]]:
+    """The same parts; made once, and kept on the devices, where all take at most so many bytes."""
+    kept: list[Rows] = []
+    whole = False
+
+    def again() -> Iterator[Rows]:
+        nonlocal whole
+        if whole:
+            yield from kept
+            return
+        kept.clear()
+        total = 0
+        for part in parts():
+            total += sum(array.nbytes for array in part)
+            if total <= most:
+                kept.append(part)
+            else:
+                kept.clear()
+            yield part
+        whole = total <= most
+
+    return again
 
 
 @jax.jit

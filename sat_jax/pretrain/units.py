@@ -31,7 +31,7 @@ from sat_jax.grid import Grid
 from sat_jax.model.attention.self_attention import TRACE
 from sat_jax.model.build import build_model, init_params
 from sat_jax.model.encoder import collect, unrolled
-from sat_jax.pretrain.kmeans import k_means, nearest
+from sat_jax.pretrain.kmeans import k_means, nearest, remembered
 
 MFCC = Features(
     recipe="kaldi", input="mfcc", n_fft=512, mels=23, mfccs=13, deltas=2, normalize=False
@@ -40,6 +40,8 @@ MFCC = Features(
 FOLDER = "units"
 SAMPLE = 20_000
 """Frames that the first centres are drawn from."""
+KEPT = 2**28
+"""Bytes of features that are kept from pass to pass; more are made anew in every pass."""
 SIZE = 16
 """Utterances at a time, over all devices."""
 
@@ -112,14 +114,16 @@ def make(
     learning = dataset.spread(splits["train"], objective.units_utterances)
     say(f"units: {objective.units} clusters of {source.name}, of {len(learning)} utterances")
 
+    states = jax.jit(mesh.by_device(source.states, devices))
+
     def parts() -> Iterator[tuple[jax.Array, jax.Array]]:
-        states = jax.jit(mesh.by_device(source.states, devices))
         for batch in read(learning, source.grid):
             rows = states(*mesh.place_batch((batch.audio, batch.lengths), devices))
             positions = source.grid.positions(batch.lengths)
             valid = np.arange(rows.shape[1]) < positions[:, None]
             yield rows, mesh.place_batch(valid, devices)
 
+    parts = remembered(parts, KEPT)
     passes = objective.units_passes
     shown = {1, 2, 5, 10, passes}
     clusters = k_means(
