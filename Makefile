@@ -1,17 +1,21 @@
 # demo   from nothing to a pretrained transformer and its attention heads (about ten minutes on two cores)
 # study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
 # attention  fourteen attention algorithms, trained alike, probed and drawn side by side
+# objectives  five things to learn, on one model, from the same speech, drawn side by side
+# newest  the package on Python 3.12 with the newest jax: a short training and its analysis
 # test   the tests                       lint   ruff
 # pods   tests of several devices and processes against one, and of a pod that is compiled for
 # parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
 # browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 VENV := .venv
+NEWEST := .venv-newest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo study attention test pods parity browser lint bench clean
+.PHONY: demo study attention objectives newest test pods parity browser lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
@@ -26,6 +30,23 @@ study: $(VENV)/.demo
 
 attention: $(VENV)/.demo
 	$(RUN) attention.py
+
+OBJECTIVES := toy toy_albert toy_tera toy_contrastive toy_units
+STEPS := 1400
+
+objectives: $(VENV)/.demo
+	for name in $(OBJECTIVES); do \
+	  $(RUN) train.py $$name --run-dir runs/objectives/$$name --loop.steps $(STEPS) || exit 1; done
+	$(RUN) analyze.py $(OBJECTIVES:%=runs/objectives/%) --max-utterances 64 \
+	  --only heads phones segments ablate similarity --ablate.preset coarse
+	$(RUN) analyze.py $(OBJECTIVES:%=runs/objectives/%) --max-utterances 64 --only similarity
+
+SHORT := --corpus.talker.speakers 4 --corpus.talker.utterances 12 --loop.steps 30 --loop.log-every 10
+
+newest: $(NEWEST)/.newest
+	$(NEWEST)/bin/python train.py toy --run-dir $(NEWEST)/run --corpus.data-dir $(NEWEST)/data $(SHORT)
+	$(NEWEST)/bin/python train.py toy_units --run-dir $(NEWEST)/units --corpus.data-dir $(NEWEST)/data $(SHORT)
+	$(NEWEST)/bin/python analyze.py $(NEWEST)/run --no-pdf --draws 50 --only heads phones segments explorer
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods"
@@ -66,6 +87,12 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@
 
+$(NEWEST)/.newest: requirements-newest.txt
+	$(PYTHON312) -m venv $(NEWEST)
+	@echo "installing requirements-newest.txt into $(NEWEST)"
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-newest.txt
+	@touch $@
+
 $(VENV)/.tpu: $(VENV)/.dev requirements-tpu.txt
 	@echo "installing requirements-tpu.txt into $(VENV) (TPU compiler; no TPU needed)"
 	$(PIP) -r requirements-tpu.txt
@@ -93,4 +120,4 @@ $(VENV)/.bench: $(VENV)/.demo requirements-bench.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) browser/node_modules .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) browser/node_modules .pytest_cache .ruff_cache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from sat_jax.config import Config
+from sat_jax.config import Config, Distributed
 from sat_jax.config.json import read_run
 from sat_jax.config.kinds import choose_kinds
 from sat_jax.errors import FULL, InputError, unwritable
@@ -23,6 +23,15 @@ C = TypeVar("C", bound=Config)
 # A box drawn around a message, or a rule inside of it.
 _FRAME = re.compile(r"[\u2500-\u257f]+")
 
+ALONE = (
+    "distributed: this command runs in one process, on all devices of its host; leave "
+    "--distributed away"
+)
+"""What a command says to the options of a cluster that it does not have."""
+_CLUSTER = re.compile(
+    rf"Unrecognized options: --distributed\.({'|'.join(Distributed.__annotations__)})\b"
+)
+
 
 def parse(run: Callable[[], T]) -> T:
     """The result of a tyro call, its boxed error turned into one line on stderr and status 2."""
@@ -32,7 +41,8 @@ def parse(run: Callable[[], T]) -> T:
             return run()
     except SystemExit as stop:
         if stop.code:
-            print(f"error: {one_line(said.getvalue())}", file=sys.stderr)
+            message = one_line(said.getvalue())
+            print(f"error: {ALONE if _CLUSTER.search(message) else message}", file=sys.stderr)
         else:
             sys.stderr.write(said.getvalue())
         raise

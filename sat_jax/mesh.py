@@ -100,6 +100,12 @@ def build_mesh(
     return jax.make_mesh(shape, axes, axis_types=kinds, devices=devices)
 
 
+def own_devices() -> DeviceMesh:
+    """The mesh of the devices of this process, for what processes compute each by itself."""
+    local = np.array(jax.local_devices())
+    return DeviceMesh(local[:, None, None], ("data", "fsdp", "model"))
+
+
 def _fit(spec: P, shape: tuple[int, ...], mesh: DeviceMesh) -> P:
     """`spec` for an array of `shape`: leading layer axes and undividable axes stay whole."""
     spec = (None,) * (len(shape) - len(spec)) + tuple(spec)

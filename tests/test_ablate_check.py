@@ -4,7 +4,6 @@ import dataclasses
 import re
 from types import SimpleNamespace
 
-import jax
 import pytest
 
 from sat_jax.config import Ablation, Analysis, Config, Model
@@ -62,17 +61,12 @@ def test_settings_that_mean_nothing_are_errors(changes, message):
 
 
 @pytest.mark.parametrize("only", [("ablate",), ()])
-@pytest.mark.parametrize("obstacle", ["processes", "pruned"])
-def test_where_it_cannot_be_made_it_says_so(monkeypatch, only, obstacle):
-    said, edited = [], obstacle == "pruned"
-    message = "needs a whole model"
-    if obstacle == "processes":
-        monkeypatch.setattr(jax, "process_count", lambda: 2)
-        message = "runs in one process.*without --distributed"
+def test_where_it_cannot_be_made_it_says_so(only):
+    said, message = [], "needs a whole model"
     loaded = SimpleNamespace(
         directory="runs/toy",
         analysis=Analysis(only=only),
-        model=SimpleNamespace(spec=SimpleNamespace(edited=edited)),
+        model=SimpleNamespace(spec=SimpleNamespace(edited=True)),
         say=said.append,
     )
     if only:

@@ -1,9 +1,13 @@
 """Leaves of the ablation study on disk: kept as soon as they are there, and found again."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from sat_jax.model.attention.edit import NO_SPAN
+from sat_jax.sweep import store as stores
 from sat_jax.sweep.store import Store, keys_of
 from sat_jax.sweep.trie import make_settings, take
 
@@ -81,14 +85,49 @@ def test_of_damaged_leaves_the_others_are_kept(tmp_path, damage):
     store = Store(tmp_path, "one", print)
     for i in range(3):
         store.add([f"k{i}"], {"a": np.array([10 * i])})
-    damage(tmp_path / "one" / "00001.npz")
+    damage(tmp_path / "one" / "00001-0.npz")
     said = []
     opened = Store(tmp_path, "one", said.append)
     assert len(said) == 1
-    assert str(tmp_path / "one" / "00001.npz") in said[0]
+    assert str(tmp_path / "one" / "00001-0.npz") in said[0]
     assert "made anew" in said[0]
     assert [f"k{i}" in opened for i in range(3)] == [True, False, True]
     opened.add(["k1"], {"a": np.array([10])})
     opened.join()
     assert Store(tmp_path, "one", said.append).take(["k2", "k1"])["a"].tolist() == [20, 10]
     assert len(said) == 1
+
+
+def test_processes_without_a_disk_in_common_give_each_other_what_they_lack(tmp_path, monkeypatch):
+    here, said, both = threading.local(), [None, None], threading.Barrier(2)
+
+    def everywhere(value):
+        said[here.process] = value
+        both.wait(10)
+        found = list(said)
+        both.wait(10)
+        return found
+
+    monkeypatch.setattr(stores, "everywhere", everywhere)
+    monkeypatch.setattr(stores.jax, "process_index", lambda: here.process)
+    keys = ["k0", "k1", "k2", "k3"]
+
+    def run(process):
+        here.process = process
+        store = Store(tmp_path / str(process), "one", print)
+        for i in (0, 1, 2) if process else (0, 3):
+            store.add([keys[i]], {"a": np.array([10 * i + process])})
+        held = store.held([*keys, "k4"])
+        store.exchange(keys)
+        store.join()
+        return held.tolist(), store.take(keys)["a"].tolist()
+
+    with ThreadPoolExecutor(2) as pool:
+        (held, mine), (same, theirs) = pool.map(run, range(2))
+    assert held == same == [[True, False, False, True, False], [True, True, True, False, False]]
+    assert mine == [0, 11, 21, 30]
+    assert theirs == [1, 11, 21, 30]
+    here.process = 0
+    assert Store(tmp_path / "0", "one", print).take(keys)["a"].tolist() == mine
+    assert [path.name for path in (tmp_path / "0" / "one").iterdir()] == ["leaves.npz"]
+    assert len(list((tmp_path / "1" / "one").iterdir())) == 3

@@ -19,6 +19,7 @@ GROUND = {
     "checkpoint",
     "checkpoint_files",
     "peers",
+    "exchange",
     "run_directory",
 }
 # What each room may import besides itself; the ground floor imports only its own.

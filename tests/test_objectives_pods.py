@@ -38,7 +38,7 @@ def in_two_processes():
         )
         for process in range(2)
     ]
-    said = [process.communicate(timeout=400)[0] for process in started]
+    said = [process.communicate(timeout=900)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     return json.loads(said[0].splitlines()[-1])
 

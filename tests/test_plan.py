@@ -22,7 +22,7 @@ from sat_jax.config import (
 )
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError
-from sat_jax.plan.chips import CHIPS, GB
+from sat_jax.plan.chips import CHIPS, GB, peak_of
 from sat_jax.plan.collectives import Collective
 from sat_jax.plan.fit import changes, largest_batch
 from sat_jax.plan.planned import plan
@@ -296,3 +296,18 @@ def test_a_topology_says_what_the_environment_has_to_hold():
     added = environment(topology, {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
     assert added["XLA_FLAGS"].endswith("--xla_force_host_platform_device_count=64")
     assert math.prod(topology_named("v5p:4x4x8").shape) == 128
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "peak"),
+    [
+        ("TPU v5 lite", "bfloat16", 197e12),
+        ("TPU v5", "bfloat16", 459e12),
+        ("TPU v6 lite", "bfloat16", 918e12),
+        ("NVIDIA H100 80GB HBM3", "bfloat16", 989e12),
+        ("NVIDIA A100-SXM4-80GB", "float32", 156e12),
+        ("cpu", "float32", 0.0),
+    ],
+)
+def test_devices_of_jax_are_known_by_their_names(kind, dtype, peak):
+    assert peak_of(kind, dtype) == peak

@@ -119,12 +119,12 @@ def test_chunks_shards_and_passes_change_nothing():
         np.testing.assert_allclose(parts.cross[pair], expected, atol=2e-4)
     for own, expected in zip(parts.own, whole.own, strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-6)
-    groups = moments.passes_over([14, 9, 14], 5, 8 * 5 * 500)
+    groups = moments.passes_over([14, 9, 14], moments.pairs_of(3), 5, 8 * 5 * 500)
     assert len(groups) > 1
     assert sorted(pair for group in groups for pair in group) == [
         (i, j) for i in range(3) for j in range(i, 3)
     ]
-    assert len(moments.passes_over([14, 9, 14], 5, 10**9)) == 1
+    assert len(moments.passes_over([14, 9, 14], moments.pairs_of(3), 5, 10**9)) == 1
 
 
 def test_shards_can_be_left_out_or_counted_twice():

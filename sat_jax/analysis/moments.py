@@ -101,13 +101,20 @@ def covariances(moments: Moments, weights: np.ndarray | None = None) -> Covarian
     return Covariances(own, {pair: c for pair, c in found.items() if pair[0] != pair[1]})
 
 
-def passes_over(width: Sequence[int], shards: int, budget: int) -> list[list[Pair]]:
-    """All pairs of layers, dealt to as few passes over the data as fit `budget` bytes of sums.
+def pairs_of(layers: int) -> list[Pair]:
+    """All pairs of different layers, the lower number first."""
+    return [(i, j) for i in range(layers) for j in range(i + 1, layers)]
+
+
+def passes_over(
+    width: Sequence[int], pairs: Sequence[Pair], shards: int, budget: int
+) -> list[list[Pair]]:
+    """Pairs of different layers, and of every layer with itself, dealt to as few passes over the
+    data as fit `budget` bytes of sums.
 
     Pairs of a layer with itself are in the first pass; each pass holds at least one pair.
     """
-    layers = range(len(width))
-    pairs = [(i, i) for i in layers] + [(i, j) for i in layers for j in layers if i < j]
+    pairs = [(i, i) for i in range(len(width))] + list(pairs)
     groups: list[list[Pair]] = [[]]
     held = 0
     for i, j in pairs:

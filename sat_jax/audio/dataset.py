@@ -245,8 +245,16 @@ class Split:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> Utterance:
-        source, decode = self._reader
-        return decode(source[int(self.rows[i])])
+        """Raises `InputError` where a file of the dataset has gone or is damaged."""
+        try:
+            source, decode = self._reader
+            return decode(source[int(self.rows[i])])
+        except (RuntimeError, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{self.directory}: utterance {self.ids[i]} cannot be read ({first}): put the file "
+                "back, or delete this directory and the same command prepares it anew"
+            ) from error
 
     def __getitems__(self, keys: list[int]) -> list[Utterance]:
         """Several utterances; one by one, which takes less time than a batched read."""

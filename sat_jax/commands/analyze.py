@@ -111,6 +111,7 @@ def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysi
 
 def analyse(run: Path, analysis: Analysis) -> Path:
     """One run, from its checkpoints to its report; returns the directory of its results."""
+    from sat_jax import exchange
     from sat_jax.study.findings import findings_of
     from sat_jax.study.heads import trained_sentence
     from sat_jax.study.loaded_run import open_run
@@ -120,7 +121,7 @@ def analyse(run: Path, analysis: Analysis) -> Path:
     loaded = open_run(run, analysis)
 
     # --- Trace, analyse, draw: one study after the other ----------------------------------------
-    for name in wanted(loaded.out, analysis.only):
+    for name in exchange.from_leader(lambda: wanted(loaded.out, analysis.only)):
         sections = importlib.import_module(STUDIES[name]).study(loaded)
         if loaded.is_leader:
             keep_sections(loaded.out, name, sections)

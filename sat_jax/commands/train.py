@@ -57,6 +57,7 @@ def train(config: Config, screen: Any) -> None:
     from sat_jax.features import batches
     from sat_jax.grid import SAMPLE_RATE
     from sat_jax.model.build import build_model
+    from sat_jax.plan import chips
     from sat_jax.pretrain import labels, log, optim, programs, speed, step, terminal, watch
     from sat_jax.pretrain.objectives.objective import split_own
     from sat_jax.pretrain.objectives.table import objective_of
@@ -184,6 +185,8 @@ def train(config: Config, screen: Any) -> None:
     stream = stream_of("train", start)
     pending, window = collections.deque(), speed.Window(time.perf_counter(), start)
     waited_in_all, began = 0.0, time.perf_counter()
+    kind = devices.devices.flat[0].device_kind
+    peak = devices.size * chips.peak_of(kind, config.model.compute_dtype)
     recorded = speed.Profile(run_dir / "profile", start, config.profile, loop.steps, say)
     if leader:
         terminal.open_bar(screen, loop.steps, start)
@@ -219,7 +222,7 @@ def train(config: Config, screen: Any) -> None:
             metrics = watch.settle(pending, 0, ids)
             now = float(rate(done - 1 - loop.first))
             numbers = log.numbers_of(metrics, words.baseline, now)
-            numbers |= window.numbers(done)
+            numbers |= window.numbers(done, peak)
             numbers |= {"compilations": compilations.count, "memory_mib": speed.most_memory()}
             shown, window = window.first, speed.Window(time.perf_counter(), done)
             checkpoint.report(manager)

@@ -15,6 +15,7 @@ from sat_jax.config.check_objective import check_objective
 from sat_jax.config.require import (
     require,
     require_at_least,
+    require_local,
     require_positive,
     require_share,
     require_std,
@@ -27,6 +28,7 @@ RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
 def check(config: Config) -> None:
     """Raise `InputError` for the first value that cannot work, naming the field and the cure."""
     require_at_least(config.seed, 0, "seed")
+    require_local(config.run_dir, "run-dir")
     _check_corpus(config)
     _check_features(config)
     _check_model(config)
@@ -48,6 +50,8 @@ def _check_corpus(config: Config) -> None:
     require_at_least(corpus.talker.speakers, 1, "corpus.talker.speakers")
     require_at_least(corpus.talker.utterances, 1, "corpus.talker.utterances")
     require_at_least(corpus.workers, 0, "corpus.workers")
+    for name in ("path", "data_dir", "alignments"):
+        require_local(getattr(corpus, name), f"corpus.{name.replace('_', '-')}")
     require_at_least(corpus.seed, 0, "corpus.seed")
 
 

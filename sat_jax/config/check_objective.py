@@ -136,5 +136,6 @@ def _check_units(objective: MaskedUnits) -> None:
     require_at_least(objective.units, 2, "objective.units")
     require_at_least(objective.units_layer, 1, "objective.units-layer")
     require_at_least(objective.unit_width, 1, "objective.unit-width")
+    require_at_least(objective.unmasked_weight, 0, "objective.unmasked-weight")
     require_at_least(objective.units_utterances, 0, "objective.units-utterances")
     require_at_least(objective.units_passes, 1, "objective.units-passes")

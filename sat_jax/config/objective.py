@@ -139,10 +139,15 @@ class MaskedUnits(Objective):
     """Width at which positions and clusters are compared."""
     temperature: float = 0.1
     """Cosines are divided by this."""
+    unmasked_weight: float = 0.0
+    """Weight of the loss on positions that are not masked, whose units the model has to hear."""
     units_from: Path | None = None
     """Another run, whose states are clustered: the paper's second iteration. None: MFCC."""
     units_layer: int = 6
     """Its layer whose output is clustered."""
+    units_normalize: bool = False
+    """Bring MFCC of each utterance to mean 0 and variance 1 before they are clustered (the paper
+    does not): units then tell less of speakers and loudness, and fit inputs that are so as well."""
     units_utterances: int = 2000
     """Most training utterances that clusters are found on, evenly spread; 0 is all."""
     units_passes: int = 20

@@ -1,4 +1,4 @@
-"""The demo's model on spectra, naming clusters of MFCC as HuBERT does."""
+"""The demo's model on spectra, with the demo's masks, naming clusters of MFCC as HuBERT does."""
 
 import dataclasses
 
@@ -8,5 +8,7 @@ from sat_jax.experiments.toy import CONFIG as TOY
 CONFIG = dataclasses.replace(
     TOY,
     name="toy_units",
-    objective=MaskedUnits(mask_share=0.5, mask_length=3, unit_width=64),
+    objective=MaskedUnits(
+        mask_share=0.3, mask_length=1, unit_width=64, unmasked_weight=0.5, units_normalize=True
+    ),
 )

@@ -9,5 +9,5 @@ CONFIG = dataclasses.replace(
     HUBERT,
     name="toy_wav2vec2",
     model=dataclasses.replace(HUBERT.model, kind="wav2vec2"),
-    objective=dataclasses.replace(CONTRASTIVE.objective, mask_length=5, stem_gradient=1.0),
+    objective=dataclasses.replace(CONTRASTIVE.objective, mask_length=2, stem_gradient=1.0),
 )

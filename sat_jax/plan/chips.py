@@ -58,6 +58,29 @@ CHIPS: dict[str, Chip] = {
 }
 
 
+KINDS = {
+    "tpu v4": "v4",
+    "tpu v5 lite": "v5e",
+    "tpu v5e": "v5e",
+    "tpu v5p": "v5p",
+    "tpu v5": "v5p",
+    "tpu v6 lite": "v6e",
+    "tpu v6e": "v6e",
+    "a100": "a100",
+    "h100": "h100",
+    "h200": "h200",
+}
+"""What jax calls a device, or a part of it, in small letters, to the chip; the first one counts."""
+
+
+def peak_of(device_kind: str, compute_dtype: str) -> float:
+    """Operations a second that a device of jax can do at most; 0 for one that is not known."""
+    for part, name in KINDS.items():
+        if part in device_kind.lower():
+            return getattr(CHIPS[name], compute_dtype)
+    return 0.0
+
+
 def chip_named(name: str) -> Chip:
     """The chip of this name; raises `InputError` that lists the names."""
     if name not in CHIPS:

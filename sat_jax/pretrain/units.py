@@ -5,6 +5,7 @@ splits get the labels of the same clusters. They are kept in the run, so that it
 what they were made from.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -211,8 +212,10 @@ def source_of(config: Config, devices: DeviceMesh) -> Source:
     """MFCC, or the states of the run that the objective names."""
     objective = config.objective
     if objective.units_from is None:
+        mfcc = dataclasses.replace(MFCC, normalize=objective.units_normalize)
+        name = "normalised MFCC" if mfcc.normalize else "MFCC"
         return Source(
-            lambda audio, lengths: featurize(audio, lengths, MFCC)[0], frame_grid(MFCC), "MFCC"
+            lambda audio, lengths: featurize(audio, lengths, mfcc)[0], frame_grid(mfcc), name
         )
     return states_of_run(objective.units_from, objective.units_layer, devices)
 

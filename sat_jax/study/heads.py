@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sat_jax import files
+from sat_jax import exchange, files
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
 from sat_jax.analysis.head_mask import in_place, layer_means
 from sat_jax.analysis.head_metrics import CAD, MEASURES, REACH, measure_heads
@@ -184,8 +184,12 @@ def uniform_within(length: int, radii: np.ndarray) -> np.ndarray:
 
 
 def kept_heads(loaded: LoadedRun, end: str) -> HeadTable:
-    """What this study found of a checkpoint; raises `InputError` as `read_heads` does."""
-    return read_heads(loaded.out / "analysis" / f"heads{end}.npz", loaded.model.spec)
+    """What this study found of a checkpoint; raises `InputError` as `read_heads` does.
+
+    Process 0 reads it for all, so that all have to ask.
+    """
+    path = loaded.out / "analysis" / f"heads{end}.npz"
+    return exchange.from_leader(lambda: read_heads(path, loaded.model.spec))
 
 
 def read_heads(path: Path, spec: Spec) -> HeadTable:

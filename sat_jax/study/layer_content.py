@@ -1,14 +1,13 @@
 """What each layer holds of spectra, phones and speakers, without probes: tables and a figure.
 
-Asked for by `analyze.py RUN --only layers`.
+Asked for by `analyze.py RUN --only layers`. Processes take the layers in turns.
 """
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from sat_jax import files
+from sat_jax import exchange, files
 from sat_jax.analysis import moments as sums
 from sat_jax.analysis.layer_content import (
     clusters_of,
@@ -20,7 +19,7 @@ from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.records.layer_content import LayerContent
 from sat_jax.study.ablate.corpus import TEST, TRAIN, Speech, open_speech
 from sat_jax.study.ablate.layers import hidden_states, rows_of
-from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.loaded_run import LoadedRun, alone
 from sat_jax.study.page import keep_figure
 
 FOLDS, CLUSTERS, MOST = 5, 100, 20_000
@@ -30,20 +29,26 @@ from."""
 
 def study(loaded: LoadedRun) -> list[Section]:
     """Correlate every layer of both checkpoints with what is known; writes layers.csv."""
-    if jax.process_count() > 1:
-        loaded.say("layers: left out: it runs in one process, on all of its devices")
-        return []
+    loaded = alone(loaded)
     speech = open_speech(loaded)
     if speech is None:
         return []
     spectrum = rows_of(speech, [encoded.log_mel for encoded in speech.encoded])
     contents = contents_of(speech, spectrum)
-    rows = []
-    for checkpoint in loaded.model.checkpoints:
-        for layer in range(loaded.model.spec.layers + 1):
-            (states,) = hidden_states(loaded, speech, checkpoint.params, [layer], False)
-            rows += measured(speech, states, contents, checkpoint.name, layer, loaded.analysis.seed)
-        loaded.say(f"layers: {checkpoint.name}: {loaded.model.spec.layers + 1} layers")
+    layers = [
+        (checkpoint, layer)
+        for checkpoint in loaded.model.checkpoints
+        for layer in range(loaded.model.spec.layers + 1)
+    ]
+    own = []
+    for checkpoint, layer in (layers[number] for number in exchange.in_turns(len(layers))):
+        (states,) = hidden_states(loaded, speech, checkpoint.params, [layer], False)
+        seed = loaded.analysis.seed
+        own.append(measured(speech, states, contents, checkpoint.name, layer, seed))
+    rows = [row for each in exchange.joined(len(layers), own) for row in each]
+    loaded.say(f"layers: {len(layers)} layers of {len(loaded.model.checkpoints)} models")
+    if not loaded.is_leader:
+        return []
     table = loaded.out / "analysis" / "layers.csv"
     plain = [row._asdict() for row in rows]
     files.write_table(table, plain)

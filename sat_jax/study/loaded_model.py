@@ -64,6 +64,20 @@ def open_model(run: Path, config: Config, step: int | None, devices: DeviceMesh)
     return LoadedModel(config.name, spec, unrolled, checkpoints)
 
 
+def on_devices(model: LoadedModel, devices: DeviceMesh) -> LoadedModel:
+    """The same model on some of the devices that hold it whole; its parameters are not copied."""
+    whole = mesh.replicated(devices)
+
+    def there(leaf: jax.Array) -> jax.Array:
+        own = [each.data for each in leaf.addressable_shards if each.device in whole.device_set]
+        return jax.make_array_from_single_device_arrays(leaf.shape, whole, own)
+
+    checkpoints = tuple(
+        each._replace(params=jax.tree.map(there, each.params)) for each in model.checkpoints
+    )
+    return model._replace(checkpoints=checkpoints)
+
+
 def load(source: str | Path, step: int | None = None) -> LoadedModel:
     """The model of a run directory, at its latest checkpoint or at `step`, on all devices.
 

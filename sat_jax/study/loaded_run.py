@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import jax
 
-from sat_jax import mesh
+from sat_jax import exchange, mesh
 from sat_jax.config import Analysis, Config, Mesh
 from sat_jax.config.json import read_config
 from sat_jax.grid import SAMPLE_RATE
 from sat_jax.study.corpus import AnalysedCorpus, open_corpus
-from sat_jax.study.loaded_model import LoadedModel, open_model
+from sat_jax.study.loaded_model import LoadedModel, on_devices, open_model
 from sat_jax.study.passes import Passes, open_passes
 
 
@@ -38,6 +38,8 @@ class LoadedRun(NamedTuple):
 def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     """Everything about a run that a study needs; raises `InputError` for what is not there."""
     config = read_config(run / "config.json")
+    # On CPUs, processes that meet for the first time give up after 30 s; later ones wait longer.
+    exchange.everywhere(None)
     rows = jax.device_count()
     analysis = dataclasses.replace(analysis, batch_size=-(-analysis.batch_size // rows) * rows)
     devices = mesh.build_mesh(Mesh(), analysis.batch_size)
@@ -46,6 +48,19 @@ def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     corpus, out = open_corpus(run, config, analysis, say)
     passes = open_passes(model, corpus, analysis, devices)
     return LoadedRun(run, out, config, analysis, model, corpus, passes, say)
+
+
+def alone(loaded: LoadedRun) -> LoadedRun:
+    """The same run on the devices of this process only; nothing is computed or copied.
+
+    For studies whose work processes share out, each computing its part without the others.
+    """
+    if jax.process_count() == 1:
+        return loaded
+    devices = mesh.own_devices()
+    model = on_devices(loaded.model, devices)
+    passes = open_passes(model, loaded.corpus, loaded.analysis, devices)
+    return loaded._replace(model=model, passes=passes)
 
 
 def describe(loaded: LoadedRun) -> str:

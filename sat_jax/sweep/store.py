@@ -2,7 +2,8 @@
 
 What is left under a setting is a leaf: named arrays, the same names and shapes for all leaves of
 one `identity` (model, speech, probes). Leaves are appended in files that appear whole or not at
-all; when a study is done, they are joined into one.
+all; when a study is done, they are joined into one. Of several processes each writes what it made
+itself, on its own disk or on one that they share; `exchange` gives every process what it lacks.
 """
 
 import hashlib
@@ -10,8 +11,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 
+from sat_jax.exchange import everywhere
 from sat_jax.files import write_arrays
 from sat_jax.sweep.trie import Settings, as_rows
 
@@ -34,6 +37,8 @@ class Store:
         self.directory = directory / identity
         self.place: dict[str, tuple[int, int]] = {}
         self.parts: list[Arrays] = []
+        self.is_whole = True
+        """Whether all leaves in memory are on this disk."""
         for path in sorted(self.directory.glob("*.npz")):
             try:
                 with np.load(path) as file:
@@ -55,9 +60,28 @@ class Store:
     def add(self, keys: list[str], arrays: Arrays) -> None:
         """Keep finished leaves; they are on disk when this returns."""
         whole = {KEY: np.array(keys), **arrays}
-        numbers = [int(p.stem) for p in self.directory.glob("*.npz") if p.stem.isdigit()]
-        write_arrays(self.directory / f"{max(numbers, default=-1) + 1:05d}.npz", **whole)
+        known = [p.stem.partition("-")[0] for p in self.directory.glob("*.npz")]
+        number = max((int(each) for each in known if each.isdigit()), default=-1) + 1
+        name = f"{number:05d}-{jax.process_index()}.npz"
+        write_arrays(self.directory / name, **whole)
         self._remember(whole)
+
+    def held(self, keys: list[str]) -> np.ndarray:
+        """Which process has which leaf, (processes, G) bool; every process has to ask."""
+        return np.stack(everywhere(np.array([key in self for key in keys], bool)))
+
+    def exchange(self, keys: list[str]) -> None:
+        """Take from other processes what is lacking here of these leaves, and give them what they
+        lack; every process has to call it."""
+        held = self.held(keys)
+        wanted = np.flatnonzero(held.any(0) & ~held.all(0))
+        mine = [keys[i] for i in wanted if held[:, i].argmax() == jax.process_index()]
+        for given in everywhere((mine, self.take(mine) if mine else {})):
+            new = [row for row, key in enumerate(given[0]) if key not in self]
+            if new:
+                rows = {name: array[new] for name, array in given[1].items()}
+                self._remember({KEY: np.array(given[0])[new], **rows})
+                self.is_whole = False
 
     def take(self, keys: list[str]) -> Arrays:
         """The arrays of these leaves, in this order; raises `KeyError` for one that is missing."""
@@ -66,9 +90,9 @@ class Store:
         return {name: np.stack([self.parts[p][name][row] for p, row in places]) for name in names}
 
     def join(self) -> None:
-        """One file instead of many."""
+        """One file instead of many, with what came from other processes; process 0 writes it."""
         paths = sorted(self.directory.glob("*.npz"))
-        if len(paths) < 2:
+        if jax.process_index() != 0 or (len(paths) < 2 and self.is_whole):
             return
         keys = list(self.place)
         write_arrays(self.directory / "leaves.npz", **{KEY: np.array(keys), **self.take(keys)})

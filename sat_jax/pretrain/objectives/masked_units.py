@@ -26,7 +26,7 @@ class UnitLosses(NamedTuple):
     """Losses of one batch."""
 
     loss: jax.Array
-    """What is minimised: nats per masked position, and penalty."""
+    """What is minimised: nats per masked position, those of others by their weight, penalty."""
     masked: jax.Array
     """Nats per masked position."""
     frequencies: jax.Array
@@ -60,7 +60,9 @@ def own_parameters(key: jax.Array, model: nn.Module, config: Config) -> Any:
     shape = objective.units, objective.unit_width
     return {
         "contexts": dense(keys[0], config.model.width, objective.unit_width),
-        "units": jax.random.uniform(keys[1], shape),
+        # The published code draws from 0 to 1: then all point nearly the same way, and the first
+        # hundreds of steps only part them.
+        "units": jax.random.normal(keys[1], shape),
     }
 
 
@@ -101,8 +103,9 @@ def masked_units(
     chosen = known & masked
     penalty = mean_over(energy, valid)
     loss = mean_over(nats, chosen)
+    heard = objective.unmasked_weight * mean_over(nats, known & ~masked)
     return UnitLosses(
-        loss + objective.penalty_weight * penalty,
+        loss + heard + objective.penalty_weight * penalty,
         loss,
         entropy(wanted, chosen),
         mean_over(right, chosen),

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +33,8 @@ SETTINGS = 2
 """Settings per device that are measured at a time."""
 PROGRAMS = 96 * 2**20
 """Bytes that are left for the ops of the model, which are compiled as they are needed."""
+NODES = 64
+"""Most nodes that are computed at once on an accelerator."""
 UNASKED = 64
 """Settings at a time where no probe asks for their representations."""
 
@@ -70,7 +72,8 @@ def open_context(
     devices = loaded.passes.devices
     ops = encoder_ops(loaded.model.module, devices)
     maps = mean_maps(loaded, checkpoint, speech)
-    width = 1 if jax.default_backend() == "cpu" else nodes_within(loaded, speech)
+    # One node is enough for a CPU.
+    width = 1 if jax.default_backend() == "cpu" else nodes_within(*node_memory(loaded, speech))
     counts = Counts(set(), {})
     errors = jax.jit(by_device(functools.partial(errors_of, loaded.model.module), devices, 1))
     analysis = loaded.analysis
@@ -144,16 +147,35 @@ def errors_of(
     return jax.vmap(of_node, 1, 1)(states)
 
 
-def nodes_within(loaded: LoadedRun, speech: Speech) -> int:
-    """Nodes at once so that their states and one layer's maps fit the memory: a power of two."""
-    model = loaded.model.spec
+def node_memory(loaded: LoadedRun, speech: Speech) -> tuple[int, int]:
+    """Bytes that are free on every device, and bytes that one node takes of them.
+
+    The walk holds states and contexts of every layer, and maps, logits and hidden units of one.
+    """
+    model, devices = loaded.model.spec, loaded.passes.devices
     rows, positions = speech.encoded[0].valid.shape
-    state = 4 * rows * positions * model.width
-    node = 2 * (model.layers + 1) * state + 4 * rows * positions * (
-        2 * model.heads * positions + 2 * loaded.config.model.ffn
-    )
-    fit = max(loaded.analysis.ablate.memory_mib * 2**20 // 2 // node, 1)
-    return min(1 << int(fit).bit_length() - 1, 64)
+    one = 2 * (model.layers + 1) * model.width
+    one += 2 * model.heads * positions + 2 * loaded.config.model.ffn
+    known = free_memory(devices.local_devices)
+    free = loaded.analysis.ablate.memory_mib * 2**20 if known is None else known
+    return free, 4 * (rows // devices.size) * positions * one
+
+
+def free_memory(devices: Sequence[Any]) -> int | None:
+    """Bytes that are free on the fullest of some devices; None where one of them does not say."""
+    stats = [device.memory_stats() for device in devices]
+    if not all(each and {"bytes_limit", "bytes_in_use"} <= set(each) for each in stats):
+        return None
+    return min(each["bytes_limit"] - each["bytes_in_use"] for each in stats)
+
+
+def nodes_within(free: int, node: int) -> int:
+    """Nodes of `node` bytes that are computed at once, in half of what is free: a power of two.
+
+    The other half is left to what the compiler holds between, and to probes.
+    """
+    fit = min(max(free // 2 // node, 1), NODES)
+    return 1 << int(fit).bit_length() - 1
 
 
 def mean_maps(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> jax.Array:

@@ -2,17 +2,19 @@
 
 Log-mel frames, and all layers of the trained and of the untrained model, are probed at the same
 positions, linearly and with a hidden layer. The same probes with half and a quarter of the
-utterances, or of the steps, show what more of either would bring.
+utterances, or of the steps, show what more of either would bring. Processes take the
+representations in turns.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from sat_jax import mesh
+from sat_jax import exchange, mesh
 from sat_jax.analysis.linear_map import explained_variance
 from sat_jax.analysis.probe import Examples
 from sat_jax.mesh import by_device
@@ -26,6 +28,7 @@ from sat_jax.study.ablate.tasks import (
     probe_tasks,
     train_and_score,
 )
+from sat_jax.study.loaded_model import Checkpoint
 from sat_jax.study.loaded_run import LoadedRun
 from sat_jax.sweep.store import Arrays
 from sat_jax.trace.capture import capture
@@ -55,6 +58,16 @@ class Source(NamedTuple):
     """(N, D)."""
 
 
+class Wanted(NamedTuple):
+    """Representations that a model makes."""
+
+    name: str
+    """The checkpoint's, or `PRUNED`."""
+    layer: int
+    checkpoint: Checkpoint
+    pruned: bool
+
+
 def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     """Probe log-mel and every layer, and compare budgets on log-mel and the trained last layer.
 
@@ -75,22 +88,29 @@ def probe_layers(loaded: LoadedRun, speech: Speech) -> Probed:
     spectrum = rows_of(speech, [encoded.log_mel for encoded in speech.encoded])
     trained = loaded.model.checkpoints[0].name
     score = scorer(loaded, speech, both)
-    layers, budgets = [], []
     depths = sorted({*range(0, last + 1, 2 if coarse else 1), last})
-    for sources in [[Source(LOG_MEL, None, spectrum)], *layer_sources(loaded, speech, depths)]:
+    wanted = [Wanted(checkpoint.name, layer, checkpoint, False)
+              for checkpoint in loaded.model.checkpoints for layer in depths]  # fmt: skip
+    wanted.append(Wanted(PRUNED, last, loaded.model.checkpoints[0], True))
+    compared = () if coarse else ((LOG_MEL, None), (trained, last))
+    # Log-mel goes last, to one of those that have fewer layers.
+    mine = exchange.in_turns(len(wanted) + 1)
+    groups = layer_sources(loaded, speech, [wanted[i] for i in mine if i < len(wanted)])
+    if len(wanted) in mine:
+        groups = itertools.chain(groups, [[Source(LOG_MEL, None, spectrum)]])
+    own = []
+    for sources in groups:
         r2 = [linear_share(speech, source.features, spectrum) for source in sources]
-        layers += probed(loaded, speech, both, score, sources, r2)
-        budgets += [
-            point
-            for source in sources
-            if not coarse
-            and (source.model == LOG_MEL or (source.model, source.layer) == (trained, last))
-            for point in budget_points(loaded, speech, tasks[0], source)
-        ]
-    if coarse:
-        return Probed(layers, [])
-    whole = [full_budget(layers, tasks[0], model, layer) for model, layer in
-             ((LOG_MEL, None), (trained, last))]  # fmt: skip
+        rows = probed(loaded, speech, both, score, sources, r2)
+        for source in sources:
+            name = source.model, source.layer
+            points = budget_points(loaded, speech, tasks[0], source) if name in compared else []
+            own.append(Probed([row for row in rows if (row.model, row.layer) == name], points))
+    found = exchange.joined(len(wanted) + 1, own)
+    found = [found[-1], *found[:-1]]
+    layers = [row for each in found for row in each.layers]
+    budgets = [point for each in found for point in each.budgets]
+    whole = [full_budget(layers, tasks[0], *name) for name in compared]
     return Probed(layers, [*budgets, *(point for point in whole if point)])
 
 
@@ -108,27 +128,20 @@ def as_linear(task: ProbeTask) -> ProbeTask:
 
 
 def layer_sources(
-    loaded: LoadedRun, speech: Speech, depths: Sequence[int]
+    loaded: LoadedRun, speech: Speech, wanted: Sequence[Wanted]
 ) -> Iterator[list[Source]]:
-    """States of some layers of both checkpoints, a few at a time so that they fit the memory."""
-    spec = loaded.model.spec
-    size = 4 * len(speech.utterance) * spec.width
+    """States of some layers, a few at a time so that they fit the memory."""
+    size = 4 * len(speech.utterance) * loaded.model.spec.width
     most = max(int(loaded.analysis.ablate.memory_mib * 2**20 // size), 1)
     group = max(most // loaded.passes.devices.size, 1) * loaded.passes.devices.size
-    wanted = [(checkpoint, layer, False) for checkpoint in loaded.model.checkpoints
-              for layer in depths]  # fmt: skip
-    wanted.append((loaded.model.checkpoints[0], spec.layers, True))
     for first in range(0, len(wanted), group):
         some = wanted[first : first + group]
-        found: dict[Any, list[np.ndarray]] = {}
-        for name, pruned in dict.fromkeys((c.name, pruned) for c, _, pruned in some):
-            checkpoint = next(c for c in loaded.model.checkpoints if c.name == name)
-            layers = [layer for c, layer, p in some if (c.name, p) == (name, pruned)]
-            found[name, pruned] = hidden_states(loaded, speech, checkpoint.params, layers, pruned)
-        yield [
-            Source(PRUNED if pruned else c.name, layer, found[c.name, pruned].pop(0))
-            for c, layer, pruned in some
-        ]
+        found: dict[str, list[np.ndarray]] = {}
+        for name in dict.fromkeys(each.name for each in some):
+            same = [each for each in some if each.name == name]
+            params, layers = same[0].checkpoint.params, [each.layer for each in same]
+            found[name] = hidden_states(loaded, speech, params, layers, same[0].pruned)
+        yield [Source(each.name, each.layer, found[each.name].pop(0)) for each in some]
 
 
 def hidden_states(

@@ -1,8 +1,8 @@
 """Settings in, what is left of every task under each of them out: chunk by chunk, resumable.
 
-A chunk is a run of settings in the order of the trie whose representations fit the memory that was
-given. They are computed in one sweep per batch and read by the probes of every task; scores are
-kept on disk.
+Processes share the settings out and compute their shares each by itself. A chunk is a run of
+settings in the order of the trie whose representations fit the memory that was given. They are
+computed in one sweep per batch and read by the probes of every task; scores are kept on disk.
 """
 
 import jax
@@ -17,24 +17,25 @@ from sat_jax.study.ablate.corpus import TEST, EncodedBatch, Speech
 from sat_jax.study.ablate.tasks import RECONSTRUCTION
 from sat_jax.sweep import trie
 from sat_jax.sweep.batch_ops import batch_ops
+from sat_jax.sweep.shares import shares
 from sat_jax.sweep.store import Arrays, Store, keys_of
-from sat_jax.sweep.trie import Settings, distinct, make_settings
+from sat_jax.sweep.trie import Settings, distinct, make_settings, node_counts
 
 
 def measure(context: SweepContext, settings: Settings, store: Store, title: str) -> Arrays:
-    """Arrays (G, ...) of every setting, from the store where they are there; see `leaf_arrays`."""
-    keys = keys_of(settings)
+    """Arrays (G, ...) of every setting, from the store where they are there; see `leaf_arrays`.
+
+    Every process gets all of them, whichever measured them.
+    """
     unique, _ = distinct(settings)
     names = keys_of(unique)
-    chunks = [
-        [i for i in range(first, min(first + context.chunk, len(names))) if names[i] not in store]
-        for first in range(0, len(names), context.chunk)
-    ]
-    todo = [each for each in chunks if each]
-    done = sum(name in store for name in names)
+    missing = np.flatnonzero(~store.held(names).any(0))
     say = context.loaded.say
-    if done:
+    if len(missing) < len(names):
+        done = len(names) - len(missing)
         say(f"{title}: {done} of {len(names)} settings were measured before")
+    mine = missing[share_of(context, trie.take(unique, missing), title)]
+    todo = list(trie.parts(mine, context.chunk))
     if todo:
         intact = None
         if context.tasks:
@@ -51,7 +52,37 @@ def measure(context: SweepContext, settings: Settings, store: Store, title: str)
         ):
             found = leaf_arrays(context, trie.take(unique, index), intact)
             store.add([names[i] for i in index], found)
-    return store.take(keys)
+    store.exchange(names)
+    return store.take(keys_of(settings))
+
+
+def share_of(context: SweepContext, settings: Settings, title: str) -> slice:
+    """The settings that this process measures; says what sharing them out costs."""
+    processes = jax.process_count()
+    found = shares(settings, processes, probe_cost(context))
+    if processes > 1 and len(settings.gate):
+        nodes = [int(node_counts(trie.take(settings, share)).sum()) for share in found]
+        alone = int(node_counts(settings).sum())
+        context.loaded.say(
+            f"{title}: layers computed per batch: {sum(nodes)} in {processes} processes "
+            f"({' '.join(map(str, nodes))}), {alone} in one"
+        )
+    return found[jax.process_index()]
+
+
+def probe_cost(context: SweepContext) -> float:
+    """Products that the probes of one setting take, as a part of those of one layer of the model on
+    all utterances."""
+    loaded, width = context.loaded, context.loaded.model.spec.width
+    layer = len(context.speech.utterance) * width * (4 * width + 2 * loaded.config.model.ffn)
+    probes = 0
+    for task in context.tasks:
+        hidden, budget = task.budget.hidden, task.budget
+        inner = width * hidden + (budget.depth - 1) * hidden**2
+        one = inner + hidden * task.classes if hidden else width * task.classes
+        # Forwards, and backwards to parameters and to hidden units.
+        probes += 3 * budget.steps * budget.batch * one
+    return probes * loaded.analysis.ablate.probe_seeds / layer
 
 
 def leaf_arrays(

@@ -5,9 +5,9 @@ import resource
 import sys
 import time
 
-import jax
 import numpy as np
 
+from sat_jax import exchange
 from sat_jax.errors import InputError
 from sat_jax.figures.report import Section
 from sat_jax.records.ablation import Single
@@ -27,7 +27,7 @@ from sat_jax.study.ablate.page import AblationResult, write
 from sat_jax.study.ablate.scores import single_of, task_scores
 from sat_jax.study.ablate.tasks import RECONSTRUCTION, probe_tasks
 from sat_jax.study.heads import kept_heads
-from sat_jax.study.loaded_run import LoadedRun
+from sat_jax.study.loaded_run import LoadedRun, alone
 from sat_jax.sweep import plan as plans
 from sat_jax.sweep.orderings import order_by
 from sat_jax.sweep.plan import Orders, Plan
@@ -51,10 +51,12 @@ def study(loaded: LoadedRun) -> list[Section]:
         loaded.say(obstacle)
         return []
     check(loaded)
-    loaded = with_possible_tasks(loaded)
+    loaded = with_possible_tasks(alone(loaded))
     ablation, model = loaded.analysis.ablate, loaded.model.spec
     checkpoint, shape = loaded.model.checkpoints[0], (model.layers, model.heads)
-    user = plans.read_order(ablation.order, shape) if ablation.order else None
+    user = None
+    if ablation.order:
+        user = exchange.from_leader(lambda: plans.read_order(ablation.order, shape))
     began, held = time.perf_counter(), most_memory()
     speech = open_speech(loaded)
     if speech is None:
@@ -89,13 +91,14 @@ def study(loaded: LoadedRun) -> list[Section]:
     if ablation.preset == "full":
         plan, arrays, orders = with_left_out(context, store, plan, arrays, orders)
     store.join()
-    alone = None if ablation.preset == "full" else left_out(context)
+    single = None if ablation.preset == "full" else left_out(context)
     control = untrained(context)
     deep = None
     if wide is not None and ablation.preset != "coarse":
         deep = with_hidden_layer(loaded, wide, orders, kept)
     tell_cost(context, time.perf_counter() - began, held, opened)
-    return write(result_of(context, plan, arrays, orders, kept), control, deep, layers, alone)
+    result = result_of(context, plan, arrays, orders, kept)
+    return write(result, control, deep, layers, single) if loaded.is_leader else []
 
 
 def with_hidden_layer(
@@ -134,11 +137,6 @@ def obstacle_of(loaded: LoadedRun) -> str:
         return (
             f"ablate: {loaded.directory} was pruned by export.py, and this study needs a whole "
             "model; give the run that it was made from"
-        )
-    if jax.process_count() > 1:
-        return (
-            "ablate: runs in one process, on all of its devices; start analyze.py --only ablate "
-            "without --distributed"
         )
     return ""
 

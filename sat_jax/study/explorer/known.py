@@ -13,7 +13,7 @@ from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records.heads import HeadTable
 from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
 from sat_jax.study.explorer.maps import HeadBoundaries
-from sat_jax.study.heads import kept_heads
+from sat_jax.study.heads import read_heads
 from sat_jax.study.loaded_model import Checkpoint
 from sat_jax.study.loaded_run import LoadedRun
 
@@ -36,7 +36,7 @@ def known_of(loaded: LoadedRun, checkpoint: Checkpoint, key: str) -> Known:
     Raises `InputError` where a result is broken.
     """
     spec, analysis = loaded.model.spec, loaded.out / "analysis"
-    table = kept_heads(loaded, checkpoint.end)
+    table = read_heads(analysis / f"heads{checkpoint.end}.npz", spec)
     relation = arrays_of(
         loaded, f"phone_maps{checkpoint.end}.npz", "phones", ("relation", "elsewhere")
     )

@@ -1,5 +1,6 @@
 """One run, or several of them, in; explorer.html out."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from matplotlib import colormaps
 
-from sat_jax import files
+from sat_jax import exchange, files
 from sat_jax.audio import dataset
 from sat_jax.config import Analysis
 from sat_jax.errors import InputError
@@ -92,7 +93,7 @@ def gather(loaded: LoadedRun, split: Any, numbers: Sequence[int], name: str) -> 
     for checkpoint in loaded.model.checkpoints:
         kind = "untrained" if checkpoint.end else "trained"
         key = kind if not name else name + f"-{kind}" * bool(checkpoint.end)
-        known = known_of(loaded, checkpoint, key)
+        known = exchange.from_leader(functools.partial(known_of, loaded, checkpoint, key))
         traced = trace_maps(loaded, checkpoint, split, known.tuned) if len(split) else {}
         models.append(known)
         maps.append({numbers[place]: each for place, each in traced.items()})

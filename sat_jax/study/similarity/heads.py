@@ -1,7 +1,10 @@
-"""Attention maps of models in, how alike their heads are out, layer by layer."""
+"""Attention maps of models in, how alike their heads are out, layer by layer.
+
+Processes take the utterances in turns.
+"""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,12 +20,15 @@ from sat_jax.analysis.head_similarity import (
     flat_measures,
     head_pairs,
 )
+from sat_jax.audio import dataset
 from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
+from sat_jax.exchange import in_turns, joined
 from sat_jax.features import batches, buckets
 from sat_jax.mesh import by_device, place_batch, replicated
 from sat_jax.records.similarity import LayerName, SimilarityMap
+from sat_jax.study.corpus import long_enough
 from sat_jax.study.similarity.states import Heard
 from sat_jax.trace.capture import capture
 
@@ -46,10 +52,11 @@ def compare_heads(
             for number, heads in enumerate(itertools.chain(*(m.spec.head_mask for m in alike)))
         ]
     )
-    heard = spread(split, settings.map_utterances)
-    utterances = list(head_measures(alike, heard, settings, devices))
-    if not utterances:
+    heard = long_enough(grid, spread(split, settings.map_utterances))
+    if not len(heard):
         raise InputError("similarity: no utterance gives one position; use longer recordings")
+    mine = in_turns(len(heard))
+    utterances = joined(len(heard), head_measures(alike, heard, mine, settings, devices))
     whole = {name: np.stack([each[name] for each in utterances]) for name in utterances[0]}
     groups = [np.flatnonzero(owner == number) for number in range(len(layers))]
     n = len(utterances)
@@ -67,9 +74,15 @@ def compare_heads(
 
 
 def head_measures(
-    models: Sequence[Heard], split: Any, settings: Similarity, devices: DeviceMesh
-) -> Iterator[dict[str, np.ndarray]]:
-    """What `head_pairs` makes of each utterance, all heads of all models together."""
+    models: Sequence[Heard],
+    split: Any,
+    mine: np.ndarray,
+    settings: Similarity,
+    devices: DeviceMesh,
+) -> list[dict[str, np.ndarray]]:
+    """What `head_pairs` makes of the utterances `mine`, all heads of all models together."""
+    if not len(mine):
+        return []
     grid = models[0].spec.grid
     most = min(model.spec.longest for model in models) * grid.frames
     edges = buckets.bucket_edges(np.asarray(split.lengths), most, 1, grid)
@@ -87,14 +100,17 @@ def head_measures(
         return by_device(of_maps, devices)(maps, trace.valid)
 
     step = jax.jit(of_batch, out_shardings=replicated(devices))
+    measured: dict[int, dict[str, np.ndarray]] = {}
     quiet = {"skip_short": True, "say": lambda _: None}
-    for batch in batches.eval_batches(split, edges, devices.size, grid, **quiet):
+    some = dataset.take(split, mine)
+    for batch in batches.eval_batches(some, edges, devices.size, grid, **quiet):
         placed = place_batch((batch.audio, batch.lengths), devices)
         found = step([model.params for model in models], *placed)
         arrays = {name: np.asarray(each) for name, each in found.items()}
         for row, number in enumerate(batch.index):
             if number >= 0:
-                yield {name: each[row] for name, each in arrays.items()}
+                measured[int(number)] = {name: each[row] for name, each in arrays.items()}
+    return [measured[number] for number in range(len(mine))]
 
 
 def of_layers(

@@ -1,4 +1,8 @@
-"""States of the layers of models in, how alike each two layers are out, in one pass."""
+"""States of the layers of models in, how alike each two layers are out, in one pass.
+
+Processes take the pairs of layers in turns: each hears all of the speech, and holds and compares
+the products of its own pairs.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +19,7 @@ from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, la
 from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
+from sat_jax.exchange import everywhere, in_turns
 from sat_jax.grid import Grid
 from sat_jax.records.similarity import LayerName, SimilarityMap
 from sat_jax.study.similarity.states import Heard, states_of
@@ -49,7 +54,9 @@ def compare_layers(
     if 8 * shards * (sum(width) ** 2 + sum(w * w for w in width)) // 2 > budget:
         shards = 1
         notes.append("Without intervals, as sums by shards do not fit --similarity.memory-mib.")
-    groups = sums.passes_over(width, shards, budget)
+    pairs = sums.pairs_of(len(layers))
+    mine = [pairs[number] for number in in_turns(len(pairs))]
+    groups = sums.passes_over(width, mine, shards, budget)
     if len(groups) > 1:
         notes.append(f"Taken in {len(groups)} passes over the speech, to fit the memory given.")
     parts = [
@@ -96,8 +103,14 @@ def bar(steps: Iterable[Any], title: str, total: int) -> Iterable[Any]:
 def layer_maps(
     found: Moments, layers: Sequence[LayerName], settings: Similarity, seed: int
 ) -> list[SimilarityMap]:
-    """One map per measure, with intervals over resampled shards where there are several."""
-    value = compared(sums.covariances(found), settings.faithful, "similarity: pairs of layers")
+    """One map per measure, with intervals over resampled shards where there are several.
+
+    Of the pairs in `found`, and of those that other processes have.
+    """
+    mine = [pair for pair in found.products if pair[0] != pair[1]]
+    value = of_all_pairs(
+        compared(sums.covariances(found), settings.faithful, "similarity: pairs of layers"), mine
+    )
     shards = len(found.count)
     low = high = {name: np.full_like(each, np.nan) for name, each in value.items()}
     if shards > 1 and settings.draws:
@@ -108,8 +121,10 @@ def layer_maps(
             compared(sums.covariances(found, w), settings.faithful)
             for w in bar(picks, "similarity: intervals", len(picks))
         ]
+        stacked = {name: np.stack([each[name] for each in drawn]) for name in value}
         ends = {
-            name: np.percentile([each[name] for each in drawn], INTERVAL, axis=0) for name in value
+            name: np.percentile(each, INTERVAL, axis=0)
+            for name, each in of_all_pairs(stacked, mine).items()
         }
         low, high = ({name: each[i] for name, each in ends.items()} for i in (0, 1))
     return [
@@ -117,8 +132,20 @@ def layer_maps(
     ]
 
 
+def of_all_pairs(own: dict[str, np.ndarray], mine: Sequence[sums.Pair]) -> dict[str, np.ndarray]:
+    """Arrays (..., M, M), right where a layer meets itself and for the pairs `mine`, with those of
+    other processes in their places."""
+    whole = {name: each.copy() for name, each in own.items()}
+    for pairs, theirs in everywhere((mine, own)):
+        i, j = np.array(pairs, int).reshape(-1, 2).T
+        for name, each in theirs.items():
+            whole[name][..., i, j] = each[..., i, j]
+            whole[name][..., j, i] = each[..., j, i]
+    return whole
+
+
 def compared(covariances: Covariances, faithful: bool, title: str = "") -> dict[str, np.ndarray]:
-    """All measures of all pairs of layers: name to (M, M); with a `title` a progress bar."""
+    """All measures of the pairs of layers: name to (M, M); with a `title` a progress bar."""
     layers = [layer_of(own) for own in covariances.own]
     found = {name: np.ones((len(layers),) * 2) for name in MEASURES}
     for i, own in enumerate(layers):
@@ -140,22 +167,20 @@ def neuron_rows(covariances: Covariances, layers: Sequence[LayerName]) -> list[d
     if len(models) < 2:
         return []
     known = [layer_of(own) for own in covariances.own]
-    rows = []
+    own: dict[tuple[int, str], np.ndarray] = {}
+    for (i, j), cross in covariances.cross.items():
+        for of, by, products in ((i, j, cross), (j, i, cross.T)):
+            if layers[of].model != layers[by].model:
+                each = best_correlations(known[of], known[by], products)
+                place = of, layers[by].model
+                own[place] = np.maximum(own.get(place, each), each)
+    parts, rows = everywhere(own), []
     for i, layer in enumerate(layers):
-        best = []
-        for other in models:
-            if other == layer.model:
-                continue
-            theirs = [j for j, each in enumerate(layers) if each.model == other]
-            each = [
-                best_correlations(
-                    known[i],
-                    known[j],
-                    covariances.cross[i, j] if i < j else covariances.cross[j, i].T,
-                )
-                for j in theirs
-            ]
-            best.append(np.max(each, axis=0))
+        best = [
+            np.max([part[i, other] for part in parts if (i, other) in part], axis=0)
+            for other in models
+            if other != layer.model
+        ]
         rows.append(
             {
                 "model": layer.model,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from sat_jax import files
@@ -18,23 +17,20 @@ from sat_jax.figures import similarity as figures
 from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.records.similarity import SimilarityMap
-from sat_jax.study.loaded_model import LoadedModel, open_model
-from sat_jax.study.loaded_run import LoadedRun, describe, open_run
+from sat_jax.study.loaded_model import LoadedModel, on_devices, open_model
+from sat_jax.study.loaded_run import LoadedRun, alone, describe, open_run
 from sat_jax.study.similarity.heads import compare_heads
 from sat_jax.study.similarity.layers import compare_layers
 from sat_jax.study.similarity.states import Heard
 
 
 def study(loaded: LoadedRun) -> list[Section]:
-    """Compare the layers and heads of a run's trained and untrained model; writes tables, figures.
-
-    Among other studies it is left out, in words, where it cannot be made.
-    """
-    if jax.process_count() > 1:
-        loaded.say("similarity: left out: it runs in one process, on all of its devices")
-        return []
+    """Compare layers and heads of the trained and the untrained model; writes tables, figures."""
+    loaded = alone(loaded)
     models = [heard(loaded.model, number) for number in range(2)]
     found, neurons, notes = measured(models, loaded)
+    if not loaded.is_leader:
+        return []
     return sections(found, neurons, notes, loaded.out, loaded.analysis.pdf)
 
 
@@ -44,12 +40,12 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> None:
 
     Raises `InputError` for two runs of one name.
     """
-    if jax.process_count() > 1:
-        raise InputError("similarity: runs in one process: leave --distributed away")
     first = open_run(runs[0], analysis)
     opened = [first.model]
     for run in runs[1:]:
         opened.append(open_model(run, read_run(run), analysis.step, first.passes.devices))
+    first = alone(first)
+    opened = [on_devices(model, first.passes.devices) for model in opened]
     names = [run.resolve().name for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"similarity: two runs are called alike ({', '.join(names)}): rename one")
@@ -58,6 +54,8 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> None:
     ]
     models.append(heard(first.model, 1)._replace(name=f"{names[0]} untrained"))
     found, neurons, notes = measured(models, first)
+    if not first.is_leader:
+        return
     joined = "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
     out = analysis.out or runs[0].resolve().parent / f"similarity-{joined}"
     made = sections(found, neurons, [describe(first), *notes], out, analysis.pdf)
