@@ -102,6 +102,7 @@ def test_gpus_use_nvlink_within_a_host_and_the_network_beyond():
     )
     assert route_of(reduction(group=range(8)), chip, places, (16,)) == (450 * GB, 3)
     assert route_of(reduction(group=(0, 8)), chip, places, (16,)) == (50 * GB, 1)
+    assert route_of(reduction(group=range(16)), chip, places, (16,)) == (400 * GB, 4)
 
 
 # --- Our own step ---------------------------------------------------------------------------------

@@ -183,7 +183,9 @@ def test_traffic_of_a_slice_is_the_slice():
         ("jit(step)/transpose(jvp(M))/encoder/layer_0/layer_0.merge/ffn_in/dot_general", 1),
         ("jit(step)/jvp()/reduce_sum", 1),
         ("", 1),
-        ("jit(step)/shard_map/jit(fft)", 2),
+        ("jit(step)/features/shard_map/jit(fft)", 2),
+        ("jit(step)/while/body/features/mul", 2),
+        ("jit(step)/jvp(RawAudio.embed_features)/input/dot_general", 1),
         ("jit(step)/add", 3),
     ],
 )

@@ -141,7 +141,7 @@ def assumptions(plan: Planned) -> str:
     where = (
         "One slice, so no collective leaves its links."
         if plan.topology.chip.torus
-        else "Groups within a host use NVLink, all others the network."
+        else "Groups within a host use NVLink; rings leave it through the adapters of all its GPUs."
     )
     return (
         f"assumed: matrix products reach {PRODUCT_SHARE:.0%} of the peak and attention maps "

@@ -98,13 +98,15 @@ def route_of(
     """How a collective goes between the devices of its first group.
 
     On a torus along every axis in which the group spreads: both ways round where it fills an axis
-    that is closed, else one way. GPUs: NVLink within a host, the network where a group leaves it,
-    and a tree. `places` are the coordinates of the mesh's devices (see `topology.coordinates`).
+    that is closed, else one way. GPUs: NVLink within a host; where a group leaves it, rings through
+    the network adapters of all its GPUs there. `places` are the coordinates of the mesh's devices
+    (see `topology.coordinates`).
     """
     group = np.array([places[device] for device in each.groups[0]])
     spread = [len(np.unique(along)) for along in group.T]
     if not chip.torus:
-        rate = chip.network if spread[0] > 1 else chip.link
+        beyond = chip.network * each.size / spread[0]
+        rate = min(chip.link, beyond) if spread[0] > 1 else chip.link
         return Route(rate, math.ceil(math.log2(each.size)))
     ways, hops = 0, 0
     for size, met in zip(shape, spread, strict=True):

@@ -9,6 +9,7 @@ from collections import defaultdict
 from sat_jax.config import Model
 from sat_jax.plan.collectives import KINDS
 from sat_jax.plan.hlo import Computation, Instruction, Program, callees
+from sat_jax.pretrain.step import FEATURES
 
 PARTS = ("attention", "layers", "features", "optimiser")
 """Maps, from projections to mixtures; the rest of forward and backward; before them, after them."""
@@ -60,15 +61,16 @@ def least_traffic(
 def part_of(where: str) -> str:
     """Which of `PARTS` our function `where` belongs to.
 
-    What is differentiated stands under `jvp`; features are computed by every device for its own
-    rows, under `shard_map`. What the compiler itself adds has no name: it fetches parameters and
-    states of layers before they are needed.
+    What is differentiated stands under `jvp`, what comes before it under `FEATURES`. What the
+    compiler itself adds has no name: it fetches parameters and states of layers ahead of their use.
     """
+    if f"/{FEATURES}/" in where:
+        return "features"
     if "attention.mix" in where:
         return "attention"
     if not where or "jvp(" in where or "while/body" in where:
         return "layers"
-    return "features" if "shard_map" in where else "optimiser"
+    return "optimiser"
 
 
 def moved_by(each: Instruction, computation: Computation, program: Program) -> int:

@@ -19,6 +19,8 @@ from sat_jax.pretrain.objectives.objective import OWN, Losses, examples_of
 from sat_jax.pretrain.objectives.table import objective_of
 
 SMOOTHING = 0.98
+FEATURES = "features"
+"""Under this name the compiled program has what comes before the model."""
 
 
 class TrainState(NamedTuple):
@@ -131,7 +133,8 @@ def gradients_of(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable
     parts = config.batches.parts
 
     def of_part(params: Any, batch: Any, key: jax.Array, step: jax.Array) -> tuple[Losses, Any]:
-        examples = prepare(*batch)
+        with jax.named_scope(FEATURES):
+            examples = prepare(*batch)
 
         def loss(params: Any) -> tuple[jax.Array, Losses]:
             losses = objective.loss(model, config, params, examples, key, step)
