@@ -14,12 +14,22 @@ from meshes import mesh_of
 from sat_jax import mesh
 from sat_jax.audio import dataset
 from sat_jax.commands import analyze, export
-from sat_jax.config import Ablation, Analysis, Batches, Config, Corpus, Loop, Mesh, Model, Talker
+from sat_jax.config import (
+    Ablation,
+    Analysis,
+    Batches,
+    Config,
+    Corpus,
+    Loop,
+    Mesh,
+    Model,
+    NoObjective,
+    Talker,
+)
 from sat_jax.config.attention import ATTENTIONS
 from sat_jax.config.json import read_run
 from sat_jax.config.kinds import KINDS
 from sat_jax.config.model import FRONTENDS
-from sat_jax.config.train import NoObjective
 from sat_jax.explorer.pack import codes_of
 from sat_jax.model.attention.self_attention import ATTENTION
 from sat_jax.model.build import MODELS, build_model, init_params, spec_of
