@@ -60,6 +60,8 @@ class Part(NamedTuple):
     @property
     def bound(self) -> str:
         """What it waits for."""
+        if not self.seconds:
+            return "nothing"
         return "matrix unit" if self.computing >= self.moving else self.by
 
 
