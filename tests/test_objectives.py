@@ -303,9 +303,9 @@ def test_collapse_is_told():
     assert alarm({"perplexity": 4.0}, config) == ""
     config = config_of("masked_units")
     alarm = objective_of(config.objective).alarm
-    numbers = {"units_in_use": 1.0, "masked": 2.0, "frequencies": 1.9}
-    assert "all masked positions are named alike" in alarm(numbers, config)
-    assert alarm({**numbers, "units_in_use": 3.0}, config) == ""
+    numbers = {"predicted_units": 1.0, "masked": 2.0, "frequencies": 1.9}
+    assert "one cluster is predicted for all masked positions" in alarm(numbers, config)
+    assert alarm({**numbers, "predicted_units": 3.0}, config) == ""
     assert alarm({**numbers, "masked": 1.0}, config) == ""
 
 

@@ -77,7 +77,10 @@ def test_units_are_made_once_and_the_run_is_analysed(tiny_run, tmp_path):
     first = python(*made)
     assert first.returncode == 0, first.stderr
     assert "units: 12 clusters of normalised MFCC" in first.stdout
-    assert "untrained loss" in first.stdout and "naming units by their frequencies" in first.stdout
+    assert (
+        "untrained loss" in first.stdout
+        and "predicting clusters by their frequencies" in first.stdout
+    )
     before = {p.name: p.stat().st_mtime_ns for p in (run / "units").iterdir()}
     assert set(before) == {"units.json", "centres.npz", "train.npy", "valid.npy"}
     made[made.index("--loop.steps", len(made) - 4) + 1] = "24"

@@ -74,8 +74,8 @@ class Tera(Objective):
 
 @dataclass(frozen=True)
 class Contrastive(Objective):
-    """Telling the quantised features of a masked position from those of others, as in wav2vec 2.0
-    (arXiv:2006.11477)."""
+    """Telling a masked position's quantised features from those of other masked positions, as in
+    wav2vec 2.0 (arXiv:2006.11477)."""
 
     kind: str = "contrastive"
     """One of the keys of OBJECTIVES."""
@@ -94,20 +94,22 @@ class Contrastive(Objective):
     code_width: int = 128
     """Width of an entry; positions are compared at `groups` times this width."""
     logit_std: float = 1.0
-    """Standard deviation of the kernel that picks codes, at the start. The published 1 begins with
-    choices that neither noise nor gradients change soon; less is quicker to learn."""
+    """Initial standard deviation of the weights of the projection to code logits. The published 1
+    makes choices nearly one-hot and their gradients tiny; less is quicker to learn."""
     gumbel_start: float = 2.0
-    """Temperature of the Gumbel softmax that picks codes, at the first step."""
+    """Temperature of the Gumbel softmax over codes at the first step."""
     gumbel_end: float = 0.5
-    """Lowest temperature of it."""
+    """Lowest temperature of the Gumbel softmax."""
     gumbel_decay: float = 0.999995
-    """Factor on it from one step to the next."""
+    """Factor on the temperature of the Gumbel softmax, from one step to the next."""
     diversity_weight: float = 0.1
     """Weight of the loss for leaving codes unused."""
     penalty_weight: float = 10.0
-    """Weight of the mean square of what the convolutions give, before its normalisation."""
+    """Weight of the mean square of the convolutional features before their normalisation
+    (fairseq: features_pen)."""
     stem_gradient: float = 0.1
-    """Factor on the gradients of the convolutions over raw audio."""
+    """Factor on the gradients of the convolutions over raw audio (fairseq:
+    feature_grad_mult)."""
 
     @property
     def predicts_spectra(self) -> bool:
@@ -122,9 +124,9 @@ class Contrastive(Objective):
 
 @dataclass(frozen=True)
 class MaskedUnits(Objective):
-    """Naming the cluster of each masked position, as in HuBERT (arXiv:2106.07447).
+    """Predicting the cluster of each masked position, as in HuBERT (arXiv:2106.07447).
 
-    Clusters are found before training, by k-means over MFCC, or over states of another run.
+    Clusters are found before training, by k-means over MFCC, or over outputs of another run's layer.
     """
 
     kind: str = "masked_units"
@@ -134,28 +136,31 @@ class MaskedUnits(Objective):
     mask_length: int = 10
     """Positions of a masked span."""
     units: int = 100
-    """Clusters (the paper: 100 of MFCC, then 500 of states)."""
+    """Clusters (the paper: 100 of MFCC, then 500 of a layer's outputs)."""
     unit_width: int = 256
     """Width at which positions and clusters are compared."""
     temperature: float = 0.1
     """Cosines are divided by this."""
     unmasked_weight: float = 0.0
-    """Weight of the loss on positions that are not masked, whose units the model has to hear."""
+    """Weight of the loss on positions that are not masked; the paper has 0."""
     units_from: Path | None = None
-    """Another run, whose states are clustered: the paper's second iteration. None: MFCC."""
+    """Another run, of which a layer's outputs are clustered: the paper's second iteration. None:
+    MFCC."""
     units_layer: int = 6
-    """Its layer whose output is clustered."""
+    """Layer of units_from, counted from 1, whose output is clustered."""
     units_normalize: bool = False
     """Bring MFCC of each utterance to mean 0 and variance 1 before they are clustered (the paper
     does not): units then tell less of speakers and loudness, and fit inputs that are so as well."""
     units_utterances: int = 2000
-    """Most training utterances that clusters are found on, evenly spread; 0 is all."""
+    """Most training utterances that k-means runs on, evenly spread; 0 is all. All are labelled."""
     units_passes: int = 20
     """Passes of k-means over them."""
     penalty_weight: float = 10.0
-    """Weight of the mean square of what the convolutions give, before its normalisation."""
+    """Weight of the mean square of the convolutional features before their normalisation
+    (fairseq: features_pen)."""
     stem_gradient: float = 0.1
-    """Factor on the gradients of the convolutions over raw audio."""
+    """Factor on the gradients of the convolutions over raw audio (fairseq:
+    feature_grad_mult)."""
 
     @property
     def predicts_spectra(self) -> bool:
@@ -164,9 +169,9 @@ class MaskedUnits(Objective):
 
     @property
     def summary(self) -> str:
-        """What is named."""
+        """What is predicted."""
         source = "MFCC" if self.units_from is None else f"layer {self.units_layer}"
-        return f"masked positions named as {self.units} clusters of {source}"
+        return f"masked positions predicted as {self.units} clusters of {source}"
 
 
 @dataclass(frozen=True)

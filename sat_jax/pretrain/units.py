@@ -140,8 +140,8 @@ def make(
     share = clusters.sizes[clusters.sizes > 0] / clusters.sizes.sum()
     entropy = -(share * np.log(share)).sum()
     say(
-        f"units: {len(share)} of {objective.units} in use, as even as {np.exp(entropy):.1f} equal "
-        "ones"
+        f"units: {len(share)} of {objective.units} clusters are not empty, as even as "
+        f"{np.exp(entropy):.1f} equal ones"
     )
     if np.exp(entropy) < objective.units / 10:
         say(

@@ -7,7 +7,7 @@ from sat_jax.figures import heads, maps, phone_curves
 from sat_jax.figures.report import Clip, Picture, Section, Table, with_pruned
 from sat_jax.records.heads import HeadTable
 
-GUESSES = {"guessing": "guessing", "frequencies": "naming units by their frequencies"}
+GUESSES = {"guessing": "guessing", "frequencies": "predicting clusters by their frequencies"}
 """Baselines of objectives whose masked positions are right or wrong, and words for them."""
 
 

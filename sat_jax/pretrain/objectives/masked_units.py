@@ -35,8 +35,8 @@ class UnitLosses(NamedTuple):
     """Share of masked positions that are named right."""
     unmasked_accuracy: jax.Array
     """The same of positions that the model hears; it may fall while the other one rises."""
-    units_in_use: jax.Array
-    """The exponential of the entropy of what masked positions are named."""
+    predicted_units: jax.Array
+    """Clusters that are predicted for masked positions: the exponential of their entropy."""
     penalty: jax.Array
     """Mean square of what the convolutions give."""
     count: jax.Array
@@ -125,11 +125,11 @@ def entropy(one_hot: jax.Array, chosen: jax.Array) -> jax.Array:
 
 def alarm(numbers: dict[str, float], config: Config) -> str:
     """That every position gets the same name."""
-    if numbers["units_in_use"] >= 1.5 or numbers["masked"] < numbers["frequencies"]:
+    if numbers["predicted_units"] >= 1.5 or numbers["masked"] < numbers["frequencies"]:
         return ""
     return (
-        "all masked positions are named alike, and no better than by frequency: nothing is "
-        "learned. Begin anew with a lower optim.peak-lr or a longer optim.warmup-share"
+        "one cluster is predicted for all masked positions, no better than by frequency: nothing "
+        "is learned. Begin anew in another --run-dir with a lower optim.peak-lr or a longer optim.warmup-share"
     )
 
 
@@ -137,9 +137,9 @@ MASKED_UNITS = Objective(
     masked_units,
     Words(
         "frequencies",
-        "naming units by their frequencies",
+        "predicting clusters by their frequencies",
         (
-            ("frequencies", "naming units by their frequencies"),
+            ("frequencies", "predicting clusters by their frequencies"),
             ("accuracy", "accuracy"),
             ("unmasked_accuracy", "accuracy where nothing is masked"),
         ),
