@@ -126,7 +126,7 @@ class Contrastive(Objective):
 class MaskedUnits(Objective):
     """Predicting the cluster of each masked position, as in HuBERT (arXiv:2106.07447).
 
-    Clusters are found before training, by k-means over MFCC, or over outputs of another run's layer.
+    Clusters are found before training, by k-means over MFCC, or over a layer of another run.
     """
 
     kind: str = "masked_units"

@@ -245,8 +245,9 @@ def alarm(numbers: dict[str, float], config: Config) -> str:
         return ""
     return (
         f"the code books have collapsed: {used:.1f} of {all_codes} codes are in use, and the loss "
-        "means nothing now. Begin anew in another --run-dir with a lower optim.peak-lr, a larger batches.size, more "
-        "objective.diversity-weight, or smaller code books (objective.groups 8, objective.codes 8)"
+        "means nothing now. Begin anew in another --run-dir with a lower optim.peak-lr, a larger "
+        "batches.size, more objective.diversity-weight, or smaller code books "
+        "(objective.groups 8, objective.codes 8)"
     )
 
 

@@ -129,7 +129,8 @@ def alarm(numbers: dict[str, float], config: Config) -> str:
         return ""
     return (
         "one cluster is predicted for all masked positions, no better than by frequency: nothing "
-        "is learned. Begin anew in another --run-dir with a lower optim.peak-lr or a longer optim.warmup-share"
+        "is learned. Begin anew in another --run-dir with a lower optim.peak-lr or a longer "
+        "optim.warmup-share"
     )
 
 
