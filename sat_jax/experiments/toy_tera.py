@@ -8,5 +8,5 @@ from sat_jax.experiments.toy import CONFIG as TOY
 CONFIG = dataclasses.replace(
     TOY,
     name="toy_tera",
-    objective=Tera(mask_share=0.3, c_num=6, position_offset=84),
+    objective=Tera(mask_share=0.3, c_num=3, position_offset=84),
 )
