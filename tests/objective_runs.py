@@ -57,6 +57,9 @@ CASES = {
     "ctc": (LETTERS, Ctc(mask_share=0.2, mask_length=2)),
 }
 
+CLUSTERED = ("masked_reconstruction", "tera", "contrastive", "masked_units", "ctc")
+"""Those that are trained on several devices and in several processes: one of each objective."""
+
 
 def config_of(name, **more):
     """The config of one case."""
@@ -127,6 +130,6 @@ if __name__ == "__main__":
     coordinator, processes, process = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     mesh.join_cluster(Distributed(False, coordinator, processes, process))
     everywhere = mesh.build_mesh(Mesh(), 8)
-    found = {name: curve(name, everywhere) for name in CASES}
+    found = {name: curve(name, everywhere) for name in CLUSTERED}
     if process == 0:
         print(json.dumps(found), flush=True)

@@ -12,7 +12,7 @@ from scripts import ENVIRONMENT, PIPES, command, losses, python, records
 from two_processes import ROOT, start
 
 pytestmark = pytest.mark.pods
-KILLS = int(os.environ.get("SAT_JAX_KILLS", "8"))
+KILLS = int(os.environ.get("SAT_JAX_KILLS", "5"))
 SHORT = ["--loop.steps", "40", "--loop.valid-every", "40", "--loop.checkpoint-every", "10"]
 ENDLESS = ["--loop.steps", "100000", "--loop.checkpoint-every", "100000"]
 

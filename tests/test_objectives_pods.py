@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from meshes import mesh_of
-from objective_runs import CASES, Run, config_of, curve
+from objective_runs import CLUSTERED, Run, config_of, curve
 from scripts import command, python, records
 from two_processes import ROOT, on_devices
 
@@ -44,7 +44,7 @@ def in_two_processes():
     return json.loads(said[0].splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", CLUSTERED)
 def test_devices_and_processes_change_nothing(name, in_two_processes):
     alone = curve(name, mesh_of(1))
     np.testing.assert_allclose(curve(name, mesh_of(8)), alone, rtol=1e-5, atol=1e-5)
