@@ -42,7 +42,7 @@ def test_full_leaves_tables_figures_and_sections(full):
     for name in (*names, "ablation_areas.csv"):
         assert (run / "analysis" / name).stat().st_size > 1000
     stored = sorted(p.name for p in (run / "analysis" / "leaves").glob("*/*"))
-    assert stored == ["00000.npz", "00000.npz", "leaves.npz"]
+    assert stored == ["00000-0.npz", "00000-0.npz", "leaves.npz"]
     report = (run / "report.html").read_text()
     headings = ["What the input and every layer hold"]
     headings += ["What remains when heads are pruned", "Which order is cheapest"]

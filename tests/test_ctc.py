@@ -139,12 +139,12 @@ def test_masks_and_a_stem_that_stays_as_it_is():
     examples = Examples(inputs, valid, units)
     params = jax.jit(init_state(config, model, optimizer(config.optim, 1)))().params
 
-    def loss(params, train):
-        return ctc(model, config, params, examples, jax.random.key(0), train).loss
+    def loss(params, step):
+        return ctc(model, config, params, examples, jax.random.key(0), step).loss
 
-    plain, masked = loss(params, False), loss(params, jnp.int32(0))
+    plain, masked = loss(params, None), loss(params, jnp.int32(0))
     assert float(plain) != float(masked)
-    gradients = jax.grad(lambda p: loss(p, True))(params)
+    gradients = jax.grad(lambda p: loss(p, jnp.int32(0)))(params)
     assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradients["stem"]))
     assert np.abs(np.asarray(gradients["mask_embedding"])).max() > 0
     assert jnp.isfinite(gradients["letter_head"]["kernel"]).all()
