@@ -168,6 +168,8 @@ def test_runs_side_by_side(analysed):
     kinds = [row["category"] for row in heads_of(analysed)]
     assert int(float(first["diagonal_heads"])) == kinds.count("diagonal")
     assert first["r_best_head"] == best["r"]
+    rest = table(analysed / "analysis" / "segmentation.csv")
+    assert [first["r_mfcc"], first["r_best_layer"]] == [rest[0]["r"], rest[2]["r"]]
     assert (out / "figures" / "mask_lengths.png").stat().st_size > 10_000
     assert "Mask length" in (out / "report.html").read_text()
     (other / "analysis" / "segmentation.csv").unlink()

@@ -72,7 +72,7 @@ def boundaries(analysis: Path) -> dict[str, Any]:
     """R-values of MFCC, the best layer and the best head of the trained model."""
     rows = rows_of(analysis / "segmentation.csv") or []
     mine = [row for row in rows if row["model"] == rows[0]["model"]]
-    starts = {"r_mfcc": "MFCC", "r_best_layer": "layer ", "r_best_head": "head "}
+    starts = {"r_mfcc": "MFCC", "r_best_layer": "hidden layer ", "r_best_head": "head "}
     found = {}
     for name, start in starts.items():
         values = [float(row["r"]) for row in mine if row["features"].startswith(start)]
