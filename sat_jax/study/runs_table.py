@@ -17,7 +17,7 @@ from sat_jax.records.heads import CATEGORY_OF
 from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
 from sat_jax.study.findings import heads_of, rows_of, spared
 
-NOTHING = float("nan")
+NOTHING = ""
 
 
 def runs_table(runs: Sequence[Path], places: Sequence[Path]) -> list[dict[str, Any]]:
