@@ -41,12 +41,12 @@ objectives: $(VENV)/.demo
 	  --only heads phones segments ablate similarity --ablate.preset coarse
 	$(RUN) analyze.py $(OBJECTIVES:%=runs/objectives/%) --max-utterances 64 --only similarity
 
-SHORT := --corpus.talker.speakers 4 --corpus.talker.utterances 12 --loop.steps 30 --loop.log-every 10
+SHORT := --model.layers 2 --corpus.talker.speakers 4 --corpus.talker.utterances 12 --loop.steps 30 --loop.log-every 10
 
 newest: $(NEWEST)/.newest
 	$(NEWEST)/bin/python train.py toy --run-dir $(NEWEST)/run --corpus.data-dir $(NEWEST)/data $(SHORT)
 	$(NEWEST)/bin/python train.py toy_units --run-dir $(NEWEST)/units --corpus.data-dir $(NEWEST)/data $(SHORT)
-	$(NEWEST)/bin/python analyze.py $(NEWEST)/run --no-pdf --draws 50 --only heads phones segments explorer
+	$(NEWEST)/bin/python analyze.py $(NEWEST)/run --no-pdf --draws 50 --only heads phones explorer
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods"
