@@ -37,9 +37,9 @@ RULES: tuple[tuple[str, P], ...] = (
 )
 
 
-def join_cluster(settings: Distributed) -> None:
+def join_cluster(settings: Distributed) -> str:
     """Start JAX's distributed runtime where this process is one of several; call before any device
-    is used.
+    is used. Returns one line about the cluster, empty for a process alone.
 
     A process that stays silent for so long is given up, and the others end; see `peers`. Raises
     `InputError` where the cluster cannot be joined, or has not the devices that were asked for.
@@ -54,6 +54,7 @@ def join_cluster(settings: Distributed) -> None:
             f"distributed.devices is {settings.devices}, and {jax.process_count()} processes have "
             f"{found} together{alone}: see\n{processes_table(jax.devices())}"
         )
+    return described(cluster) if cluster else ""
 
 
 def _initialize(cluster: Cluster) -> None:

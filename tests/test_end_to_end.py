@@ -162,6 +162,7 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
     assert one[0].communicate(timeout=240) and one[0].returncode == 0
     for ours, theirs in zip(losses(pair), losses(alone), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
+    assert "cluster: process 0 of 2, as the command line says" in said[0][0]
     assert "process 1: 2 x cpu" in said[0][0]
     assert not GLOO.sub("", said[1][0])
 

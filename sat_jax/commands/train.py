@@ -64,7 +64,7 @@ def train(config: Config, screen: Any) -> None:
 
     objective = objective_of(config.objective)
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
-    mesh.join_cluster(config.distributed)
+    cluster = mesh.join_cluster(config.distributed)
     devices = mesh.build_mesh(config.mesh, config.batches.size, config.batches.parts)
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
@@ -74,6 +74,9 @@ def train(config: Config, screen: Any) -> None:
     def say(message: str) -> None:
         if leader:
             terminal.say(screen, message)
+
+    if cluster:
+        say(cluster)
 
     # --- Run directory: a new one, or that of the same experiment; nobody else trains in it -----
     stored, saved = run_dir / "config.json", run_dir / "ckpt"
