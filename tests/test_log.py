@@ -230,3 +230,11 @@ def test_training_summary_names_both_baselines():
     for part in ("after 4 steps: 0.500", "mean frame 0.800", "gaps 0.400"):
         assert part in said
     assert training_summary([{"step": 1, "loss": 2.0}], "x") == ""
+
+
+def test_tera_is_summed_up_with_its_masked_frames_beside_the_straight_line():
+    first = {"step": 0, "valid_loss": 1.1, "valid_mean_frame": 0.8}
+    last = {"step": 9, "valid_loss": 0.5, "valid_mean_frame": 0.8, "valid_time": 0.6}
+    said = training_summary([first, {**last, "valid_interpolation": 0.55}], "talker")
+    assert "after 9 steps: 0.500; untrained 1.100, predicting the mean frame 0.800" in said
+    assert "On masked frames alone 0.600, where straight lines across the gaps have 0.550" in said
