@@ -39,8 +39,8 @@ def training_summary(records: Sequence[dict[str, float]], corpus: str) -> str:
             f"L1 of what was hidden, on the validation split of {corpus}, which the model was "
             f"trained on, after {last['step']} steps: {last['valid_loss']:.3f}; untrained "
             f"{first['valid_loss']:.3f}, predicting the mean frame {last['valid_mean_frame']:.3f}. "
-            f"On masked frames alone {last['valid_time']:.3f}, where straight lines across the gaps "
-            f"have {last['valid_interpolation']:.3f}."
+            f"On masked frames alone {last['valid_time']:.3f}, where straight lines across the "
+            f"gaps have {last['valid_interpolation']:.3f}."
         )
     return (
         f"Masked L1 on the validation split of {corpus}, which the model was trained on, after "
