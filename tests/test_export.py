@@ -252,6 +252,7 @@ def exported(run, out, *more):
     return python(sys.executable, "export.py", str(run), "--out", str(out), *more)
 
 
+@pytest.mark.commands
 def test_an_export_is_a_run(run):
     out = run.parent / "small"
     asked = ["--heads", "5", "--by", "globalness", "--span", "3", "--softmax", "band"]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.mesh import platform
+from sat_jax.model.attention.flash import can_flash, flash_context
 from sat_jax.model.attention.softmax import MASKED
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import mixture, scores
@@ -21,12 +22,15 @@ BLOCK = 16
 def fused_context(
     query: jax.Array, key: jax.Array, value: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """Dot-product attention (B, H, T, K) without maps in memory: cuDNN where it can, else XLA.
+    """Dot-product attention (B, H, T, K) without maps in memory on accelerators: cuDNN's or Pallas'
+    kernel where there is one, else XLA's.
 
     `valid` (B, S) has to be a prefix of each row. An utterance without any valid key attends to its
     first one, as cuDNN gives NaN for none.
     """
     lengths = jnp.maximum(valid.sum(-1, dtype=jnp.int32), 1)
+    if platform() == "tpu" and can_flash(query):
+        return flash_context(query, key, value, lengths)
     cudnn = (
         platform() == "gpu"
         and query.dtype == jnp.bfloat16
