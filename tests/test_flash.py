@@ -8,10 +8,11 @@ from jax.experimental.pallas import tpu as pltpu
 
 from sat_jax import mesh
 from sat_jax.config import Mesh
+from sat_jax.model.attention import flash
 from sat_jax.model.attention.flash import BLOCKS, LANES, can_flash, flash_context
 
 LENGTHS = np.array([150, 1, 37, 128], np.int32)
-HEADS = 2
+HEADS, WIDTH = 2, 16
 
 
 def streams(length: int, width: int, seed: int = 0) -> list[np.ndarray]:
@@ -42,7 +43,7 @@ def with_gradients(function, query, key, value, seen, lengths):
     return [np.asarray(part) for part in (mixed, *grads)]
 
 
-@pytest.mark.parametrize(("length", "width"), [(150, 16), (257, 64), (128, 128)])
+@pytest.mark.parametrize(("length", "width"), [(150, WIDTH), (257, 64), (128, 128)])
 def test_mixtures_and_gradients_are_those_of_the_formula(length, width):
     lengths = np.minimum(LENGTHS, length)
     parts = streams(length, width)
@@ -54,7 +55,7 @@ def test_mixtures_and_gradients_are_those_of_the_formula(length, width):
 
 
 def test_nothing_of_padded_keys_is_in_a_mixture():
-    *parts, seen = streams(140, 16)
+    *parts, seen = streams(140, WIDTH)
     spoiled = [part.copy() for part in parts]
     for row, length in enumerate(LENGTHS):
         for part in spoiled[1:]:
@@ -68,14 +69,27 @@ def test_nothing_of_padded_keys_is_in_a_mixture():
 
 
 @pytest.mark.parametrize("layout", [Mesh(fsdp=2, model=2), Mesh(model=4)])
-def test_devices_compute_their_own_utterances_and_heads(layout):
-    # Two heads are split over two devices, and whole on each of four.
+def test_devices_compute_their_own_utterances_and_heads(layout, monkeypatch):
+    # Jax plays the kernel on one device only; here a softmax with its arguments takes its place.
+    heads = []
+
+    def kernel(query, key, value, segment_ids, sm_scale, block_sizes):
+        del block_sizes
+        heads.append(query.shape[:2])
+        assert sm_scale == WIDTH**-0.5
+        return by_softmax(query, key, value, segment_ids.kv.sum(-1))
+
+    monkeypatch.setattr(flash, "flash_attention", kernel)
     devices = mesh.build_mesh(layout, len(LENGTHS))
-    *parts, _ = streams(140, 16)
+    *parts, _ = streams(140, WIDTH)
     lengths = np.minimum(LENGTHS, 140)
     expected = by_softmax(*parts, lengths)
-    with pltpu.force_tpu_interpret_mode(), mesh.traced_for(devices):
-        found = jax.jit(flash_context)(*parts, lengths)
+    with mesh.traced_for(devices):
+        found = jax.jit(lambda *given: flash_context(*given))(*parts, lengths)
+    # Two heads are split over two devices, and whole on each of four.
+    assert set(heads) == {
+        (1 if layout.fsdp == 2 else 2, HEADS // 2 if layout.model == 2 else HEADS)
+    }
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(found[row, :, :length], expected[row, :, :length], atol=2e-5)
 
