@@ -16,6 +16,10 @@ NEWEST := .venv-newest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
+# Programs that one target has compiled are there for the next.
+TESTS := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
+  $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo study attention objectives newest test commands pods parity browser lint bench clean
 
 demo: $(VENV)/.demo
@@ -50,13 +54,13 @@ newest: $(NEWEST)/.newest
 	$(NEWEST)/bin/python analyze.py $(NEWEST)/run --no-pdf --draws 50 --only heads phones explorer
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods and not commands"
+	$(TESTS) -m "not pods and not commands"
 
 commands: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "commands and not pods"
+	$(TESTS) -m "commands and not pods"
 
 pods: $(VENV)/.tpu
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m pods
+	$(TESTS) -m pods
 
 parity: $(VENV)/.parity
 	$(RUN) -m pytest parity
