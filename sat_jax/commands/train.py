@@ -165,7 +165,8 @@ def train(config: Config, screen: Any) -> None:
         stream = stream_of("valid", 0)
         losses = []
         for number in range(loop.valid_batches):
-            losses.append(valid_step(params, np.int32(number), *placed(next(stream))))
+            found = valid_step(params, np.int32(number), *placed(next(stream)))
+            losses.append(mesh.paced(found))
         stream.close()
         mean = jax.tree.map(lambda *values: float(np.mean(values)), *losses)
         return {f"valid_{k}": value for k, value in mean._asdict().items() if k != "count"}

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.mesh import paced
+
 Rows = tuple[jax.Array, jax.Array]
 """Rows (..., D) and which of them count (...) bool."""
 
@@ -57,7 +59,7 @@ def k_means(
         sums = None
         for rows, counts in parts():
             own = summed(rows, counts, centres)
-            sums = own if sums is None else jax.tree.map(jnp.add, sums, own)
+            sums = paced(own if sums is None else jax.tree.map(jnp.add, sums, own))
         sizes = np.asarray(sums.sizes)
         spread.append(float(sums.distance) / max(float(sizes.sum()), 1.0))
         centres = jnp.where(

@@ -76,7 +76,7 @@ def mean_logits(
         inputs, valid = prepare(*mesh.place_batch((batch.audio, batch.lengths), devices))
         valid &= jnp.asarray(batch.index >= 0)[:, None]
         sums = add(params, inputs, valid)
-        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+        total = mesh.paced(sums if total is None else jax.tree.map(jnp.add, total, sums))
     maps, pairs = total
     mean = np.asarray(maps / jnp.maximum(pairs, 1), np.float64)
     mean = np.pad(mean, ((0, 0), (0, 0), *((0, side - mean.shape[-1]),) * 2))

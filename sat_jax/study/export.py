@@ -261,7 +261,7 @@ def masked_losses(
             batch = next(stream)
             placed = mesh.place_batch((batch.audio, batch.lengths), devices)
             for params, found in zip(checkpoints, losses, strict=True):
-                found.append(evaluate(params, np.int32(number), *placed))
+                found.append(mesh.paced(evaluate(params, np.int32(number), *placed)))
     means = [jax.tree.map(lambda *values: float(np.mean(values)), *found) for found in losses]
     return [
         {f"valid_{name}": value for name, value in m._asdict().items() if name != "count"}

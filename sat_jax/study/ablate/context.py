@@ -187,7 +187,7 @@ def mean_maps(loaded: LoadedRun, checkpoint: Checkpoint, speech: Speech) -> jax.
         if learning.any():
             valid = encoded.valid & jnp.asarray(learning)[:, None]
             sums = add(checkpoint.params, encoded.inputs, valid)
-            total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+            total = mesh.paced(sums if total is None else jax.tree.map(jnp.add, total, sums))
     maps, pairs = total
     return jax.device_put(maps / jnp.maximum(pairs, 1), mesh.replicated(loaded.passes.devices))
 
