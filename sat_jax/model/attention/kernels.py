@@ -69,8 +69,8 @@ def banded_context(
 ) -> jax.Array:
     """Dot-product attention (B, H, T, K) with the softmax over valid keys within each head's span.
 
-    query, key, value (B, H, T, K), valid (B, T); `spans` are H numbers of positions, None
-    for no limit. A query without any valid key in reach, which is padding, gets a finite mixture that
+    query, key, value (B, H, T, K), valid (B, T); `spans` are H numbers of positions, None for no
+    limit. A query without any valid key in reach, which is padding, gets a finite mixture that
     means nothing. `drop_key` drops probabilities with probability `rate`.
     """
     length = query.shape[2]

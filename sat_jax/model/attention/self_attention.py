@@ -83,8 +83,8 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with traced edits of its heads.
 
     It has `heads` heads of width `config.width / config.heads`: fewer than `config.heads` where
-    some were pruned. `spans` are how far each of them may look, None for no limit, empty for none of
-    them limited. `longest` are the most positions that it will meet. `contexts` and `project` are
+    some were pruned. `spans` are how far each of them may look, None for no limit; empty: none is
+    limited. `longest` are the most positions that it will meet. `contexts` and `project` are
     its two halves.
     """
 
