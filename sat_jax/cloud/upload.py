@@ -1,0 +1,105 @@
+"""A local copy in, its address brought up to date out: steps, files, then what was deleted here."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sat_jax.cloud import ledger, steps
+from sat_jax.cloud.fetch import is_of_training
+from sat_jax.cloud.ledger import Agreed, Ledger, State
+from sat_jax.cloud.store import Store, Unreachable, listing, open_store, patiently, put
+
+GROWING = ("metrics.jsonl", "tensorboard")
+"""What training appends to: uploaded from a copy, as stores want a length beforehand."""
+
+
+def send_all(store: Store, place: Path) -> dict[int, str]:
+    """Upload whatever is newer here; steps that are broken here and so not sent, with the fault."""
+    there = listing(store)
+    broken = {}
+
+    def send_files() -> None:
+        send_changed(store, place, lambda _: True)
+
+    for step in _unsent(place, steps.whole_there(there)):
+        wrong = steps.send_step(store, place, step, there, send_files)
+        if wrong:
+            broken[step] = wrong
+    send_files()
+    steps.prune_there(store, place, listing(store))
+    return broken
+
+
+def _unsent(place: Path, there: list[int]) -> list[int]:
+    """Steps that are not in the cloud: the untrained model, then the newest, then older ones."""
+    missing = [step for step in steps.whole_here(place) if step not in there]
+    return sorted(missing, key=lambda step: step != 0)
+
+
+def send_changed(store: Store, place: Path, wanted: Callable[[str], bool]) -> None:
+    """Upload the files that changed here since both sides were the same, or that are not there."""
+    there, known = listing(store), ledger.read_ledger(place)
+    changed = {
+        name: state
+        for name, state in ledger.files_here(place).items()
+        if wanted(name) and (name not in there or _changed(name, state, known))
+    }
+    if not changed:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {name: _steady(place, name, Path(folder)) for name in changed}
+        put(store, sources)
+        sizes = {name: source.stat().st_size for name, source in sources.items()}
+    arrived = listing(store)
+    whole = {name for name in changed if name in arrived and arrived[name].size == sizes[name]}
+    agreed = {name: Agreed(changed[name], arrived[name].key) for name in whole}
+    ledger.record(place, agreed)
+    if len(whole) < len(changed):
+        raise OSError(f"{min(changed.keys() - whole)} did not arrive whole")
+
+
+def changed_here(place: Path) -> dict[str, State]:
+    """The files that changed here since both sides were the same."""
+    known = ledger.read_ledger(place)
+    return {
+        name: state
+        for name, state in ledger.files_here(place).items()
+        if _changed(name, state, known)
+    }
+
+
+def _changed(name: str, state: State, known: Ledger) -> bool:
+    return name not in known or known[name].here != state
+
+
+def _steady(place: Path, name: str, folder: Path) -> Path:
+    if name.partition("/")[0] not in GROWING:
+        return place / name
+    copy = folder / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(place / name, copy))
+
+
+def send_results(address: str, place: Path, say: Callable[[str], None]) -> None:
+    """Upload what an analysis wrote; raises `InputError` where that fails, with where it is."""
+    _send(address, place, lambda store: send_changed(store, place, _is_result))
+    say(f"uploaded: {address}")
+
+
+def send_run(address: str, place: Path, say: Callable[[str], None]) -> None:
+    """Upload a whole run; raises `InputError` where that fails, with where it is."""
+    _send(address, place, lambda store: send_all(store, place))
+    say(f"uploaded: {address}")
+
+
+def _is_result(name: str) -> bool:
+    return not is_of_training(name)
+
+
+def _send(address: str, place: Path, send: Callable[[Store], object]) -> None:
+    try:
+        store = open_store(address)
+        patiently(store, lambda: send(store))
+    except Unreachable as error:
+        raise Unreachable(f"{error}; what was to be uploaded is in {place}") from error

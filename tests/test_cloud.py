@@ -1,0 +1,322 @@
+"""Runs in the cloud and their copies here: what is fetched, what is uploaded, which side goes first."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_cloud import journal, root, tell
+from small_runs import ADDRESS, add_step, flip, steps_in, there, two_machines, write_run
+
+from sat_jax import cloud, run_directory
+from sat_jax.address import address_of, cache, in_one_store, origin_of, place_of, shown
+from sat_jax.checkpoint_files import CHECKSUMS, fault
+from sat_jax.cloud.store import PAUSES, listing, open_store, patiently
+from sat_jax.config import Config, Corpus, Distributed
+from sat_jax.config.json import encode
+from sat_jax.errors import InputError
+
+RUN = Path(ADDRESS)
+__all__ = ["two_machines"]
+
+
+def fetched(purpose="train", **more):
+    said = []
+    return cloud.fetched(RUN, purpose, said.append, **more), " | ".join(said)
+
+
+def uploaded(place):
+    assert cloud.send_run(place, lambda _: None) == ADDRESS
+
+
+def test_addresses_survive_pathlib_and_have_one_place_here(monkeypatch, tmp_path):
+    monkeypatch.delenv("SAT_JAX_CLOUD_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for text in ("gs://bucket/runs/x", "gs:/bucket/runs/x", "gs://bucket/runs/x/"):
+        assert shown(Path(text)) == address_of(text) == ADDRESS
+        assert place_of(Path(text)) == tmp_path / "sat_jax" / "cloud" / "gs" / "bucket/runs/x"
+        assert origin_of(place_of(text)) == ADDRESS
+    for text in ("runs/x", "/gs:/x", "c:/x", ".", "a:b/c", "runs/gs:/x"):
+        assert not address_of(text) and shown(text) == text and place_of(text) == Path(text)
+        assert not origin_of(Path(text))
+    assert not origin_of(cache()) and not origin_of(cache() / "gs")
+    assert in_one_store("gs://a/x", Path("gs://a/y/z"))
+    assert not in_one_store("gs://a/x", "gs://b/x") and not in_one_store("a/x", "a/x")
+    for text in ("gs://", "gs://bucket/../../x", "s3://./x"):
+        with pytest.raises(InputError, match=r"give a bucket and a path in it, \w+://BUCKET/PATH"):
+            place_of(text)
+
+
+def test_a_config_keeps_what_was_given_and_works_in_the_copy():
+    config = Config(run_dir=RUN, corpus=Corpus(data_dir=Path("s3://bucket/data")))
+    assert encode(config)["run_dir"] == ADDRESS
+    assert encode(config)["corpus"]["data_dir"] == "s3://bucket/data"
+    assert config.directory == cache() / "gs" / "bucket" / "runs" / "x"
+    assert config.corpus.directory == cache() / "s3" / "bucket" / "data"
+    assert Config(run_dir=Path("runs/x")).directory == Path("runs/x")
+    assert Corpus().directory == Path("data")
+
+
+def test_paths_of_a_file_system_need_no_cloud_code():
+    code = (
+        "import sys; from pathlib import Path; from sat_jax import cloud\n"
+        "from sat_jax.commands import train, analyze, export, convert, plan\n"
+        "assert cloud.fetched(Path('runs/x'), 'train') == Path('runs/x')\n"
+        "assert not cloud.send_results(Path('runs/x')) and not cloud.send_run(Path('runs/x'))\n"
+        "with cloud.mirrored(Path('runs/x'), print) as begin: begin()\n"
+        "found = [m for m in sys.modules if m.startswith(('sat_jax.cloud.', 'fsspec'))]\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_comes_whole_to_another_machine(two_machines):
+    here = two_machines("first")
+    write_run(here, 0, 50, 100)
+    (here / "analysis").mkdir()
+    (here / "analysis" / "heads.csv").write_text("1")
+    uploaded(here)
+    other = two_machines("second")
+    place, said = fetched()
+    assert place == other
+    assert said == f"{ADDRESS}: fetched step 100 into {other}"
+    assert steps_in(other) == [0, 50, 100]
+    assert not any(fault(other / "ckpt" / str(step)) for step in (0, 50, 100))
+    for name in ("config.json", "manifest.json", "metrics.jsonl", "tensorboard/events.a"):
+        assert (other / name).read_text() == (here / name).read_text()
+    assert not (other / "analysis").exists()
+    assert fetched() == (other, "")
+
+
+def test_an_analysis_takes_the_newest_step_and_the_results(two_machines):
+    here = two_machines("first")
+    write_run(here, 0, 50, 100)
+    (here / "analysis").mkdir()
+    (here / "analysis" / "heads.csv").write_text("1")
+    uploaded(here)
+    other = two_machines("second")
+    fetched("analyse")
+    assert steps_in(other) == [0, 100]
+    assert (other / "analysis" / "heads.csv").read_text() == "1"
+    fetched("analyse", step=50)
+    assert steps_in(other) == [0, 50, 100]
+    third = two_machines("third")
+    fetched("plan")
+    assert [path.name for path in third.iterdir() if path.name[0] != "."] == ["config.json"]
+
+
+def test_the_side_with_the_later_step_goes_first(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    uploaded(first)
+    second = two_machines("second")
+    fetched()
+    write_run(second, 100)
+    shutil.rmtree(second / "ckpt" / "50")
+    uploaded(second)
+    assert steps_in(there()) == [0, 100]
+    # Behind: what the first machine has, a crash's records included, gives way; no step does.
+    two_machines("first")
+    (first / "metrics.jsonl").write_text("half a li")
+    fetched()
+    assert steps_in(first) == [0, 50, 100]
+    assert (first / "metrics.jsonl").read_bytes() == there("metrics.jsonl").read_bytes()
+    # Ahead: a step that was never uploaded, and everything beside it, stays.
+    write_run(first, 150)
+    before = {name: (first / name).read_bytes() for name in ("metrics.jsonl", "manifest.json")}
+    shutil.rmtree(first / "tensorboard")
+    _, said = fetched()
+    assert said == f"{first} is at step 150, ahead of {ADDRESS} (step 100): what is here is kept"
+    assert {name: (first / name).read_bytes() for name in before} == before
+    assert (first / "tensorboard" / "events.a").exists()
+    uploaded(first)
+    assert steps_in(there()) == [0, 50, 100, 150]
+    assert there("metrics.jsonl").read_bytes() == before["metrics.jsonl"]
+
+
+def test_equal_steps_keep_what_is_here(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    uploaded(first)
+    (first / "manifest.json").write_text("one session more, ended by a crash")
+    assert fetched() == (first, "")
+    assert "one session more" in (first / "manifest.json").read_text()
+    # The other machine came to the same step by itself: the cloud's counts.
+    second = two_machines("second")
+    fetched()
+    shutil.rmtree(second / "ckpt" / "50")
+    write_run(second, 50, history="b")
+    fetched()
+    assert (second / "ckpt/50" / CHECKSUMS).read_bytes() == there(
+        f"ckpt/50/{CHECKSUMS}"
+    ).read_bytes()
+    assert json.loads((second / "config.json").read_text())["history"] == "a"
+
+
+def test_two_different_runs_are_not_mixed(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    uploaded(first)
+    second = two_machines("second")
+    write_run(second, 0, 100, history="b")
+    with pytest.raises(InputError, match=r"two different runs .*: move one of them away"):
+        fetched()
+    assert steps_in(second) == [0, 100] and steps_in(there()) == [0, 50]
+
+
+def test_a_half_uploaded_or_broken_step_is_passed_over(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50, 100, 150)
+    uploaded(first)
+    there(f"ckpt/150/{CHECKSUMS}").unlink()
+    flip(there("ckpt/100/params/d/data"))
+    second = two_machines("second")
+    _, said = fetched()
+    assert f"{ADDRESS}/ckpt/100 is broken and passed over: params/d/data is not" in said
+    assert steps_in(second) == [0, 50]
+    # What was left of it goes before it is uploaded anew.
+    there("ckpt/150/params/stray").write_text("stray")
+    add_step(second, 150)
+    uploaded(second)
+    assert not there("ckpt/150/params/stray").exists() and there(f"ckpt/150/{CHECKSUMS}").exists()
+
+
+def test_a_broken_step_here_is_not_uploaded_and_comes_back(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50, 100)
+    flip(first / "ckpt/100/optimizer/d/data")
+    uploaded(first)
+    assert steps_in(there()) == [0, 50]
+    flip(first / "ckpt/100/optimizer/d/data")
+    uploaded(first)
+    flip(first / "ckpt/100/optimizer/d/data")
+    fetched()
+    assert not fault(first / "ckpt" / "100")
+
+
+def test_checksums_come_last_and_deleted_steps_go_after_the_new_one_is_whole(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    uploaded(first)
+    shutil.rmtree(first / "ckpt" / "50")
+    write_run(first, 100)
+    at = len(journal())
+    uploaded(first)
+    done = [line.replace("bucket/runs/x/", "") for line in journal()[at:]]
+    sealed = done.index(f"put ckpt/100/{CHECKSUMS}")
+    assert {"put metrics.jsonl", "put ckpt/100/params/d/data"} <= set(done[:sealed])
+    assert done[sealed + 1] == f"rm ckpt/50/{CHECKSUMS}"
+    assert {line.split("/")[1] for line in done[sealed + 1 :]} == {"50"}
+    assert steps_in(there()) == [0, 100]
+
+
+def test_results_that_changed_on_one_side_only_are_exchanged(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    (first / "report.html").write_text("one")
+    uploaded(first)
+    second = two_machines("second")
+    fetched("analyse")
+    (second / "report.html").write_text("two")
+    (second / ".hidden").write_text("")
+    (second / "link").symlink_to("/etc/hostname")
+    assert cloud.send_results(second, lambda _: None) == ADDRESS
+    assert there("report.html").read_text() == "two"
+    assert not there(".hidden").exists() and not there("link").exists()
+    at = len(journal())
+    cloud.send_results(second, lambda _: None)
+    assert len(journal()) == at
+    two_machines("first")
+    fetched("analyse")
+    assert (first / "report.html").read_text() == "two"
+    there("report.html").write_text("three")
+    (first / "report.html").write_text("mine")
+    _, said = fetched("analyse")
+    assert f"1 files differ from {ADDRESS} and changed here: these are kept" in said
+    assert (first / "report.html").read_text() == "mine"
+
+
+def test_names_that_climb_out_of_a_bucket_are_not_followed(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    uploaded(first)
+    store = open_store(ADDRESS)
+    size = {"size": 1, "type": "file"}
+    names = ("../x", "a/../../x", "/etc/x", "a//b", "a\\b", "config.json")
+    store.files.find = lambda *_, **__: {store.path(name): size for name in names}
+    assert set(listing(store)) == {"config.json"}
+
+
+def test_a_run_that_trains_here_is_taken_as_it_is(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    code = "import sys; from pathlib import Path; from sat_jax import run_directory as r\n"
+    code += "r.take(Path(sys.argv[1]), print); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(first)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert run_directory.is_taken(first)
+        assert "trains in it, so it is taken as it is" in fetched("analyse")[1]
+        holder.stdin.close()
+    assert not run_directory.is_taken(first)
+    assert run_directory.take(first, print) is None
+
+
+def test_what_is_not_there_or_cannot_be_reached_is_one_line(two_machines):
+    for purpose in ("analyse", "plan"):
+        with pytest.raises(InputError, match=rf"{ADDRESS}: no run is there; give a run that"):
+            fetched(purpose)
+    tell(root(), fail=["find"])
+    with pytest.raises(InputError, match=rf"{ADDRESS}: the network is down \(find\): look after"):
+        fetched()
+    with pytest.raises(InputError, match="exists: give another --out"):
+        tell(root())
+        there().mkdir(parents=True)
+        there("config.json").write_text("{}")
+        cloud.require_new(RUN, "out")
+    cloud.require_new(Path("gs://bucket/free"), "out")
+
+
+@pytest.mark.parametrize(
+    ("address", "cure"),
+    [
+        ("s3://b/x", "its package is missing: pip install -r requirements-cloud.txt"),
+        ("abfs://b/x", "[Ii]nstall adlfs"),
+        ("gx://b/x", "no kind of store is called gx: give gs://BUCKET/PATH, s3://BUCKET/PATH"),
+        ("file:///x/y", "give the path itself"),
+        ("https://host/x", "it takes no files"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_one_line(address, cure, monkeypatch):
+    for package in ("s3fs", "adlfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=cure) as error:
+        open_store(address)
+    assert address in str(error.value) and "\n" not in str(error.value)
+
+
+def test_patience_ends_and_a_full_disk_is_no_matter_of_it(two_machines):
+    store, calls = open_store(ADDRESS), []
+
+    def full():
+        calls.append(1)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        patiently(store, full)
+    assert len(calls) == 1
+    assert patiently(store, lambda: calls.append(1) or 1 / (len(calls) - 2)) == 1.0
+    assert len(PAUSES) == 2
+
+
+def test_several_processes_need_a_disk_in_common():
+    pair = Distributed(coordinator="host:1", processes=2)
+    with pytest.raises(InputError, match=rf"{ADDRESS}: several processes need .* mount the bucket"):
+        cloud.refuse_processes(pair, None, RUN)
+    cloud.refuse_processes(pair, Path("runs/x"), None)
+    cloud.refuse_processes(Distributed(detect=False), RUN)
+    assert "WORLD_SIZE" not in os.environ
