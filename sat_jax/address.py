@@ -13,13 +13,13 @@ from sat_jax.errors import InputError
 CACHE = "SAT_JAX_CLOUD_CACHE"
 """Variable of the environment: where local copies lie, instead of the user's cache directory."""
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):(?:/+(.*))?")
 
 
 def address_of(path: Path | str | None) -> str:
     """The address that `path` is, written as usual; empty for a path of a file system."""
     found = _ADDRESS.fullmatch(str(path or ""))
-    return f"{found[1]}://{found[2].rstrip('/')}" if found else ""
+    return f"{found[1]}://{(found[2] or '').rstrip('/')}" if found else ""
 
 
 def shown(path: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""Runs in the cloud and their copies here: what is fetched, what is uploaded, which side goes first."""
+"""Runs in the cloud and their copies here: what is fetched and uploaded, which side goes first."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def test_addresses_survive_pathlib_and_have_one_place_here(monkeypatch, tmp_path
         assert shown(Path(text)) == address_of(text) == ADDRESS
         assert place_of(Path(text)) == tmp_path / "sat_jax" / "cloud" / "gs" / "bucket/runs/x"
         assert origin_of(place_of(text)) == ADDRESS
-    for text in ("runs/x", "/gs:/x", "c:/x", ".", "a:b/c", "runs/gs:/x"):
+    for text in ("runs/x", "/gs:/x", "c:/x", ".", "a:b/c", "runs/gs:/x", "c:"):
         assert not address_of(text) and shown(text) == text and place_of(text) == Path(text)
         assert not origin_of(Path(text))
     assert not origin_of(cache()) and not origin_of(cache() / "gs")
     assert in_one_store("gs://a/x", Path("gs://a/y/z"))
     assert not in_one_store("gs://a/x", "gs://b/x") and not in_one_store("a/x", "a/x")
-    for text in ("gs://", "gs://bucket/../../x", "s3://./x"):
+    for text in ("gs://", "gs:", "gs://bucket/../../x", "s3://./x"):
         with pytest.raises(InputError, match=r"give a bucket and a path in it, \w+://BUCKET/PATH"):
             place_of(text)
 
@@ -273,10 +273,10 @@ def test_what_is_not_there_or_cannot_be_reached_is_one_line(two_machines):
     tell(root(), fail=["find"])
     with pytest.raises(InputError, match=rf"{ADDRESS}: the network is down \(find\): look after"):
         fetched()
+    tell(root())
+    there().mkdir(parents=True)
+    there("config.json").write_text("{}")
     with pytest.raises(InputError, match="exists: give another --out"):
-        tell(root())
-        there().mkdir(parents=True)
-        there("config.json").write_text("{}")
         cloud.require_new(RUN, "out")
     cloud.require_new(Path("gs://bucket/free"), "out")
 

@@ -71,11 +71,10 @@ def start(address: str, place: Path, say: Callable[[str], None]) -> Uploads:
         failures = trials = rounds = 0
         while True:
             last = ending.is_set()
-            here = set(steps.whole_here(place))
-            if last or failures or not rounds or here - seen:
+            if last or failures or not rounds or set(steps.whole_here(place)) - seen:
                 rounds += 1
                 try:
-                    for step, wrong in send_all(store, place).items():
+                    for step, wrong in send_all(store, place, seen).items():
                         say(f"{place}/{steps.CKPT}/{step} is broken and not uploaded: {wrong}")
                 except Exception as error:
                     # Stores raise errors of their own packages, of no common kind.
@@ -87,7 +86,6 @@ def start(address: str, place: Path, say: Callable[[str], None]) -> Uploads:
                     if trials == TRIALS:
                         return
                 else:
-                    seen.update(here)
                     failures, failed[:] = 0, []
                     if last:
                         return

@@ -14,18 +14,23 @@ GROWING = ("metrics.jsonl", "tensorboard")
 """What training appends to: uploaded from a copy, as stores want a length beforehand."""
 
 
-def send_all(store: Store, place: Path) -> dict[int, str]:
-    """Upload whatever is newer here; steps that are broken here and so not sent, with the fault."""
+def send_all(store: Store, place: Path, dealt_with: set[int]) -> dict[int, str]:
+    """Upload whatever is newer here; steps that are broken here and so not sent, with the fault.
+
+    Steps that need no more work are added to `dealt_with` one by one.
+    """
     there = listing(store)
     broken = {}
 
     def send_files() -> None:
         send_changed(store, place, lambda _: True)
 
+    dealt_with.update(steps.whole_there(there))
     for step in _unsent(place, steps.whole_there(there)):
         wrong = steps.send_step(store, place, step, there, send_files)
         if wrong:
             broken[step] = wrong
+        dealt_with.add(step)
     send_files()
     steps.prune_there(store, place, listing(store))
     return broken
@@ -89,7 +94,7 @@ def send_results(address: str, place: Path, say: Callable[[str], None]) -> None:
 
 def send_run(address: str, place: Path, say: Callable[[str], None]) -> None:
     """Upload a whole run; raises `InputError` where that fails, with where it is."""
-    _send(address, place, lambda store: send_all(store, place))
+    _send(address, place, lambda store: send_all(store, place, set()))
     say(f"uploaded: {address}")
 
 

@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sat_jax import cloud, peers
-from sat_jax.address import shown
+from sat_jax import address, cloud, peers
 from sat_jax.command_line import as_called, experiment_or_run, guarded
 from sat_jax.config import Config
 from sat_jax.config.check import check
@@ -80,7 +79,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
     run_dir, loop = config.directory, config.loop
-    shown_dir = shown(config.run_dir or run_dir)
+    named = address.shown(config.run_dir or run_dir)
     compilations = speed.Compilations()
 
     def say(message: str) -> None:
@@ -99,7 +98,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     found = checkpoint.look(saved, loop.first)
     start = found.whole
     if start is not None and start >= loop.steps:
-        say(f"{shown_dir} has all of its {loop.steps} steps: nothing to do")
+        say(f"{named} has all of its {loop.steps} steps: nothing to do")
         return
     if leader:
         if unwritable:
@@ -263,9 +262,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
             save(done, state)
         if leaving and not last:
             checkpoint.finish(manager)
-            raise Interrupted(
-                f"SIGTERM: saved step {done} in {shown_dir}; the same command goes on"
-            )
+            raise Interrupted(f"SIGTERM: saved step {done} in {named}; the same command goes on")
 
     # --- Save -----------------------------------------------------------------------------------
     stream.close()
@@ -274,7 +271,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
         log.close_sinks(sinks)
     share = waited_in_all / max(time.perf_counter() - began, 1e-9)
     say(f"done: {loop.steps} steps; waited for data {share:.1%} of the time")
-    say(as_called(f"next: python analyze.py {shown_dir}"))
+    say(as_called(f"next: python analyze.py {named}"))
 
 
 def run() -> None:

@@ -27,8 +27,8 @@ RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
 
 
 RECORDINGS = (
-    "copy it, mount it (gcsfuse, mountpoint-s3), or prepare the corpus once where it is and give its "
-    "--corpus.data-dir gs://BUCKET/PATH"
+    "copy it, mount it (gcsfuse, mountpoint-s3), or prepare the corpus once where it is and give "
+    "its --corpus.data-dir gs://BUCKET/PATH"
 )
 """What to do with recordings in the cloud."""
 

@@ -80,11 +80,11 @@ def on_devices(model: LoadedModel, devices: DeviceMesh) -> LoadedModel:
 
 
 def load(source: str | Path, step: int | None = None) -> LoadedModel:
-    """The model of a run directory or address, at its latest checkpoint or at `step`, on all devices.
+    """The model of a run, at its latest checkpoint or at `step`, on all devices.
 
-    Or somebody else's: a folder of `transformers`, a file of weights, or a name on the hub such as
-    facebook/hubert-base-ls960. Its control has random parameters. Raises `InputError` for what is
-    neither, has no such checkpoint, or is broken.
+    A run is a directory or an address. Or the model is somebody else's: a folder of `transformers`,
+    a file of weights, or a name on the hub such as facebook/hubert-base-ls960. Its control has
+    random parameters. Raises `InputError` for what is neither, lacks the checkpoint, or is broken.
     """
     devices = mesh.build_mesh(Mesh(), jax.device_count())
     if address_of(source):
