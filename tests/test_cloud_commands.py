@@ -171,3 +171,26 @@ def test_what_cannot_be_done_is_one_line(machine, tmp_path):
         said = here.finish(*arguments, status=2).splitlines()
         assert len(said) == 1 and expected in said[0], said
     assert not os.listdir(tmp_path / "first") or not list((tmp_path / "first").rglob("*.json"))
+
+
+def test_export_and_comparison_go_from_address_to_address(tiny_run, machine):
+    here, other = machine("first"), machine("second")
+    run = here.run
+    shutil.copytree(tiny_run.path, run)
+    (run / ".lock").unlink()
+    data = ["--corpus.data-dir", str(tiny_run.data)]
+    small = "gs://bucket/runs/small"
+    assert "nothing to do" in here.finish(*train(str(tiny_run.data)))
+    cut = ["--span", "3", "--utterances", "2", "--out", small]
+    said = other.finish("export.py", RUN, *cut)
+    assert f"next: python analyze.py {small}" in said
+    new = there(here).with_name("small")
+    assert steps_in(new) == [0, STEPS]
+    assert f'"exported_from": "{RUN}, step {STEPS}"' in (new / "manifest.json").read_text()
+    assert f"error: {small} exists" in here.finish("export.py", RUN, *cut, status=2)
+    few = ["--similarity.utterances", "4", "--similarity.map-utterances", "2", "--no-pdf"]
+    few += ["--similarity.draws", "0", "--max-utterances", "4", *data]
+    said = here.finish("analyze.py", RUN, small, "--only", "similarity", *few)
+    beside = there(here).with_name("similarity-tiny-small")
+    assert f"uploaded: gs://bucket/runs/{beside.name}" in said
+    assert (beside / "report.html").exists()

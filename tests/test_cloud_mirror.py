@@ -73,6 +73,7 @@ def test_what_could_not_be_uploaded_is_named_at_the_end(here, said):
             until(lambda: there("ckpt/0/checksums.sha256").exists())
             tell(root(), fail_at="ckpt/50/params")
             add_step(here, 50)
+            until(lambda: said)
             (here / "metrics.jsonl").write_text("the last line")
 
     with pytest.raises(InputError) as error:
@@ -131,6 +132,16 @@ def test_a_broken_step_is_said_and_does_not_push_out_a_whole_one(here, said):
         flip(here / "ckpt/100/params/d/data")
         shutil.rmtree(here / "ckpt" / "50")
     assert steps_in(there()) == [0, 50]
+
+
+def test_training_leaves_results_to_analyses_and_cleans_up_what_a_crash_left(here, said):
+    write_run(here, 0)
+    (here / "report.html").write_text("of an analysis")
+    (here / ".uploading" / "50").mkdir(parents=True)
+    with mirrored(ADDRESS, said.append) as begin:
+        begin()
+    assert steps_in(there()) == [0] and not there("report.html").exists()
+    assert not (here / ".uploading" / "50").exists()
 
 
 def test_a_step_without_its_last_file_is_not_finished(here, said):

@@ -4,6 +4,7 @@ A failed upload is said once and tried again until the run has ended; only then 
 """
 
 import contextlib
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sat_jax.cloud import steps
+from sat_jax.cloud.fetch import is_of_training
 from sat_jax.cloud.store import Store, open_store, reason
 from sat_jax.cloud.upload import changed_here, send_all
 from sat_jax.errors import InputError, Interrupted
@@ -66,6 +68,7 @@ def start(address: str, place: Path, say: Callable[[str], None]) -> Uploads:
     """Begin to upload what is whole in `place`, and whatever becomes so."""
     ending, seen, failed = threading.Event(), set(), []
     store = open_store(address)
+    shutil.rmtree(place / steps.UPLOADING, ignore_errors=True)
 
     def work() -> None:
         failures = trials = rounds = 0
@@ -74,7 +77,7 @@ def start(address: str, place: Path, say: Callable[[str], None]) -> Uploads:
             if last or failures or not rounds or set(steps.whole_here(place)) - seen:
                 rounds += 1
                 try:
-                    for step, wrong in send_all(store, place, seen).items():
+                    for step, wrong in send_all(store, place, is_of_training, seen).items():
                         say(f"{place}/{steps.CKPT}/{step} is broken and not uploaded: {wrong}")
                 except Exception as error:
                     # Stores raise errors of their own packages, of no common kind.
@@ -110,7 +113,8 @@ def _left(uploads: Uploads) -> str:
     if not uploads.thread.is_alive() and not uploads.failed:
         return ""
     steps_here = (step for step in steps.whole_here(uploads.place) if step not in uploads.seen)
-    names = [f"{steps.CKPT}/{step}" for step in steps_here] + sorted(changed_here(uploads.place))
+    files = sorted(filter(is_of_training, changed_here(uploads.place)))
+    names = [*(f"{steps.CKPT}/{step}" for step in steps_here), *files]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     why = uploads.failed[0] if uploads.failed else f"not done after {PATIENCE:.0f} s"
     return (

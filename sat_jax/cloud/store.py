@@ -1,6 +1,7 @@
 """An address in, listings and files out, through fsspec; whatever goes wrong ends in one line."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ PAUSES = (1.0, 4.0)
 """Seconds before a transfer is tried again; one more failure ends it."""
 OURS = ("gs", "gcs", "s3", "s3a")
 """Schemes whose packages requirements-cloud.txt lists."""
+PACKAGES = ("fsspec", "gcsfs", "s3fs")
 NO_STORES = {
     **dict.fromkeys(("file", "local"), "give the path itself"),
     **dict.fromkeys(("http", "https"), "it takes no files: give gs://, s3:// or a path"),
@@ -51,6 +53,9 @@ def open_store(address: str) -> Store:
     scheme = address.partition("://")[0]
     if scheme in NO_STORES:
         raise InputError(f"{address}: {NO_STORES[scheme]}")
+    for name in PACKAGES:
+        # What they print by themselves, with tracebacks, is also raised, and said here in one line.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         from fsspec.core import url_to_fs
         from fsspec.registry import get_filesystem_class
@@ -160,4 +165,7 @@ def unreachable(address: str, error: Exception) -> Unreachable:
 def reason(error: Exception) -> str:
     """What went wrong, in one line of bearable length."""
     lines = str(error).strip().splitlines() or [""]
-    return (lines[0].rstrip(".: ") or type(error).__name__)[:200]
+    found = lines[0].rstrip(".: ") or type(error).__name__
+    kinds = {FileNotFoundError: "not found", PermissionError: "permission denied"}
+    kind = kinds.get(type(error), "")
+    return (f"{kind} ({found})" if kind else found)[:200]

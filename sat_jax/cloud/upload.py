@@ -14,8 +14,10 @@ GROWING = ("metrics.jsonl", "tensorboard")
 """What training appends to: uploaded from a copy, as stores want a length beforehand."""
 
 
-def send_all(store: Store, place: Path, dealt_with: set[int]) -> dict[int, str]:
-    """Upload whatever is newer here; steps that are broken here and so not sent, with the fault.
+def send_all(
+    store: Store, place: Path, wanted: Callable[[str], bool], dealt_with: set[int]
+) -> dict[int, str]:
+    """Upload steps and `wanted` files that are newer here; broken steps, which are not, are given.
 
     Steps that need no more work are added to `dealt_with` one by one.
     """
@@ -23,7 +25,7 @@ def send_all(store: Store, place: Path, dealt_with: set[int]) -> dict[int, str]:
     broken = {}
 
     def send_files() -> None:
-        send_changed(store, place, lambda _: True)
+        send_changed(store, place, wanted)
 
     dealt_with.update(steps.whole_there(there))
     for step in _unsent(place, steps.whole_there(there)):
@@ -94,7 +96,7 @@ def send_results(address: str, place: Path, say: Callable[[str], None]) -> None:
 
 def send_run(address: str, place: Path, say: Callable[[str], None]) -> None:
     """Upload a whole run; raises `InputError` where that fails, with where it is."""
-    _send(address, place, lambda store: send_all(store, place, set()))
+    _send(address, place, lambda store: send_all(store, place, lambda _: True, set()))
     say(f"uploaded: {address}")
 
 

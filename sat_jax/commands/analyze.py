@@ -50,7 +50,7 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
     @dataclasses.dataclass(frozen=True)
     class Arguments:
         runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-        """Run directories that train.py made."""
+        """Run directories that train.py made, or addresses of them (gs://, s3://)."""
         analysis: Annotated[Analysis, tyro.conf.arg(name="")] = dataclasses.field(
             default_factory=Analysis
         )

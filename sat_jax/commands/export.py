@@ -35,7 +35,7 @@ def parse_arguments() -> tuple[Path, Export]:
     @dataclasses.dataclass(frozen=True)
     class Arguments:
         run: tyro.conf.Positional[Path]
-        """Run directory that train.py made, or this script."""
+        """Run directory, or its address (gs://, s3://), that train.py made, or this script."""
         export: Annotated[Export, tyro.conf.arg(name="")]
 
     arguments = parse(lambda: tyro.cli(Arguments, description=as_called(__doc__)))
