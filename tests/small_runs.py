@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from fake_cloud import FakeCloud, root
 from fsspec import register_implementation
 
@@ -12,9 +11,11 @@ from sat_jax.cloud import store
 ADDRESS = "gs://bucket/runs/x"
 
 
-@pytest.fixture
-def two_machines(tmp_path, monkeypatch):
-    """A function that makes this process one machine or another, beside a store that both see."""
+def machines(tmp_path, monkeypatch):
+    """A function that makes this process one machine or another, and gives the run's copy there.
+
+    Beside them stands a store that all of them see.
+    """
     register_implementation("gs", FakeCloud, clobber=True)
     monkeypatch.setenv("FAKE_CLOUD", str(tmp_path / "cloud"))
     monkeypatch.setattr(store, "PAUSES", (0.0,))

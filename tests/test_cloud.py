@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import journal, root, tell
-from small_runs import ADDRESS, add_step, flip, steps_in, there, two_machines, write_run
+from small_runs import ADDRESS, add_step, flip, steps_in, there, write_run
 
 from sat_jax import cloud, run_directory
 from sat_jax.address import address_of, cache, in_one_store, origin_of, place_of, shown
@@ -20,7 +20,6 @@ from sat_jax.config.json import encode
 from sat_jax.errors import InputError
 
 RUN = Path(ADDRESS)
-__all__ = ["two_machines"]
 
 
 def fetched(purpose="train", **more):
@@ -154,6 +153,26 @@ def test_equal_steps_keep_what_is_here(two_machines):
         f"ckpt/50/{CHECKSUMS}"
     ).read_bytes()
     assert json.loads((second / "config.json").read_text())["history"] == "a"
+
+
+def test_a_fetch_that_breaks_off_is_made_good(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 100)
+    uploaded(first)
+    second = two_machines("second")
+    for step in (0, 50):
+        shutil.copytree(first / "ckpt" / "0", second / "ckpt" / str(step))
+    (second / "metrics.jsonl").write_text("what a crash left")
+    for part in ("metrics.jsonl", "ckpt/100/params"):
+        tell(root(), fail_at=part)
+        with pytest.raises(InputError, match="the network is down at"):
+            fetched()
+        assert steps_in(second) == [0, 50]
+    tell(root())
+    fetched()
+    assert steps_in(second) == [0, 50, 100]
+    assert (second / "metrics.jsonl").read_bytes() == there("metrics.jsonl").read_bytes()
+    assert not (second / ".fetching").exists()
 
 
 def test_two_different_runs_are_not_mixed(two_machines):

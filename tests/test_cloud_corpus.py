@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import journal, root, tell
-from small_runs import flip, two_machines
+from small_runs import flip
 from trees import folder
 
 from sat_jax import cloud
@@ -17,7 +17,6 @@ from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.study.corpus import chosen_corpus
 
-__all__ = ["two_machines"]
 DATA = Path("gs://bucket/data")
 
 
@@ -38,7 +37,7 @@ def contents(directory):
     return {p.name: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-def test_the_second_machine_fetches_what_the_first_prepared(prepared, two_machines):
+def test_the_second_machine_fetches_what_the_first_prepared(prepared):
     corpus, said = prepared
     first = dataset.directory_of(corpus)
     assert any(
@@ -63,7 +62,7 @@ def test_the_second_machine_fetches_what_the_first_prepared(prepared, two_machin
     assert contents(dataset.receive(corpus)) == contents(first)
 
 
-def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared, two_machines):
+def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared):
     corpus, _ = prepared
     whole = contents(there(corpus))
     two_machines("second")
@@ -84,7 +83,7 @@ def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared, two_mac
         dataset.receive(corpus)
 
 
-def test_without_a_network_what_is_here_is_taken(prepared, two_machines):
+def test_without_a_network_what_is_here_is_taken(prepared):
     corpus, _ = prepared
     tell(root(), fail=["find", "put", "get"])
     said = []
@@ -95,7 +94,7 @@ def test_without_a_network_what_is_here_is_taken(prepared, two_machines):
         dataset.prepare(corpus, said.append)
 
 
-def test_somebody_elses_run_has_its_corpus_fetched_from_its_own_bucket_only(prepared, two_machines):
+def test_somebody_elses_run_has_its_corpus_fetched_from_its_own_bucket_only(prepared):
     corpus, _ = prepared
     two_machines("second")
     config, given = Config(corpus=corpus), Analysis(corpus=Corpus(kind="", data_dir=DATA))

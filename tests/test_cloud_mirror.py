@@ -5,12 +5,10 @@ import time
 
 import pytest
 from fake_cloud import journal, root, tell
-from small_runs import ADDRESS, add_step, flip, steps_in, there, two_machines, write_run
+from small_runs import ADDRESS, add_step, flip, steps_in, there, write_run
 
 from sat_jax.cloud import mirror, mirrored
 from sat_jax.errors import InputError, Interrupted
-
-__all__ = ["two_machines"]
 
 
 @pytest.fixture
@@ -103,12 +101,13 @@ def test_a_run_that_is_ended_waits_for_a_while_only(here, said, monkeypatch):
     tell(root(), slow=1)
     monkeypatch.setattr(mirror, "PATIENCE", 0.3)
     write_run(here, 50)
-    began = time.monotonic()
+    began, at = time.monotonic(), len(said)
     left = rf"^SIGTERM; not uploaded to {ADDRESS} \(not done after 0 s\): ckpt/50, config.json, "
     with pytest.raises(Interrupted, match=left) as error:
         terminated()
     assert error.value.status == 143
     assert time.monotonic() - began < 3
+    assert said[at:] == [f"uploading to {ADDRESS}, for 0 s at most"]
     tell(root())
 
 

@@ -26,6 +26,8 @@ TRIALS = 4
 """Failures in a row, after the end of the run, that end it with an error."""
 PATIENCE = 30.0
 """Seconds for what is not uploaded yet when a run is ended early, by SIGTERM for instance."""
+QUIET = 2.0
+"""Seconds of waiting about which nothing is said."""
 NAMED = 6
 """Most files that are named in one line."""
 
@@ -54,7 +56,7 @@ def mirror(address: str, place: Path, say: Callable[[str], None]) -> Iterator[Ca
     try:
         yield begin
     except BaseException as error:
-        left = "; ".join(filter(None, (finish(each, PATIENCE) for each in started)))
+        left = "; ".join(filter(None, (finish(each, PATIENCE, say) for each in started)))
         if left and isinstance(error, InputError):
             raise type(error)(f"{error}; {left}") from error
         if left:
@@ -102,10 +104,13 @@ def start(address: str, place: Path, say: Callable[[str], None]) -> Uploads:
     return Uploads(store, place, thread, ending, seen, failed)
 
 
-def finish(uploads: Uploads, seconds: float) -> str:
+def finish(uploads: Uploads, seconds: float, say: Callable[[str], None]) -> str:
     """Wait so long for what is not uploaded yet; what then is only here, in a line, or nothing."""
     uploads.ending.set()
-    uploads.thread.join(seconds)
+    uploads.thread.join(min(seconds, QUIET))
+    if uploads.thread.is_alive():
+        say(f"uploading to {uploads.store.address}, for {seconds:.0f} s at most")
+        uploads.thread.join(max(seconds - QUIET, 0))
     return _left(uploads)
 
 
@@ -128,6 +133,9 @@ def _finish_unless_terminated(uploads: Uploads, say: Callable[[str], None]) -> N
     terminated: list[float] = []
     signal.signal(signal.SIGTERM, lambda *_: terminated.append(time.monotonic()))
     uploads.ending.set()
+    uploads.thread.join(QUIET)
+    if uploads.thread.is_alive():
+        say(f"uploading to {uploads.store.address} what is not there yet")
     while uploads.thread.is_alive():
         uploads.thread.join(0.1)
         if terminated and time.monotonic() > terminated[0] + PATIENCE:
