@@ -37,16 +37,15 @@ def contents(directory):
     return {p.name: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-def test_the_second_machine_fetches_what_the_first_prepared(prepared):
+def test_the_second_machine_fetches_what_the_first_prepared(prepared, two_machines):
     corpus, said = prepared
     first = dataset.directory_of(corpus)
     assert any(
         line.startswith(f"uploading {DATA.parent}".replace("gs:/", "gs://")) for line in said
     )
     assert [line.split("/")[-1] for line in journal()][-2:] == ["checksums.sha256", "corpus.json"]
-    assert (
-        json.loads((first / "corpus.json").read_text())["config"]["data_dir"] == "gs://bucket/data"
-    )
+    config = json.loads((first / "corpus.json").read_text())["config"]
+    assert config["data_dir"] == "gs://bucket/data"
     two_machines("second")
     shutil.rmtree(corpus.path)
     said, at = [], len(journal())
@@ -62,7 +61,7 @@ def test_the_second_machine_fetches_what_the_first_prepared(prepared):
     assert contents(dataset.receive(corpus)) == contents(first)
 
 
-def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared):
+def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared, two_machines):
     corpus, _ = prepared
     whole = contents(there(corpus))
     two_machines("second")
@@ -83,7 +82,7 @@ def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared):
         dataset.receive(corpus)
 
 
-def test_without_a_network_what_is_here_is_taken(prepared):
+def test_without_a_network_what_is_here_is_taken(prepared, two_machines):
     corpus, _ = prepared
     tell(root(), fail=["find", "put", "get"])
     said = []
@@ -94,7 +93,7 @@ def test_without_a_network_what_is_here_is_taken(prepared):
         dataset.prepare(corpus, said.append)
 
 
-def test_somebody_elses_run_has_its_corpus_fetched_from_its_own_bucket_only(prepared):
+def test_somebody_elses_run_has_its_corpus_fetched_from_its_own_bucket_only(prepared, two_machines):
     corpus, _ = prepared
     two_machines("second")
     config, given = Config(corpus=corpus), Analysis(corpus=Corpus(kind="", data_dir=DATA))
