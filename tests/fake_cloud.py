@@ -1,7 +1,8 @@
 """A store in the cloud that is a local directory: gs://bucket/x is FAKE_CLOUD/bucket/x.
 
 It keeps a journal of what is put and removed. A file `control.json` beside the buckets tells it, at
-any time, to fail (`{"fail": ["put"]}`) or to be slow (`{"slow": 1.5}`, seconds for each file).
+any time, to fail (`{"fail": ["put"]}`), to be slow (`{"slow": 1.5}`, seconds for each file), or to
+lose the ends of files (`{"cut": "report"}`).
 """
 
 import json
@@ -35,16 +36,21 @@ class FakeCloud(LocalFileSystem):
         return super().find(path, **options)
 
     def get_file(self, path, target, **options):
-        meet("get", path)
-        return super().get_file(path, target, **options)
+        told = meet("get", path)
+        super().get_file(path, target, **options)
+        cut(told, path, target)
 
     def cat_file(self, path, **options):
         meet("get", path)
         return super().cat_file(path, **options)
 
     def put_file(self, source, path, **options):
-        meet("put", path)
+        size = os.stat(source).st_size
+        told = meet("put", path)
+        if os.stat(source).st_size != size:
+            raise ConnectionError(f"{source} grew while it was uploaded")
         super().put_file(source, path, **options)
+        cut(told, path, path)
         note("put", path)
 
     def rm_file(self, path):
@@ -68,13 +74,20 @@ def meet(verb, path):
     try:
         told = json.loads((root() / "control.json").read_text())
     except (FileNotFoundError, ValueError):
-        return
+        return {}
     if verb in told.get("slow_verbs", ["put", "get"]):
         time.sleep(told.get("slow", 0))
     if verb in told.get("fail", ()):
         raise ConnectionError(f"the network is down ({verb})")
     if told.get("fail_at") and told["fail_at"] in str(path):
         raise ConnectionError(f"the network is down at {told['fail_at']}")
+    return told
+
+
+def cut(told, path, copy):
+    """Lose the end of a copy, where the store was told to."""
+    if told.get("cut") and told["cut"] in str(path):
+        os.truncate(copy, os.stat(copy).st_size // 2)
 
 
 def note(verb, path):

@@ -14,6 +14,7 @@ from small_runs import ADDRESS, add_step, flip, steps_in, there, write_run
 from sat_jax import cloud, run_directory
 from sat_jax.address import address_of, cache, in_one_store, origin_of, place_of, shown
 from sat_jax.checkpoint_files import CHECKSUMS, fault
+from sat_jax.cloud.steps import whole_there
 from sat_jax.cloud.store import PAUSES, listing, open_store, patiently
 from sat_jax.config import Config, Corpus, Distributed
 from sat_jax.config.json import encode
@@ -25,6 +26,11 @@ RUN = Path(ADDRESS)
 def fetched(purpose="train", **more):
     said = []
     return cloud.fetched(RUN, purpose, said.append, **more), " | ".join(said)
+
+
+def seals(lines):
+    """The steps whose checksums were put, in that order."""
+    return [int(line.split("/")[-2]) for line in lines if line.endswith(CHECKSUMS)]
 
 
 def uploaded(place):
@@ -78,6 +84,8 @@ def test_a_run_comes_whole_to_another_machine(two_machines):
     (here / "analysis").mkdir()
     (here / "analysis" / "heads.csv").write_text("1")
     uploaded(here)
+    # What an analysis needs comes first.
+    assert seals(journal()) == [0, 100, 50]
     other = two_machines("second")
     place, said = fetched()
     assert place == other
@@ -241,7 +249,8 @@ def test_results_that_changed_on_one_side_only_are_exchanged(two_machines):
     second = two_machines("second")
     fetched("analyse")
     (second / "report.html").write_text("two")
-    (second / ".hidden").write_text("")
+    (second / ".hidden").mkdir()
+    (second / ".hidden" / "file").write_text("")
     (second / "link").symlink_to("/etc/hostname")
     assert cloud.send_results(second, lambda _: None) == ADDRESS
     assert there("report.html").read_text() == "two"
@@ -257,6 +266,23 @@ def test_results_that_changed_on_one_side_only_are_exchanged(two_machines):
     _, said = fetched("analyse")
     assert f"1 files differ from {ADDRESS} and changed here: these are kept" in said
     assert (first / "report.html").read_text() == "mine"
+
+
+def test_a_file_that_loses_its_end_on_the_way_is_an_error(two_machines):
+    first = two_machines("first")
+    write_run(first, 0, 50)
+    (first / "report.html").write_text("a report")
+    for part in ("report.html", "ckpt/50/optimizer/d/data"):
+        tell(root(), cut=part)
+        with pytest.raises(InputError, match=rf"{Path(part).name} did not arrive whole.*{first}"):
+            uploaded(first)
+        tell(root())
+    assert 50 not in whole_there(listing(open_store(ADDRESS)))
+    uploaded(first)
+    two_machines("second")
+    tell(root(), cut="report.html")
+    with pytest.raises(InputError, match=r"report\.html came with 4 of 8 bytes"):
+        fetched("analyse")
 
 
 def test_names_that_climb_out_of_a_bucket_are_not_followed(two_machines):

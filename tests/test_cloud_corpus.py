@@ -70,12 +70,15 @@ def test_what_is_not_whole_there_is_prepared_here_and_uploaded(prepared, two_mac
         (lambda: flip(there(corpus) / "index.npz"), "index.npz is not what was saved"),
     ):
         spoil()
+        at = len(journal())
         shutil.rmtree(dataset.directory_of(corpus), ignore_errors=True)
         said = []
         dataset.prepare(corpus, said.append)
         assert expected in " ".join(said) or expected == "reading"
         assert contents(there(corpus)).keys() == whole.keys()
         assert contents(there(corpus))["index.npz"] == whole["index.npz"]
+    # No moment at which it would count with files of both.
+    assert journal()[at].startswith("rm ") and journal()[at].endswith("corpus.json")
     (there(corpus) / "corpus.json").unlink()
     two_machines("third")
     with pytest.raises(InputError, match="is not whole, so that this host has no copy"):

@@ -122,6 +122,20 @@ def test_a_step_that_is_deleted_while_it_is_uploaded_arrives_whole(here, said):
     assert steps_in(there()) == [0, 50]
 
 
+def test_logs_may_grow_while_they_are_uploaded(here, said):
+    write_run(here, 0)
+    tell(root(), slow=0.05)
+    with mirrored(ADDRESS, said.append) as begin:
+        begin()
+        for line in range(60):
+            with open(here / "metrics.jsonl", "a") as file:
+                file.write(f"{line}\n")
+            time.sleep(0.01)
+        tell(root())
+    assert there("metrics.jsonl").read_text().endswith("58\n59\n")
+    assert said == [f"uploaded: {ADDRESS}"]
+
+
 def test_a_broken_step_is_said_and_does_not_push_out_a_whole_one(here, said):
     write_run(here, 0, 50)
     with mirrored(ADDRESS, said.append) as begin:
@@ -131,6 +145,7 @@ def test_a_broken_step_is_said_and_does_not_push_out_a_whole_one(here, said):
         flip(here / "ckpt/100/params/d/data")
         shutil.rmtree(here / "ckpt" / "50")
     assert steps_in(there()) == [0, 50]
+    assert f"{here}/ckpt/100 is broken and not uploaded: params/d/data is not what" in said[0]
 
 
 def test_training_leaves_results_to_analyses_and_cleans_up_what_a_crash_left(here, said):
