@@ -44,7 +44,7 @@ def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
     for bad input (the first bad utterance, unless `corpus.skip_bad`) and for a full or unwritable
     `corpus.data_dir`. Of an address, what is whole there is fetched, and what is not is uploaded.
     """
-    found = not address_of(corpus.data_dir) or fetch(corpus, say)
+    found = _fetch(corpus, say)
     try:
         directory = _prepare(corpus, say)
     except OSError as error:
@@ -54,15 +54,19 @@ def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
     if address_of(corpus.data_dir):
         from sat_jax.cloud import corpus as copies
 
-        copies.send(_address(corpus), directory, not found, say)
+        copies.send(_address(corpus), directory, found == "broken", say)
     return directory
 
 
 def fetch(corpus: Corpus, say: Callable[[str], None] = print) -> bool:
     """Whether the corpus is prepared here, once what is whole at its address was fetched."""
+    return _fetch(corpus, say) == "here"
+
+
+def _fetch(corpus: Corpus, say: Callable[[str], None]) -> str:
     directory = directory_of(corpus)
     if not address_of(corpus.data_dir) or _is_ready(directory):
-        return _is_ready(directory)
+        return "here" if _is_ready(directory) else "missing"
     from sat_jax.cloud import corpus as copies
 
     return copies.fetch(_address(corpus), directory, say)

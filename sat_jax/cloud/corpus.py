@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from sat_jax.checkpoint_files import CHECKSUMS, checksums_of, first_difference
 from sat_jax.cloud.ledger import LOCK, alone
@@ -26,11 +27,14 @@ from sat_jax.errors import writing
 MARK = "corpus.json"
 
 
-def fetch(address: str, directory: Path, say: Callable[[str], None]) -> bool:
-    """Bring the corpus at `address` into `directory`, unless it is there; whether it is.
+Found = Literal["here", "missing", "broken"]
 
-    What is there in part, or differs from its checksums, is left there. Raises `InputError` where
-    the store cannot be reached.
+
+def fetch(address: str, directory: Path, say: Callable[[str], None]) -> Found:
+    """Bring the corpus at `address` into `directory`, unless it is there.
+
+    What is there in part is missing; what differs from its checksums is broken, and left there.
+    Raises `InputError` where the store cannot be reached.
     """
     store = open_store(address)
     with writing(directory.parent):
@@ -40,15 +44,15 @@ def fetch(address: str, directory: Path, say: Callable[[str], None]) -> bool:
         say(f"another process is fetching {address}: waiting for it")
 
     with alone(directory.parent / f".{directory.name}{LOCK}", waiting):
-        return (directory / MARK).is_file() or patiently(
-            store, lambda: _fetch(store, directory, say)
-        )
+        if (directory / MARK).is_file():
+            return "here"
+        return patiently(store, lambda: _fetch(store, directory, say))
 
 
-def _fetch(store: Store, directory: Path, say: Callable[[str], None]) -> bool:
+def _fetch(store: Store, directory: Path, say: Callable[[str], None]) -> Found:
     there = listing(store)
     if not {MARK, CHECKSUMS} <= there.keys():
-        return False
+        return "missing"
     size = sum(entry.size for entry in there.values())
     say(f"fetching {store.address}: {len(there)} files, {size / 1e6:,.1f} MB")
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
@@ -57,13 +61,13 @@ def _fetch(store: Store, directory: Path, say: Callable[[str], None]) -> bool:
         wrong = first_difference(temporary)
         if wrong:
             say(f"{store.address} is not whole: {wrong}; it is prepared anew")
-            return False
+            return "broken"
         (temporary / CHECKSUMS).unlink()
         temporary.chmod(0o755)
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return True
+    return "here"
 
 
 def send(address: str, directory: Path, anew: bool, say: Callable[[str], None]) -> None:
