@@ -30,7 +30,7 @@ def shown(path: Path | str) -> str:
 def cache() -> Path:
     """The directory of all local copies."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE) or Path(home) / "sat_jax" / "cloud").absolute().resolve()
+    return Path(os.environ.get(CACHE) or Path(home) / "sat_jax" / "cloud").resolve()
 
 
 def place_of(path: Path | str) -> Path:

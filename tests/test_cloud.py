@@ -48,6 +48,10 @@ def test_addresses_survive_pathlib_and_have_one_place_here(monkeypatch, tmp_path
         assert not address_of(text) and shown(text) == text and place_of(text) == Path(text)
         assert not origin_of(Path(text))
     assert not origin_of(cache()) and not origin_of(cache() / "gs")
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("SAT_JAX_CLOUD_CACHE", str(tmp_path / "link" / "copies"))
+    for place in (place_of(RUN), tmp_path / "copies" / "gs/bucket/runs/x"):
+        assert origin_of(place) == ADDRESS
     assert in_one_store("gs://a/x", Path("gs://a/y/z"))
     assert not in_one_store("gs://a/x", "gs://b/x") and not in_one_store("a/x", "a/x")
     for text in ("gs://", "gs:", "gs://bucket/../../x", "s3://./x"):
