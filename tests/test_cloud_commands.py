@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -152,6 +153,25 @@ def test_sigterm_uploads_what_was_saved(tiny_run, machine):
     shutil.rmtree(here.run)
     other.finish(*train(str(tiny_run.data)))
     assert losses(there(here)) == losses(tiny_run.path)
+
+
+def test_every_host_fetches_its_own_copy_of_the_corpus(tiny_run, machine, tmp_path):
+    hosts = [machine("first"), machine("second")]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cluster = ["--distributed.coordinator", f"127.0.0.1:{port}", "--distributed.processes", "2"]
+    shared = train(run=str(tmp_path / "shared"))
+    short = ["--loop.steps", "4", "--loop.valid-every", "4", "--distributed.process"]
+    started = [host.start(*shared, *cluster, *short, n) for n, host in enumerate(hosts)]
+    said = [process.communicate(timeout=240) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert f"uploading {DATA}/talker-" in said[0][0]
+    first, second = (
+        {p.name: p.read_bytes() for p in host.home.rglob("data/talker-*/**/*") if p.is_file()}
+        for host in hosts
+    )
+    assert first == second and "corpus.json" in first and len(first) > 3
 
 
 def test_what_cannot_be_done_is_one_line(machine, tmp_path):

@@ -1,6 +1,9 @@
 """A run that trains, and the thread that uploads it: never waited for, and nothing is forgotten."""
 
+import os
 import shutil
+import signal
+import threading
 import time
 
 import pytest
@@ -108,6 +111,27 @@ def test_a_run_that_is_ended_waits_for_a_while_only(here, said, monkeypatch):
     assert error.value.status == 143
     assert time.monotonic() - began < 3
     assert said[at:] == [f"uploading to {ADDRESS}, for 0 s at most"]
+    tell(root())
+
+
+def test_sigterm_in_the_last_upload_ends_it_after_a_while(here, said, monkeypatch):
+    monkeypatch.setattr(mirror, "PATIENCE", 0.2)
+    monkeypatch.setattr(mirror, "QUIET", 0.1)
+    before = signal.getsignal(signal.SIGTERM)
+    write_run(here, 0)
+    tell(root(), slow=1)
+
+    def terminated_when_done():
+        with mirrored(ADDRESS, said.append) as begin:
+            begin()
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    try:
+        with pytest.raises(Interrupted, match=rf"^not uploaded to {ADDRESS} .*: ckpt/0, config"):
+            terminated_when_done()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert said == [f"uploading to {ADDRESS} what is not there yet"]
     tell(root())
 
 

@@ -38,24 +38,20 @@ def fetch_run(
         if is_taken(place):
             say(f"{place}: a process of this machine trains in it, so it is taken as it is")
             return place
-        there = patiently(store, lambda: listing(store))
-        if purpose in ("analyse", "plan") and not (CONFIG in there or (place / CONFIG).exists()):
-            raise InputError(f"{address}: no run is there; give a run that train.py made")
-        if purpose == "results":
-            patiently(store, lambda: _fetch_files(store, place, there, (), say))
-        else:
-            patiently(store, lambda: _bring(store, place, there, purpose, say, step))
+        patiently(store, lambda: _bring(store, place, purpose, say, step))
     return place
 
 
 def _bring(
-    store: Store,
-    place: Path,
-    there: Mapping[str, Entry],
-    purpose: Purpose,
-    say: Callable[[str], None],
-    step: int | None,
+    store: Store, place: Path, purpose: Purpose, say: Callable[[str], None], step: int | None
 ) -> None:
+    # Listed anew by every trial: a run that trains elsewhere deletes steps meanwhile.
+    there = listing(store)
+    if purpose == "results":
+        _fetch_files(store, place, there, (), say)
+        return
+    if purpose != "train" and not (CONFIG in there or (place / CONFIG).exists()):
+        raise InputError(f"{store.address}: no run is there; give a run that train.py made")
     steps.require_one_run(store, place, there)
     here, whole = steps.newest_here(place), steps.whole_there(there)
     goes_first = _is_first(store, place, here, whole)

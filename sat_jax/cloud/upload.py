@@ -8,7 +8,7 @@ from pathlib import Path
 from sat_jax.cloud import ledger, steps
 from sat_jax.cloud.fetch import is_of_training
 from sat_jax.cloud.ledger import Agreed, Ledger, State
-from sat_jax.cloud.store import Store, Unreachable, listing, open_store, patiently, put
+from sat_jax.cloud.store import Store, Unreachable, listing, open_store, patiently, put, reason
 
 GROWING = ("metrics.jsonl", "tensorboard")
 """What training appends to: uploaded from a copy, as stores want a length beforehand."""
@@ -90,23 +90,27 @@ def _steady(place: Path, name: str, folder: Path) -> Path:
 
 def send_results(address: str, place: Path, say: Callable[[str], None]) -> None:
     """Upload what an analysis wrote; raises `InputError` where that fails, with where it is."""
-    _send(address, place, lambda store: send_changed(store, place, _is_result))
+    store = open_store(address)
+    try:
+        patiently(store, lambda: send_changed(store, place, _is_result))
+    except Unreachable as error:
+        raise Unreachable(f"{error}; what was to be uploaded is in {place}") from error
     say(f"uploaded: {address}")
 
 
 def send_run(address: str, place: Path, say: Callable[[str], None]) -> None:
     """Upload a whole run; raises `InputError` where that fails, with where it is."""
-    _send(address, place, lambda store: send_all(store, place, lambda _: True, set()))
+    store = open_store(address)
+    try:
+        patiently(store, lambda: send_all(store, place, lambda _: True, set()))
+    except Unreachable as error:
+        why = reason(error.__cause__ or error)
+        raise Unreachable(
+            f"{address}: {why}: the run is whole in {place}: copy it there with the store's own "
+            "tool, or remove it and give the same command again"
+        ) from error
     say(f"uploaded: {address}")
 
 
 def _is_result(name: str) -> bool:
     return not is_of_training(name)
-
-
-def _send(address: str, place: Path, send: Callable[[Store], object]) -> None:
-    try:
-        store = open_store(address)
-        patiently(store, lambda: send(store))
-    except Unreachable as error:
-        raise Unreachable(f"{error}; what was to be uploaded is in {place}") from error
