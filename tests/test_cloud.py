@@ -45,7 +45,9 @@ def test_a_run_comes_whole_to_another_machine(two_machines):
     other = two_machines("second")
     place, said = fetched()
     assert place == other
-    assert said == f"{ADDRESS}: fetched step 100 into {other}"
+    steps = [line.split(":")[1] for line in said.split(" | ")]
+    assert steps == [f"//bucket/runs/x/ckpt/{step}" for step in (0, 50, 100)]
+    assert said.startswith(f"fetching {ADDRESS}/ckpt/0: 6 files, 0.0 MB")
     assert steps_in(other) == [0, 50, 100]
     assert not any(fault(other / "ckpt" / str(step)) for step in (0, 50, 100))
     for name in ("config.json", "manifest.json", "metrics.jsonl", "tensorboard/events.a"):
@@ -180,7 +182,8 @@ def test_a_half_uploaded_or_broken_step_is_passed_over(two_machines):
     flip(there("ckpt/100/params/d/data"))
     second = two_machines("second")
     _, said = fetched()
-    assert f"{ADDRESS}/ckpt/100 is broken and passed over: params/d/data is not" in said
+    assert f"{ADDRESS}/ckpt/100 is broken: params/d/data is not what was saved" in said
+    assert "passed over, delete it there" in said
     assert steps_in(second) == [0, 50]
     # What was left of it goes before it is uploaded anew.
     there("ckpt/150/params/stray").write_text("stray")

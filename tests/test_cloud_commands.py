@@ -88,7 +88,7 @@ def test_killed_and_lost_a_run_goes_on_elsewhere_to_the_same_bits(tiny_run, mach
     # A second machine, which has neither the run nor the corpus.
     said = second.finish(*train())
     assert f"fetching {DATA}/talker-" in said
-    assert f"{RUN}: fetched step {cut} into {second.run}" in said
+    assert f"fetching {RUN}/ckpt/{cut}: " in said
     assert f"going on from step {cut} of {STEPS}" in said
     assert f"next: python analyze.py {RUN}" in said and f"uploaded: {RUN}" in said
     assert losses(second.run) == losses(tiny_run.path) == losses(there(first))

@@ -65,17 +65,12 @@ def _bring(
     }
     # Before the steps: a copy with a step and without its records would count as up to date.
     _fetch_files(store, place, files, RUN_FILES if goes_first else (), say)
-    fetched = []
     for number in _wanted(whole, purpose, goes_first, step):
-        missing = not steps.same(store, place, number)
         is_here = steps.fetch_step(store, place, number, there, say)
-        fetched += [number] * (missing and is_here)
         if purpose == "analyse" and is_here and number:
             break
     if purpose == "analyse" and 0 in whole:
         steps.fetch_step(store, place, 0, there, say)
-    if fetched:
-        say(f"{store.address}: fetched step {max(fetched)} into {place}")
 
 
 def _is_first(store: Store, place: Path, here: int | None, whole: list[int]) -> bool:

@@ -71,13 +71,15 @@ def fetch_step(
     target = _directory(place, step)
     if same(store, place, step) and not fault(target):
         return True
-    coming = place / FETCHING
+    coming, files = place / FETCHING, steps_there(there)[step]
     shutil.rmtree(coming, ignore_errors=True)
-    cloud.get(store, steps_there(there)[step], coming)
+    size = sum(entry.size for entry in files.values())
+    say(f"fetching {store.address}/{CKPT}/{step}: {len(files)} files, {size / 1e6:,.1f} MB")
+    cloud.get(store, files, coming)
     came = coming / CKPT / str(step)
     wrong = fault(came)
     if wrong:
-        say(f"{store.address}/{CKPT}/{step} is broken and passed over: {wrong}")
+        say(f"{store.address}/{CKPT}/{step} is broken: {wrong}; passed over, delete it there")
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
