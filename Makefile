@@ -3,7 +3,8 @@
 # attention  fourteen attention algorithms, trained alike, probed and drawn side by side
 # objectives  five things to learn, on one model, from the same speech, drawn side by side
 # newest  the package on Python 3.12 with the newest jax: a short training and its analysis
-# test   the tests                       lint   ruff
+# test   the tests, but for the slow ones of the next four         lint   ruff
+# commands  train.py, analyze.py and export.py whole: run, killed, resumed, on other speech and models
 # pods   tests of several devices and processes against one, and of a pod that is compiled for
 # parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
 # browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
@@ -15,7 +16,11 @@ NEWEST := .venv-newest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo study attention objectives newest test pods parity browser lint bench clean
+# Programs that one target has compiled are there for the next.
+TESTS := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
+  $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo study attention objectives newest test commands pods parity browser lint bench clean
 
 demo: $(VENV)/.demo
 	$(RUN) train.py toy
@@ -49,10 +54,13 @@ newest: $(NEWEST)/.newest
 	$(NEWEST)/bin/python analyze.py $(NEWEST)/run --no-pdf --draws 50 --only heads phones explorer
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not pods"
+	$(TESTS) -m "not pods and not commands"
+
+commands: $(VENV)/.dev
+	$(TESTS) -m "commands and not pods"
 
 pods: $(VENV)/.tpu
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m pods
+	$(TESTS) -m pods
 
 parity: $(VENV)/.parity
 	$(RUN) -m pytest parity

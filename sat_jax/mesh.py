@@ -209,6 +209,24 @@ def on_own_rows(function: Callable[..., Any], whole: int = 0) -> Callable[..., A
     return function if mesh is None else by_device(function, mesh, whole)
 
 
+def on_own_heads(function: Callable[..., Any], heads: int) -> Callable[..., Any]:
+    """A function of arrays (B, H, ...) and, last, of one (B,), to an array (B, H, ...), computed by
+    every device of the mesh that is traced for: for the utterances and, where `model` divides
+    them, the heads that it holds."""
+    mesh = _TRACED.get()
+    if mesh is None:
+        return function
+    own = P(*BATCH, "model" if heads % mesh.shape["model"] == 0 else None)
+
+    def split(*arguments: Any) -> Any:
+        specs = (own,) * (len(arguments) - 1) + (BATCH,)
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=own, check_vma=False)(
+            *arguments
+        )
+
+    return split
+
+
 def replicated(mesh: DeviceMesh) -> NamedSharding:
     """The sharding of what every device holds whole."""
     return NamedSharding(mesh, P())

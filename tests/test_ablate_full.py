@@ -12,6 +12,8 @@ from scripts import python
 from sat_jax.sweep import plan as plans
 from sat_jax.sweep.orderings import points_of
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_run):

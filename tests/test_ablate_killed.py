@@ -12,6 +12,8 @@ from ablation_runs import options, place
 from scripts import ENVIRONMENT, PIPES, python
 from two_processes import ROOT, start
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture
 def run(tiny_run):

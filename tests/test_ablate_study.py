@@ -29,6 +29,8 @@ from sat_jax.study.loaded_run import open_run
 from sat_jax.sweep.trie import make_settings
 from sat_jax.trace.capture import capture
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(scope="module")
 def run(tiny_run):

@@ -17,6 +17,8 @@ from sat_jax.explorer.pack import codes_of
 from sat_jax.study import compared
 from sat_jax.trace.store import load_sample
 
+pytestmark = pytest.mark.commands
+
 QUICK = ["--ablate.train-utterances", "16", "--ablate.probe-steps", "20", "--draws", "200"]
 QUICK += ["--ablate.draws", "2", "--ablate.hidden", "8", "--ablate.max-frames", "96"]
 QUICK += ["--ablate.mlp-utterances", "16", "--ablate.mlp-steps", "20", "--ablate.probe-seeds", "1"]

@@ -51,8 +51,13 @@ def maps_of(kind, lengths=LENGTHS, t=T, seed=0, **changes):
     x = jnp.asarray(rng.standard_normal((B, t, H * K)), jnp.float32)
     valid = jnp.arange(t)[None] < jnp.asarray(lengths)[:, None]
     given = projections(module, t, rng)
-    params = module.init(jax.random.key(1), x, Scope(valid), **given)
-    return module, x, given, params, module.apply(params, x, Scope(valid), **given)
+
+    @jax.jit
+    def start_and_run(x, valid, given):
+        params = module.init(jax.random.key(1), x, Scope(valid), **given)
+        return params, module.apply(params, x, Scope(valid), **given)
+
+    return module, x, given, *start_and_run(x, valid, given)
 
 
 def expected(kind, x, given, params, length, head, **changes):
@@ -109,9 +114,13 @@ def test_mixtures_without_maps_are_those_of_the_maps(kind, t):
     module, x, given, params, maps = maps_of(kind, lengths, t)
     value = jnp.asarray(np.random.default_rng(5).standard_normal((B, H, t, K)), jnp.float32)
     valid = jnp.arange(t)[None] < jnp.asarray(lengths)[:, None]
-    mixed = module.apply(params, x, Scope(valid), value, **given, method="mix")
-    wanted = jnp.einsum("bhts,bhsk->bhtk", maps, value)
-    inside = np.asarray(valid)[:, None, :, None]
+
+    @jax.jit
+    def mix(valid):
+        return module.apply(params, x, Scope(valid), value, **given, method="mix")
+
+    mixed, inside = mix(valid), np.asarray(valid)[:, None, :, None]
+    wanted = np.einsum("bhts,bhsk->bhtk", maps, value)
     np.testing.assert_allclose(np.where(inside, mixed, 0), np.where(inside, wanted, 0), atol=5e-6)
 
 
@@ -195,11 +204,12 @@ def test_gates_spans_and_replaced_maps_act_on_what_is_sown(kind):
         traced, sown = model.apply({"params": params}, x, valid, edit, mutable=["trace"])
         return plain, traced, sown["trace"]["encoder"]["layer_0"]["attention"]["probs"][0]
 
+    own = jax.jit(lambda params: capture(model, params, x, valid).probs[0])(params)
     for edit in (HeadEdit(gate), HeadEdit(gate, span), HeadEdit(gate, span, swap, maps)):
         plain, traced, probs = outputs(edit)
         np.testing.assert_allclose(plain[valid], traced[valid], atol=1e-5)
         # What is sown is the algorithm's own, before span and gate.
-        np.testing.assert_allclose(probs, capture(model, params, x, valid).probs[0], atol=1e-6)
+        np.testing.assert_allclose(probs, own, atol=1e-6)
 
 
 @EVERY_FAMILY
@@ -210,7 +220,7 @@ def test_padding_batches_and_scanning_change_nothing(kind):
     alone = run(params, x[1:2, : LENGTHS[1]], valid[1:2, : LENGTHS[1]])
     np.testing.assert_allclose(together[1, : LENGTHS[1]], alone[0], atol=1e-5)
     scanned, stacked, *_ = whole(kind, scan_layers=True)
-    again = scanned.apply({"params": stacked}, x, valid)
+    again = jax.jit(scanned.apply)({"params": stacked}, x, valid)
     np.testing.assert_allclose(again[valid], together[valid], atol=1e-5)
 
 
@@ -267,10 +277,9 @@ def test_edits_of_all_heads_leave_only_the_bias(kind):
     model, params, x, valid = whole(kind)
     none = whole_edit(2, H, jnp.zeros((2, H)))
     small = dataclasses.replace(model.config, pruned_heads=(tuple(range(H)),) * 2)
-    bare = model.clone(config=small).apply(
-        {"params": prune_params(params, model.config, small)}, x, valid
-    )
-    masked = model.apply({"params": params}, x, valid, none)
+    pruned = prune_params(params, model.config, small)
+    bare = jax.jit(model.clone(config=small).apply)({"params": pruned}, x, valid)
+    masked = jax.jit(model.apply)({"params": params}, x, valid, none)
     np.testing.assert_allclose(bare[valid], masked[valid], atol=1e-5)
 
 

@@ -12,6 +12,8 @@ import pytest
 from scripts import ENVIRONMENT, PIPES, STEPS, command, losses, python, records
 from two_processes import ROOT, start
 
+pytestmark = pytest.mark.commands
+
 # What Gloo's threads print, across each other.
 GLOO = re.compile(
     r"\[Gloo\] Rank|is connected to|Expected number of connected peer ranks is|peer ranks|[\d\s:.]"

@@ -47,7 +47,7 @@ from sat_jax.trace.load import load_model
 
 
 def pruned_config(**changes):
-    pruned, spans = ((1, 2), (0, 1, 2, 3)), ((5, -1), ())
+    pruned, spans = ((1, 2), (0, 1, 2, 3)), ((5, None), ())
     model = Model(layers=2, heads=4, width=16, pruned_heads=pruned, spans=spans, **changes)
     return Config(model=model)
 
@@ -74,7 +74,7 @@ def test_the_config_survives_json(tmp_path):
         ({"pruned_heads": ((1, 1), ())}, "pruned-heads.*rising"),
         ({"spans": ((1, 2),)}, "model.spans.*model.layers = 2"),
         ({"spans": ((1,), ())}, "model.spans.*layer 1, which has 2 heads"),
-        ({"spans": ((1, -2), ())}, "model.spans.*-1 for no limit"),
+        ({"spans": ((1, -2), ())}, "model.spans.*null .* for no limit"),
         ({"scan_layers": True}, "leave --model.scan-layers away"),
     ],
 )
@@ -252,6 +252,7 @@ def exported(run, out, *more):
     return python(sys.executable, "export.py", str(run), "--out", str(out), *more)
 
 
+@pytest.mark.commands
 def test_an_export_is_a_run(run):
     out = run.parent / "small"
     asked = ["--heads", "5", "--by", "globalness", "--span", "3", "--softmax", "band"]

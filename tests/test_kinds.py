@@ -44,7 +44,7 @@ def test_a_file_of_an_older_version_opens(tmp_path):
         frontend=StackedFrames(stack=3, max_positions=512, position_base=100.0, init_std=0.03),
         attention=QueryKey(tied=True, init_scale=1.5),
         pruned_heads=((1, 2), ()),
-        spans=((5, -1), (5, 5, 5, 5)),
+        spans=((5, None), (5, 5, 5, 5)),
     )
     assert config.model.unpruned_heads == ((0, 3), (0, 1, 2, 3))
     assert config.objective.c_num == 6

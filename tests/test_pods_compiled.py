@@ -15,19 +15,22 @@ LAYOUT = ["--topology", "v5e:4x4", "--mesh.fsdp", "2", "--batches.size", "32"]
 LAYERS, WIDTH, FFN = 2, 128, 512
 
 
-@pytest.mark.pods
-@pytest.mark.skipif(
+pytestmark = pytest.mark.pods
+COMPILED = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (requirements-tpu.txt), so no program is compiled for a TPU",
 )
+# The programs of other tests are not optimised; these are to be what a pod runs.
+OPTIMISED = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
+
+
+@COMPILED
 def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
-    # The programs of other tests are not optimised; this one is to be what a pod runs.
-    environ = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
     command = [sys.executable, "plan.py", "toy", *MODEL, *LAYOUT, "--optim", "adamw"]
     result = subprocess.run(
         [*command, "--price", "1.2", "--json", str(tmp_path / "plan.json")],
         cwd=ROOT,
-        env=environ,
+        env=OPTIMISED,
         capture_output=True,
         text=True,
         check=False,
@@ -51,3 +54,37 @@ def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
     assert found["memory"]["fits"]
     assert found["memory"]["state"] < found["memory"]["total"] < 2**30
     assert found["run"]["cost"] == pytest.approx(1.2 * found["run"]["chip_hours"])
+
+
+KERNELS = """
+import dataclasses, os
+from sat_jax.plan.topology import environment, topology_named
+topology = topology_named("v5e:2x2")
+os.environ.update(environment(topology, os.environ))
+from sat_jax.config import AdamW, Mesh
+from sat_jax.experiments import experiments
+from sat_jax.plan.program import compile_step
+from sat_jax.plan.topology import devices_of
+toy = experiments()["toy"][1]
+model = dataclasses.replace(toy.model, layers=2, scan_layers=True, compute_dtype="bfloat16")
+config = dataclasses.replace(toy, model=model, mesh=Mesh(fsdp=2, model=2), optim=AdamW())
+text = compile_step(config, devices_of(topology), lambda _: None).text
+calls = [line for line in text.splitlines() if 'custom_call_target="tpu_custom_call"' in line]
+print(len(calls), sum("[4,4,128,16]" in line for line in calls))
+"""
+
+
+@COMPILED
+def test_without_dropout_a_pod_makes_no_maps():
+    result = subprocess.run(
+        [sys.executable, "-c", KERNELS],
+        cwd=ROOT,
+        env=OPTIMISED,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    # Mixtures, gradients of keys and values, and of queries, of the four utterances and the four
+    # heads that a device has, of 112 positions in a block of 128.
+    assert result.stdout.split() == ["3", "3"]

@@ -17,7 +17,7 @@ from sat_jax.config import (
     Model,
     StackedFrames,
 )
-from sat_jax.model.attention.edit import NO_EDIT, HeadEdit, whole_edit
+from sat_jax.model.attention.edit import NO_EDIT, NO_SPAN, HeadEdit, whole_edit
 from sat_jax.model.attention.kernels import BLOCK, banded_context, block_shape
 from sat_jax.model.build import build_model, init_params
 from sat_jax.model.cost import forward_flops, parameter_count
@@ -33,7 +33,7 @@ PRUNED = ((0, 2), (0, 1, 2, 3), (3,))
 SPANS = {
     "none": (),
     "one": ((3, 3), (), (3, 3, 3)),
-    "mixed": ((0, T + 5), (), (17, -1, 5)),
+    "mixed": ((0, T + 5), (), (17, None, 5)),
 }
 
 
@@ -153,7 +153,7 @@ def banded_oracle(query, key, value, valid, spans):
     b, h, t, k = query.shape
     for row, head, q in itertools.product(range(b), range(h), range(t)):
         if valid[row, q]:
-            span = spans[head] if spans[head] >= 0 else t
+            span = t if spans[head] is None else spans[head]
             near = [s for s in range(t) if abs(s - q) <= span and valid[row, s]]
             logits = key[row, head, near] @ query[row, head, q] / np.sqrt(k)
             weight = np.exp(logits - logits.max())
@@ -171,7 +171,7 @@ def banded_oracle(query, key, value, valid, spans):
         (33, (1, 8)),
         (48, (5, 5)),
         (63, (15, 16)),
-        (64, (20, -1)),
+        (64, (20, None)),
         (65, (31, 21)),
         (100, (17, 400)),
     ],
@@ -191,7 +191,7 @@ def test_banded_attention_is_the_softmax_over_the_band(length, spans):
 def test_blocks_hold_the_span():
     assert block_shape(112, 3) == (BLOCK, BLOCK + 6)
     assert block_shape(112, 20) == (20, 60)
-    assert block_shape(50, 20) == block_shape(50, -1) == block_shape(50, 49) == (50, 50)
+    assert block_shape(50, 20) == block_shape(50, NO_SPAN) == block_shape(50, 49) == (50, 50)
 
 
 def test_dropout_within_the_band():

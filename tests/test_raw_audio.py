@@ -119,7 +119,7 @@ def test_heads_that_are_pruned_are_heads_that_are_masked(opened, variant):
     pruned = dataclasses.replace(
         foreign.config.model,
         pruned_heads=((1, 3), (), (0, 1, 2, 3)),
-        spans=((-1, 2), (-1,) * 4, ()),
+        spans=((None, 2), (None,) * 4, ()),
     )
     small = dataclasses.replace(foreign.config, model=pruned)
     params = prune_params(foreign.params, foreign.config.model, pruned)

@@ -38,6 +38,8 @@ from sat_jax.study.export import edit_of, write_run
 from sat_jax.trace.store import load_sample
 from tests.third_family import Biased, BiasedQueryKey, ThirdFamily, Waveform
 
+pytestmark = pytest.mark.commands
+
 PROBES = {
     "train_utterances": 12,
     "mlp_utterances": 12,

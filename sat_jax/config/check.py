@@ -231,12 +231,12 @@ def _check_pruning(config: Config) -> None:
         require(
             len(spans) == len(heads),
             f"model.spans has {len(spans)} spans for layer {layer}, which has {len(heads)} heads: "
-            "give one for each, -1 for no limit",
+            "give one for each, null for no limit",
         )
         require(
-            all(span >= -1 for span in spans),
-            f"model.spans has {list(spans)} for layer {layer}: give positions from 0, or -1 for no "
-            "limit",
+            all(span is None or span >= 0 for span in spans),
+            f"model.spans has {list(spans)} for layer {layer}: give positions from 0, or null (on "
+            "the command line None) for no limit",
         )
     require(
         not (model.scan_layers and model.pruned),

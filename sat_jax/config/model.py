@@ -124,8 +124,9 @@ class Model:
     """Which of the letters is CTC's blank."""
     pruned_heads: tuple[tuple[int, ...], ...] = ()
     """Heads pruned from each layer, from 0, as export.py writes them; empty is none at all."""
-    spans: tuple[tuple[int, ...], ...] = ()
-    """Positions that each head which is not pruned may look away, -1 is no limit; empty is none."""
+    spans: tuple[tuple[int | None, ...], ...] = ()
+    """Positions that each head which is not pruned may look away, None for no limit; empty: none is
+    limited."""
     span_softmax: Literal["row", "band"] = "row"
     """How spans act. row: softmax over all keys, then 0 beyond the span (the paper); band: softmax
     over the keys within the span, in time and memory linear in length."""
@@ -137,9 +138,9 @@ class Model:
         return tuple(tuple(h for h in range(self.heads) if h not in each) for each in pruned)
 
     @property
-    def head_spans(self) -> tuple[tuple[int, ...], ...]:
-        """For each head of `unpruned_heads` the positions it may look away, -1 is no limit."""
-        return self.spans or tuple((-1,) * len(heads) for heads in self.unpruned_heads)
+    def head_spans(self) -> tuple[tuple[int | None, ...], ...]:
+        """For each head of `unpruned_heads` the positions it may look away, None for no limit."""
+        return self.spans or tuple((None,) * len(heads) for heads in self.unpruned_heads)
 
     @property
     def pruned(self) -> bool:

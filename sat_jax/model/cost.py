@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from sat_jax.config import Model
+from sat_jax.model.attention.edit import limit_of
 from sat_jax.model.attention.kernels import block_shape
 from sat_jax.model.attention.self_attention import algorithm_of
 
@@ -41,9 +42,9 @@ def map_flops(module: nn.Module, positions: int) -> int:
     return sum(algorithm.flops(positions, each, width, model.attention) for each in pairs)
 
 
-def _pairs(model: Model, positions: int, span: int) -> int:
+def _pairs(model: Model, positions: int, span: int | None) -> int:
     """Pairs of positions whose products are computed."""
     if model.span_softmax == "row":
         return positions**2
-    queries, keys = block_shape(positions, span)
+    queries, keys = block_shape(positions, limit_of(span))
     return -(-positions // queries) * queries * keys

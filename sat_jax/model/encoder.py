@@ -56,7 +56,7 @@ class EncoderLayer(nn.Module):
     config: Model
     heads: int
     longest: int
-    spans: tuple[int, ...] = ()
+    spans: tuple[int | None, ...] = ()
 
     def setup(self) -> None:
         """Parameters of both sub-layers."""

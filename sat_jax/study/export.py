@@ -24,7 +24,7 @@ from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError, writing
 from sat_jax.features import batches
-from sat_jax.model.attention.edit import NO_SPAN, HeadEdit
+from sat_jax.model.attention.edit import NO_SPAN, HeadEdit, limit_of
 from sat_jax.model.build import Spec, build_model, spec_of
 from sat_jax.pretrain import log, optim, step
 from sat_jax.study.heads import read_heads
@@ -71,11 +71,10 @@ def pruned_model(model: Model, pruned: np.ndarray, options: Export) -> Model:
             f"softmax is {options.softmax}, and the run has spans of its own with "
             f"{model.span_softmax}: give --softmax {model.span_softmax}"
         )
-    span = -1 if options.span is None else options.span
     more = set(pruned.tolist())
     rows = [
         [
-            (head, own if span < 0 else span if own < 0 else min(own, span))
+            (head, min((own, options.span), key=limit_of))
             for head, own in zip(heads, spans, strict=True)
             if layer * model.heads + head not in more
         ]
@@ -83,7 +82,7 @@ def pruned_model(model: Model, pruned: np.ndarray, options: Export) -> Model:
             zip(model.unpruned_heads, model.head_spans, strict=True)
         )
     ]
-    limited = any(own >= 0 for row in rows for _, own in row)
+    limited = any(own is not None for row in rows for _, own in row)
     return dataclasses.replace(
         model,
         pruned_heads=tuple(
@@ -102,8 +101,8 @@ def description(before: Model, after: Model) -> str:
     """How many heads there still are, and what limits them."""
     counts = [len(heads) for heads in after.unpruned_heads]
     had = sum(len(heads) for heads in before.unpruned_heads)
-    spans = sorted({span for row in after.spans for span in row})
-    names = ", ".join("no limit" if span < 0 else str(span) for span in spans)
+    spans = sorted({span for row in after.spans for span in row}, key=limit_of)
+    names = ", ".join("no limit" if span is None else str(span) for span in spans)
     limits = f"; spans {names} ({after.span_softmax})" if spans else ""
     return f"{sum(counts)} of {had} heads stay, by layer {' '.join(map(str, counts))}{limits}"
 
@@ -117,7 +116,7 @@ def edit_of(model: Model) -> HeadEdit:
     ):
         for head, own in zip(heads, spans, strict=True):
             gate[layer, head] = 1.0
-            span[layer, head] = own if own >= 0 else NO_SPAN
+            span[layer, head] = limit_of(own)
     return HeadEdit(gate, span if model.spans else None)
 
 

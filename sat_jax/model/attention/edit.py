@@ -22,7 +22,7 @@ class HeadEdit(NamedTuple):
 
 NO_EDIT = HeadEdit()
 NO_SPAN = 2**30
-"""A span that limits nothing."""
+"""A span that limits nothing, in arrays; elsewhere it is None."""
 
 
 def whole_edit(
@@ -45,11 +45,16 @@ def within(shape: tuple[int, int], span: jax.Array) -> jax.Array:
     return jnp.abs(query - key) <= span[:, None, None]
 
 
-def joint_span(own: tuple[int, ...], span: jax.Array | None) -> jax.Array | None:
-    """(H,) the shorter of each head's own span (-1 is no limit) and `span` (H,); None for none."""
-    if all(each < 0 for each in own):
+def limit_of(span: int | None) -> int:
+    """The positions that a span reaches: itself, or so many that it limits nothing."""
+    return NO_SPAN if span is None else span
+
+
+def joint_span(own: tuple[int | None, ...], span: jax.Array | None) -> jax.Array | None:
+    """(H,) the shorter of each head's own span and `span` (H,); None where nothing is limited."""
+    if all(each is None for each in own):
         return span
-    limits = jnp.array([each if each >= 0 else NO_SPAN for each in own])
+    limits = jnp.array([limit_of(each) for each in own])
     return limits if span is None else jnp.minimum(limits, span)
 
 

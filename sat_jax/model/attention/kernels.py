@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.mesh import platform
+from sat_jax.model.attention.edit import NO_SPAN, limit_of
+from sat_jax.model.attention.flash import can_flash, flash_context
 from sat_jax.model.attention.softmax import MASKED
 from sat_jax.model.dropout import dropout
 from sat_jax.model.products import mixture, scores
@@ -21,12 +23,15 @@ BLOCK = 16
 def fused_context(
     query: jax.Array, key: jax.Array, value: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """Dot-product attention (B, H, T, K) without maps in memory: cuDNN where it can, else XLA.
+    """Dot-product attention (B, H, T, K) without maps in memory on accelerators: cuDNN's or Pallas'
+    kernel where there is one, else XLA's.
 
     `valid` (B, S) has to be a prefix of each row. An utterance without any valid key attends to its
     first one, as cuDNN gives NaN for none.
     """
     lengths = jnp.maximum(valid.sum(-1, dtype=jnp.int32), 1)
+    if platform() == "tpu" and can_flash(query):
+        return flash_context(query, key, value, lengths)
     cudnn = (
         platform() == "gpu"
         and query.dtype == jnp.bfloat16
@@ -50,7 +55,7 @@ def block_shape(length: int, span: int) -> tuple[int, int]:
     """
     queries = max(span, BLOCK)
     keys = queries + 2 * span
-    return (queries, keys) if span >= 0 and keys < length else (length, length)
+    return (queries, keys) if keys < length else (length, length)
 
 
 def banded_context(
@@ -58,18 +63,18 @@ def banded_context(
     key: jax.Array,
     value: jax.Array,
     valid: jax.Array,
-    spans: tuple[int, ...],
+    spans: tuple[int | None, ...],
     drop_key: jax.Array | None = None,
     rate: float = 0.0,
 ) -> jax.Array:
     """Dot-product attention (B, H, T, K) with the softmax over valid keys within each head's span.
 
-    query, key, value (B, H, T, K), valid (B, T); `spans` are H numbers of positions, -1 is no
-    limit. A query without any valid key in reach, which is padding, gets a finite mixture that
+    query, key, value (B, H, T, K), valid (B, T); `spans` are H numbers of positions, None
+    for no limit. A query without any valid key in reach, which is padding, gets a finite mixture that
     means nothing. `drop_key` drops probabilities with probability `rate`.
     """
     length = query.shape[2]
-    reach = np.array([span if 0 <= span < length else -1 for span in spans])
+    reach = np.array([NO_SPAN if limit_of(span) >= length else span for span in spans])
     groups = np.unique(reach).tolist()
     if len(groups) == 1:
         return _one_span(query, key, value, valid, groups[0], drop_key, rate)
@@ -112,8 +117,7 @@ def _one_span(
     )
     reached = with_neighbours(blocks_of(valid[:, None, :, None], queries), beside)[..., 0]
     offset = np.arange(keys)[None, :] - beside - np.arange(queries)[:, None]
-    near = np.abs(offset) <= span if span >= 0 else np.ones_like(offset, bool)
-    mask = jnp.where(reached[:, :, :, None, :] & near, 0.0, MASKED)
+    mask = jnp.where(reached[:, :, :, None, :] & (np.abs(offset) <= span), 0.0, MASKED)
     logits = scores(query * k**-0.5, key).reshape(b, h, blocks, queries, keys)
     probs = dropout(drop_key, jax.nn.softmax(logits + mask, axis=-1), rate)
     probs = probs.reshape(b, h * blocks, queries, keys).astype(value.dtype)

@@ -83,7 +83,7 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with traced edits of its heads.
 
     It has `heads` heads of width `config.width / config.heads`: fewer than `config.heads` where
-    some were pruned. `spans` are how far each of them may look, -1 for no limit, empty for none of
+    some were pruned. `spans` are how far each of them may look, None for no limit, empty for none of
     them limited. `longest` are the most positions that it will meet. `contexts` and `project` are
     its two halves.
     """
@@ -91,7 +91,7 @@ class SelfAttention(nn.Module):
     config: Model
     heads: int
     longest: int
-    spans: tuple[int, ...] = ()
+    spans: tuple[int | None, ...] = ()
 
     def setup(self) -> None:
         """Parameters: the fused projection `streams`, the algorithm's own, and W_O in `out`."""
