@@ -48,7 +48,15 @@ def two_machines(tmp_path, monkeypatch):
 
 
 # The files that take longest, so that no worker is left alone with one of them at the end.
-LONGEST = ("analyze", "third_family", "ablate_full", "end_to_end", "ablate_study", "pretrain")
+LONGEST = (
+    "analyze",
+    "cloud_commands",
+    "third_family",
+    "ablate_full",
+    "end_to_end",
+    "ablate_study",
+    "pretrain",
+)
 
 
 def pytest_collection_modifyitems(items):
