@@ -38,12 +38,17 @@ def saved_steps(directory: Path) -> list[int]:
 def seal(step_directory: Path) -> None:
     """Write the checksums of all files of the items; for a directory that nobody reads yet."""
     files = sorted(f for item in ITEMS for f in (step_directory / item).rglob("*") if f.is_file())
-    lines = [f"# {len(files)} files"]
-    lines += [f"{_digest(file)}  {file.relative_to(step_directory).as_posix()}" for file in files]
+    text = checksums_of(step_directory, files)
     with writing(step_directory), open(step_directory / CHECKSUMS, "w") as out:
-        out.write("\n".join(lines) + "\n")
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
+
+
+def checksums_of(directory: Path, files: Sequence[Path]) -> str:
+    """What `sha256sum` would say of files below `directory`, after a line with their number."""
+    lines = [f"{_digest(file)}  {file.relative_to(directory).as_posix()}" for file in files]
+    return "\n".join([f"# {len(files)} files", *lines]) + "\n"
 
 
 def is_sealed(step_directory: Path) -> bool:
@@ -63,15 +68,22 @@ def fault(step_directory: Path, items: Sequence[str] = ITEMS) -> str:
             return f"{item} is empty"
     if not is_sealed(step_directory):
         return ""
-    header, *lines = (step_directory / CHECKSUMS).read_text(errors="replace").splitlines() or [""]
+    others = tuple(f"{name}/" for name in ITEMS if name not in items)
+    return first_difference(step_directory, lambda name: not name.startswith(others))
+
+
+def first_difference(directory: Path, wanted: Callable[[str], bool] = lambda _: True) -> str:
+    """The first file below `directory` that is not as its checksums say, and why; or nothing."""
+    text = (directory / CHECKSUMS).read_text(errors="replace")
+    header, *lines = text.splitlines() or [""]
     if header != f"# {len(lines)} files":
         return f"{CHECKSUMS} is damaged"
     for line in lines:
         digest, _, name = line.partition("  ")
-        if name.split("/")[0] in ITEMS and name.split("/")[0] not in items:
+        if not wanted(name):
             continue
         try:
-            same = _digest(step_directory / name) == digest
+            same = _digest(directory / name) == digest
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return f"{name} is missing"
         except PermissionError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from sat_jax import cloud
 from sat_jax.config import Config, Distributed
 from sat_jax.config.json import read_run
 from sat_jax.config.kinds import choose_kinds
@@ -72,9 +73,10 @@ def experiment_or_run(
                 some, args=[name, *rest], description=description
             )
         )
-    if not Path(name, "config.json").exists():
+    place = cloud.fetched(Path(name), "plan")
+    if not (place / "config.json").exists():
         return parse(lambda: tyro.extras.overridable_config_cli(choices, description=description))
-    run, rest = choose_kinds(extended(read_run(Path(name))), sys.argv[2:])
+    run, rest = choose_kinds(extended(read_run(place, Path(name))), sys.argv[2:])
     return parse(lambda: tyro.cli(type(run), default=run, args=rest, description=description))
 
 

@@ -55,6 +55,23 @@ def take(directory: Path, say: Callable[[str], None]) -> InputError | None:
     return None
 
 
+def is_taken(directory: Path) -> bool:
+    """Whether a process trains in the directory, as far as this machine can know."""
+    try:
+        lock = os.open(directory / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+
+
 def _holder(lock: Path) -> str:
     try:
         who = json.loads(lock.read_text())

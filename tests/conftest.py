@@ -39,8 +39,24 @@ def tiny_run(tmp_path_factory):
     return train_once(directory)
 
 
+@pytest.fixture
+def two_machines(tmp_path, monkeypatch):
+    """Two machines that share a store in the cloud, see `small_runs.machines`."""
+    from small_runs import machines
+
+    return machines(tmp_path, monkeypatch)
+
+
 # The files that take longest, so that no worker is left alone with one of them at the end.
-LONGEST = ("analyze", "third_family", "ablate_full", "end_to_end", "ablate_study", "pretrain")
+LONGEST = (
+    "analyze",
+    "cloud_commands",
+    "third_family",
+    "ablate_full",
+    "end_to_end",
+    "ablate_study",
+    "pretrain",
+)
 
 
 def pytest_collection_modifyitems(items):

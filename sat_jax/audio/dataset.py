@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from sat_jax.address import address_of, shown
 from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
@@ -41,14 +42,48 @@ def prepare(corpus: Corpus, say: Callable[[str], None] = print) -> Path:
 
     Killed half-way, it goes on where it was. Two processes may call it at once. Raises `InputError`
     for bad input (the first bad utterance, unless `corpus.skip_bad`) and for a full or unwritable
-    `corpus.data_dir`.
+    `corpus.data_dir`. Of an address, what is whole there is fetched, and what is not is uploaded.
     """
+    found = _fetch(corpus, say)
     try:
-        return _prepare(corpus, say)
+        directory = _prepare(corpus, say)
     except OSError as error:
         if error.errno not in WRITE_ERRORS:
             raise
-        raise unwritable(corpus.data_dir, error) from error
+        raise unwritable(corpus.directory, error) from error
+    if address_of(corpus.data_dir):
+        from sat_jax.cloud import corpus as copies
+
+        copies.send(_address(corpus), directory, found == "broken", say)
+    return directory
+
+
+def fetch(corpus: Corpus, say: Callable[[str], None] = print) -> bool:
+    """Whether the corpus is prepared here, once what is whole at its address was fetched."""
+    return _fetch(corpus, say) == "here"
+
+
+def _fetch(corpus: Corpus, say: Callable[[str], None]) -> str:
+    directory = directory_of(corpus)
+    if not address_of(corpus.data_dir) or _is_ready(directory):
+        return "here" if _is_ready(directory) else "missing"
+    from sat_jax.cloud import corpus as copies
+
+    return copies.fetch(_address(corpus), directory, say)
+
+
+def receive(corpus: Corpus) -> Path:
+    """The directory of a corpus that process 0 has prepared, on every process.
+
+    Each host fetches its own copy of one at an address. Raises `InputError` where it is not whole.
+    """
+    if address_of(corpus.data_dir) and not fetch(corpus, lambda _: None):
+        raise InputError(f"{_address(corpus)}: is not whole, so that this host has no copy of it")
+    return directory_of(corpus)
+
+
+def _address(corpus: Corpus) -> str:
+    return f"{address_of(corpus.data_dir)}/{directory_of(corpus).name}"
 
 
 def directory_of(corpus: Corpus) -> Path:
@@ -65,7 +100,7 @@ def directory_of(corpus: Corpus) -> Path:
         if file.is_file():
             fields[f"{name}_content"] = hashlib.sha256(file.read_bytes()).hexdigest()
     text = json.dumps([FORMAT, fields], sort_keys=True)
-    return corpus.data_dir / f"{corpus.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return corpus.directory / f"{corpus.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
@@ -77,8 +112,8 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
         say(unread)
     directory = directory_of(corpus)
     check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
-    corpus.data_dir.mkdir(parents=True, exist_ok=True)
-    with alone_in(corpus.data_dir / f".{directory.name}.lock", say) as alone:
+    corpus.directory.mkdir(parents=True, exist_ok=True)
+    with alone_in(corpus.directory / f".{directory.name}.lock", say) as alone:
         if not _is_ready(directory):
             try:
                 _make(items, corpus, directory, alone, say)
@@ -126,7 +161,7 @@ def _make(
             speakers=np.array([position[s] for s in whole.speakers], np.int32),
             splits=splits,
         )
-        text = json.dumps(content | {"ids": whole.ids, "config": asdict(corpus)}, default=str)
+        text = json.dumps(content | {"ids": whole.ids, "config": asdict(corpus)}, default=shown)
         (temporary / "corpus.json").write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
         os.rename(temporary, directory)

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from sat_jax import peers
+from sat_jax import cloud, peers
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Analysis
 from sat_jax.config.check import check_explorer, check_similarity
+from sat_jax.config.require import require_local
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
@@ -49,7 +50,7 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
     @dataclasses.dataclass(frozen=True)
     class Arguments:
         runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-        """Run directories that train.py made."""
+        """Run directories that train.py made, or addresses of them (gs://, s3://)."""
         analysis: Annotated[Analysis, tyro.conf.arg(name="")] = dataclasses.field(
             default_factory=Analysis
         )
@@ -62,6 +63,7 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
         raise InputError(
             "out: several runs cannot write their results into one place; leave --out away"
         )
+    require_local(arguments.analysis.ablate.order, "ablate.order")
     check_similarity(arguments.analysis.similarity)
     check_explorer(arguments.analysis.explorer)
     return arguments.runs, with_preset(arguments.analysis)
@@ -81,6 +83,11 @@ def with_preset(analysis: Analysis) -> Analysis:
 def main() -> None:
     """Analyse every run that was asked for; draw several side by side."""
     runs, analysis = parse_arguments()
+    cloud.refuse_processes(analysis.distributed, *runs, analysis.out)
+    runs = tuple(cloud.fetched(run, "analyse", step=analysis.step) for run in runs)
+    if analysis.out is not None:
+        out = cloud.fetched(analysis.out, "results")
+        analysis = dataclasses.replace(analysis, out=out)
     peers.watch(analysis.distributed)
 
     from sat_jax import mesh
@@ -89,7 +96,7 @@ def main() -> None:
     if len(runs) > 1 and analysis.only == ("similarity",):
         from sat_jax.study.similarity import study
 
-        study.compare(runs, analysis)
+        cloud.send_results(study.compare(runs, analysis))
         return
     places = [analyse(run, analysis) for run in runs]
     if len(runs) > 1:
@@ -103,10 +110,11 @@ def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysi
 
     if "explorer" in chosen(analysis.only):
         explorer.compare(runs, analysis, compared.place_of(runs))
+        cloud.send_results(compared.place_of(runs))
     if "probes" in analysis.only:
-        probed_runs.compare(runs, places)
+        cloud.send_results(probed_runs.compare(runs, places))
     elif not analysis.only or "segments" in analysis.only:
-        compared.study(runs, places)
+        cloud.send_results(compared.study(runs, places))
 
 
 def analyse(run: Path, analysis: Analysis) -> Path:
@@ -132,7 +140,8 @@ def analyse(run: Path, analysis: Analysis) -> Path:
         title = f"Heads of {loaded.config.name}"
         found = findings_of(loaded.out, trained_sentence(loaded))
         page = write_page(loaded.out, title, tuple(STUDIES), manifest, found)
-        loaded.say(f"report: {page}")
+        address = cloud.send_results(loaded.out)
+        loaded.say(f"report: {page}" + f", and {address}/{page.name}" * bool(address))
     return loaded.out
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config.attention import FREE
+from sat_jax.config.require import require_local
 from sat_jax.config.study import AttentionStudy
 from sat_jax.errors import InputError
 from sat_jax.experiments import experiments
@@ -81,6 +82,7 @@ def parse_arguments() -> AttentionStudy:
     if study.steps < 0:
         raise InputError(f"steps is {study.steps}: give a number, 0 for the experiment's")
     share_of(study.share)
+    require_local(study.out, "out", "give a path, and copy what is finished")
     return study
 
 

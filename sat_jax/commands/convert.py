@@ -16,10 +16,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
+from sat_jax import cloud
+from sat_jax.address import address_of, place_of, shown
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Config, NoObjective
 from sat_jax.config.check import check
 from sat_jax.config.convert import Convert
+from sat_jax.config.require import require_local
 from sat_jax.errors import InputError
 from sat_jax.experiments import experiments
 from sat_jax.launch import relaunch
@@ -44,8 +47,13 @@ def parse_arguments() -> tuple[str, Convert]:
     tasks = [options.out is not None, options.check, options.back is not None]
     if sum(tasks) != 1:
         raise InputError("give one of --out RUN, --check and --back FOLDER")
-    if options.out is not None and (options.out / "config.json").exists():
-        raise InputError(f"out is {options.out}, which holds a run: give a new directory")
+    require_local(options.back, "back")
+    if options.out is not None:
+        if (place_of(options.out) / "config.json").exists():
+            raise InputError(f"out is {options.out}, which holds a run: give a new directory")
+        cloud.require_new(options.out, "out")
+    if address_of(source):
+        source = str(cloud.fetched(Path(source), "analyse"))
     return source, options
 
 
@@ -85,13 +93,14 @@ def main() -> None:
     data = {"converted_from": source or f"random parameters, seed {options.seed}"}
     devices = conversion.all_devices()
     difference = conversion.write_converted(config, params, options.seed + 1, data, devices)
-    model = config.model
+    cloud.send_run(config.directory)
+    out, model = shown(options.out), config.model
     print(
-        f"wrote {options.out}: {model.kind}, {model.layers} layers of {model.heads} heads, width "
+        f"wrote {out}: {model.kind}, {model.layers} layers of {model.heads} heads, width "
         f"{model.width}, {parameter_count(params):,} parameters; opened again, its output differs "
         f"by {difference:.1e}"
     )
-    print(as_called(f"next: python analyze.py {options.out} --corpus.kind KIND --corpus.path PATH"))
+    print(as_called(f"next: python analyze.py {out} --corpus.kind KIND --corpus.path PATH"))
 
 
 def opened(source: str, options: Convert) -> tuple[Config, Any, list[str]]:

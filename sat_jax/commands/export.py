@@ -14,10 +14,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+from sat_jax import cloud
+from sat_jax.address import origin_of, place_of, shown
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Config, Export, MaskedReconstruction, Mesh, Model, Tera
 from sat_jax.config.check import check
 from sat_jax.config.json import read_run
+from sat_jax.config.require import require_local
 from sat_jax.errors import InputError
 from sat_jax.launch import relaunch
 
@@ -32,11 +35,12 @@ def parse_arguments() -> tuple[Path, Export]:
     @dataclasses.dataclass(frozen=True)
     class Arguments:
         run: tyro.conf.Positional[Path]
-        """Run directory that train.py made, or this script."""
+        """Run directory, or its address (gs://, s3://), that train.py made, or this script."""
         export: Annotated[Export, tyro.conf.arg(name="")]
 
     arguments = parse(lambda: tyro.cli(Arguments, description=as_called(__doc__)))
     options = arguments.export
+    require_local(options.order, "order")
     if options.heads < 0:
         raise InputError(f"heads is {options.heads}: give the number of heads to prune")
     if options.span is not None and options.span < 0:
@@ -51,14 +55,16 @@ def parse_arguments() -> tuple[Path, Export]:
         raise InputError("softmax band needs a span: give --span, or leave --softmax away")
     if options.utterances < 0:
         raise InputError(f"utterances is {options.utterances}: give a number, 0 for all")
-    if options.out.exists():
-        raise InputError(f"{options.out} exists: give another --out, or remove it")
+    if place_of(options.out).exists():
+        raise InputError(f"{place_of(options.out)} exists: give another --out, or remove it")
+    cloud.require_new(options.out, "out")
     return arguments.run, options
 
 
 def main() -> None:
     """Export, from the first part to the last."""
     run, options = parse_arguments()
+    run = cloud.fetched(run, "analyse", step=options.step)
     config = read_run(run)
     check(config)
 
@@ -169,14 +175,16 @@ def main() -> None:
     data = {
         "directory": str(prepared),
         "fingerprint": dataset.open_split(prepared, "train").fingerprint,
-        "exported_from": f"{run}, step {found}",
+        "exported_from": f"{origin_of(run) or run}, step {found}",
     }
     exporting.write_run(small, {0: start, found: kept}, records, data, devices)
+    cloud.send_run(small.directory)
+    out = shown(options.out)
     optim = config.optim
-    print(f"wrote {options.out}, with step {found} and, pruned the same way, the untrained step 0")
-    print(as_called(f"next: python analyze.py {options.out}"))
+    print(f"wrote {out}, with step {found} and, pruned the same way, the untrained step 0")
+    print(as_called(f"next: python analyze.py {out}"))
     print(
-        f"or: python train.py {options.out} --loop.steps N, with N over {found}: a fresh "
+        f"or: python train.py {out} --loop.steps N, with N over {found}: a fresh "
         f"optimiser, and the learning rate anew over N - {found} steps "
         f"(--optim.peak-lr {optim.peak_lr:g})"
     )

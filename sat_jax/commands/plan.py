@@ -16,8 +16,9 @@ from typing import Any
 
 from sat_jax.command_line import as_called, experiment_or_run, guarded
 from sat_jax.config import Config
-from sat_jax.config.check import check, require_at_least
+from sat_jax.config.check import check
 from sat_jax.config.plan import Plan
+from sat_jax.config.require import require_at_least, require_local
 from sat_jax.experiments import experiments
 from sat_jax.run_directory import write_whole
 
@@ -32,6 +33,7 @@ def parse_config() -> Plan:
     config = experiment_or_run(experiments(), as_called(__doc__), planned_config)
     check(config)
     require_at_least(config.price, 0, "price")
+    require_local(config.json, "json")
     return config
 
 

@@ -10,12 +10,14 @@ goes on; one that export.py made starts with a fresh optimiser.
 """
 
 import collections
+import functools
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
-from sat_jax import peers
+from sat_jax import address, cloud, peers
 from sat_jax.command_line import as_called, experiment_or_run, guarded
 from sat_jax.config import Config
 from sat_jax.config.check import check
@@ -34,6 +36,7 @@ def parse_config() -> Config:
 def main() -> None:
     """Settle what has to be settled before jax is imported, and train."""
     config = parse_config()
+    cloud.refuse_processes(config.distributed, config.run_dir)
     peers.watch(config.distributed, config.directory / "ckpt")
     if config.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
@@ -42,11 +45,18 @@ def main() -> None:
     from sat_jax.pretrain import terminal
 
     with terminal.open_terminal() as screen:
-        train(config, screen)
+        say = functools.partial(terminal.say, screen)
+        if config.run_dir is not None:
+            cloud.fetched(config.run_dir, "train", say)
+        with cloud.mirrored(config.run_dir, say) as begin_uploads:
+            train(config, screen, begin_uploads)
 
 
-def train(config: Config, screen: Any) -> None:
-    """Train, from the first part to the last, and say on `screen` what happens."""
+def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> None:
+    """Train, from the first part to the last, and say on `screen` what happens.
+
+    `begin_uploads` is called when nobody else can train in the run directory any more.
+    """
     import jax
     import numpy as np
     from jax.experimental import multihost_utils
@@ -69,6 +79,7 @@ def train(config: Config, screen: Any) -> None:
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
     run_dir, loop = config.directory, config.loop
+    named = address.shown(config.run_dir or run_dir)
     compilations = speed.Compilations()
 
     def say(message: str) -> None:
@@ -82,10 +93,12 @@ def train(config: Config, screen: Any) -> None:
     stored, saved = run_dir / "config.json", run_dir / "ckpt"
     before = config_json.require_same(stored, config)
     unwritable = run_directory.take(run_dir, say) if leader else None
+    if not unwritable:
+        begin_uploads()
     found = checkpoint.look(saved, loop.first)
     start = found.whole
     if start is not None and start >= loop.steps:
-        say(f"{run_dir} has all of its {loop.steps} steps: nothing to do")
+        say(f"{named} has all of its {loop.steps} steps: nothing to do")
         return
     if leader:
         if unwritable:
@@ -98,7 +111,7 @@ def train(config: Config, screen: Any) -> None:
         dataset.prepare(config.corpus, say)
     multihost_utils.sync_global_devices("data")
     model = build_model(config)
-    prepared = dataset.directory_of(config.corpus)
+    prepared = dataset.receive(config.corpus)
     splits = {name: dataset.open_split(prepared, name) for name in ("train", "valid")}
     ids = splits["train"].ids
     hours = splits["train"].lengths.sum() / SAMPLE_RATE / 3600
@@ -250,7 +263,7 @@ def train(config: Config, screen: Any) -> None:
             save(done, state)
         if leaving and not last:
             checkpoint.finish(manager)
-            raise Interrupted(f"SIGTERM: saved step {done} in {run_dir}; the same command goes on")
+            raise Interrupted(f"SIGTERM: saved step {done} in {named}; the same command goes on")
 
     # --- Save -----------------------------------------------------------------------------------
     stream.close()
@@ -259,7 +272,7 @@ def train(config: Config, screen: Any) -> None:
         log.close_sinks(sinks)
     share = waited_in_all / max(time.perf_counter() - began, 1e-9)
     say(f"done: {loop.steps} steps; waited for data {share:.1%} of the time")
-    say(as_called(f"next: python analyze.py {run_dir}"))
+    say(as_called(f"next: python analyze.py {named}"))
 
 
 def run() -> None:

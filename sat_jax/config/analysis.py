@@ -163,7 +163,7 @@ class Export:
     """Which heads of a run are pruned, and how far the others may look."""
 
     out: Path
-    """The new run directory."""
+    """The new run directory; an address (gs://, s3://) keeps a copy there."""
     heads: int = 0
     """Heads to prune, the first ones of an ordering."""
     attention: Literal["", "syn_random", "syn_handcrafted"] = ""

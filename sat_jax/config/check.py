@@ -16,6 +16,7 @@ from sat_jax.config.require import (
     require,
     require_at_least,
     require_local,
+    require_place,
     require_positive,
     require_share,
     require_std,
@@ -25,10 +26,17 @@ RAW_AUDIO = ("wav2vec2", "hubert", "wavlm", "data2vec")
 """Kinds of models that hear samples."""
 
 
+RECORDINGS = (
+    "copy it, mount it (gcsfuse, mountpoint-s3), or prepare the corpus once where it is and give "
+    "its --corpus.data-dir gs://BUCKET/PATH"
+)
+"""What to do with recordings in the cloud."""
+
+
 def check(config: Config) -> None:
     """Raise `InputError` for the first value that cannot work, naming the field and the cure."""
     require_at_least(config.seed, 0, "seed")
-    require_local(config.run_dir, "run-dir")
+    require_place(config.run_dir, "run-dir")
     _check_corpus(config)
     _check_features(config)
     _check_model(config)
@@ -50,8 +58,9 @@ def _check_corpus(config: Config) -> None:
     require_at_least(corpus.talker.speakers, 1, "corpus.talker.speakers")
     require_at_least(corpus.talker.utterances, 1, "corpus.talker.utterances")
     require_at_least(corpus.workers, 0, "corpus.workers")
-    for name in ("path", "data_dir", "alignments"):
-        require_local(getattr(corpus, name), f"corpus.{name.replace('_', '-')}")
+    require_place(corpus.data_dir, "corpus.data-dir")
+    for name in ("path", "alignments", "speakers"):
+        require_local(getattr(corpus, name), f"corpus.{name}", RECORDINGS)
     require_at_least(corpus.seed, 0, "corpus.seed")
 
 

@@ -13,6 +13,7 @@ from sat_jax.config import (
 from sat_jax.config.require import (
     require,
     require_at_least,
+    require_local,
     require_positive,
     require_probability,
     require_share,
@@ -134,6 +135,7 @@ def _check_contrastive(objective: Contrastive) -> None:
 
 def _check_units(objective: MaskedUnits) -> None:
     require_at_least(objective.units, 2, "objective.units")
+    require_local(objective.units_from, "objective.units-from", "copy the run and give its path")
     require_at_least(objective.units_layer, 1, "objective.units-layer")
     require_at_least(objective.unit_width, 1, "objective.unit-width")
     require_at_least(objective.unmasked_weight, 0, "objective.unmasked-weight")

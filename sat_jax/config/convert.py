@@ -10,7 +10,7 @@ class Convert:
     """Where a model comes from, and where it goes."""
 
     out: Path | None = None
-    """The new run directory."""
+    """The new run directory; an address (gs://, s3://) keeps a copy there."""
     random: str = ""
     """Instead of a checkpoint: an experiment, such as hubert_base, with random parameters."""
     seed: int = 0

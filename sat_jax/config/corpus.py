@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sat_jax.address import place_of
+
 
 @dataclass(frozen=True)
 class Talker:
@@ -53,6 +55,11 @@ class Corpus:
     talker: Talker = field(default_factory=Talker)
     """Size of the synthetic corpus."""
     data_dir: Path = Path("data")
-    """Where prepared datasets are kept."""
+    """Where prepared datasets are kept; an address (gs://, s3://) keeps a copy there."""
     workers: int = 0
     """Processes that read audio while a dataset is prepared; 0 is one per core."""
+
+    @property
+    def directory(self) -> Path:
+        """Where prepared datasets are read and written: data_dir, or its local copy."""
+        return place_of(self.data_dir)

@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from sat_jax.address import shown
 from sat_jax.config import Config
 from sat_jax.config.kinds import KINDS, kind_named
 from sat_jax.config.older import updated
@@ -38,7 +39,7 @@ def encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Path):
-        return str(value)
+        return shown(value)
     if isinstance(value, tuple):
         return [encode(each) for each in value]
     return value
@@ -122,9 +123,12 @@ def read_config(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from None
 
 
-def read_run(directory: Path) -> Config:
-    """The config of the run that lies in `directory`, wherever it was made."""
-    return dataclasses.replace(read_config(directory / "config.json"), run_dir=directory)
+def read_run(directory: Path, name: Path | None = None) -> Config:
+    """The config of the run that lies in `directory`, wherever it was made.
+
+    `name` is what the user calls the directory, such as the address that it is a copy of.
+    """
+    return dataclasses.replace(read_config(directory / "config.json"), run_dir=name or directory)
 
 
 def require_same(stored: Path, config: Config) -> Config | None:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
+from sat_jax.address import address_of, place_of
 from sat_jax.errors import InputError
-
-CLOUD = ("gs", "s3", "az", "hdfs", "http", "https")
-"""Beginnings of addresses that are no paths."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -34,15 +32,18 @@ def require_std(value: float | None, name: str) -> None:
     require(value is None or value > 0, f"{name} is {value}: give a positive number")
 
 
-def require_local(path: Path | None, name: str) -> None:
-    """A path of a file system, not of a store in the cloud."""
-    text = str(path or "")
-    scheme = text.split(":")[0]
-    require(
-        scheme not in CLOUD or not text.startswith(f"{scheme}:/"),
-        f"{name} is {text}: only paths of a file system are read and written; mount it (gcsfuse, "
-        "mountpoint-s3) and give the path of the mount",
-    )
+def require_local(path: Path | None, name: str, cure: str = "give a path") -> None:
+    """A path of a file system, not an address in the cloud."""
+    address = address_of(path)
+    require(not address, f"{name} is {address}: only paths are read and written here; {cure}")
+
+
+def require_place(path: Path | None, name: str) -> None:
+    """A path, or an address that a local copy can be kept of."""
+    try:
+        place_of(path or "")
+    except InputError as error:
+        raise InputError(f"{name} is {error}") from None
 
 
 def require_probability(value: float, name: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sat_jax.address import place_of
 from sat_jax.config.corpus import Corpus
 from sat_jax.config.features import Features
 from sat_jax.config.model import Model
@@ -134,7 +135,8 @@ class Config:
     seed: int = 0
     """Seed of parameters, masks, dropout and the order of the data."""
     run_dir: Path | None = None
-    """Where everything about this run is written; runs/NAME by default."""
+    """Where everything about this run is written; runs/NAME by default. An address (gs://, s3://)
+    keeps a copy there."""
     profile: int = 0
     """Steps that jax's profiler records, from the tenth of this session on, into the run's
     directory `profile`, for TensorBoard."""
@@ -152,8 +154,8 @@ class Config:
 
     @property
     def directory(self) -> Path:
-        """The run's working directory."""
-        return self.run_dir if self.run_dir is not None else Path("runs") / self.name
+        """The run's working directory; of an address, its local copy."""
+        return place_of(self.run_dir) if self.run_dir is not None else Path("runs") / self.name
 
 
 OPTIMIZERS: dict[str, type[Optim]] = {"adamw": AdamW, "muon": Muon}

@@ -33,14 +33,15 @@ WHAT_STANDS_HERE = (
 )
 
 
-def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
+def study(runs: Sequence[Path], places: Sequence[Path]) -> Path:
     """Write what `runs`, whose results lie in `places`, have come to, beside the first run.
 
     A table, and where all of them reconstruct masked frames what the length of their masks does.
+    Returns the directory.
     """
-    if jax.process_index() != 0:
-        return
     out = place_of(runs)
+    if jax.process_index() != 0:
+        return out
     names = [run.resolve().name for run in runs]
     files.write_table(out / "runs.csv", runs_table(runs, places))
     section = Section(
@@ -62,6 +63,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> None:
     }
     title = f"{', '.join(names)} side by side"
     print(f"side by side: {write_report(out / 'report.html', title, sections, manifest)}")
+    return out
 
 
 def mask_lengths(runs: Sequence[Path], places: Sequence[Path], out: Path) -> Section:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from sat_jax.address import in_one_store, origin_of, shown
 from sat_jax.audio import dataset
 from sat_jax.audio.corpora import CORPORA
 from sat_jax.config import Analysis, Config, Corpus
@@ -33,7 +34,7 @@ def open_corpus(
         dataset.prepare(corpus, say)
     multihost_utils.sync_global_devices("data")
     split = dataset.spread(
-        dataset.open_split(dataset.directory_of(corpus), analysis.split), analysis.max_utterances
+        dataset.open_split(dataset.receive(corpus), analysis.split), analysis.max_utterances
     )
     say(f"{run}: the {split.name} split, {len(split)} utterances")
     return AnalysedCorpus(split, open_tuning(config, split, analysis.tune_utterances)), out
@@ -57,14 +58,17 @@ def chosen_corpus(run: Path, config: Config, analysis: Analysis) -> tuple[Corpus
 def require_own_directory(run: Path, corpus: Corpus, given: Path) -> None:
     """Raise `InputError` where a run's config would have a corpus prepared where it pleases.
 
-    The run may be somebody else's. A corpus that is prepared there is read; to prepare it there,
-    the directory has to be `given`.
+    The run may be somebody else's. A corpus that is prepared there is read, and fetched from the
+    bucket that the run was fetched from; to prepare it there, the directory has to be `given`.
     """
     prepared = (dataset.directory_of(corpus) / "corpus.json").exists()
+    if not prepared and in_one_store(origin_of(run), corpus.data_dir):
+        prepared = dataset.fetch(corpus)
     if not prepared and corpus.data_dir.resolve() != given.resolve():
+        had = shown(corpus.data_dir)
         raise InputError(
-            f"{run}/config.json: its corpus is not prepared in {corpus.data_dir}, where the run "
-            f"had it: give --corpus.data-dir {corpus.data_dir} to prepare it there"
+            f"{run}/config.json: its corpus is not prepared in {had}, where the run had it: give "
+            f"--corpus.data-dir {had} to prepare it there"
         )
 
 

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax import mesh
+from sat_jax import cloud, mesh
+from sat_jax.address import address_of
 from sat_jax.config import Config, Mesh, NoObjective
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
@@ -79,13 +80,15 @@ def on_devices(model: LoadedModel, devices: DeviceMesh) -> LoadedModel:
 
 
 def load(source: str | Path, step: int | None = None) -> LoadedModel:
-    """The model of a run directory, at its latest checkpoint or at `step`, on all devices.
+    """The model of a run, at its latest checkpoint or at `step`, on all devices.
 
-    Or somebody else's: a folder of `transformers`, a file of weights, or a name on the hub such as
-    facebook/hubert-base-ls960. Its control has random parameters. Raises `InputError` for what is
-    neither, has no such checkpoint, or is broken.
+    A run is a directory or an address. Or the model is somebody else's: a folder of `transformers`,
+    a file of weights, or a name on the hub such as facebook/hubert-base-ls960. Its control has
+    random parameters. Raises `InputError` for what is neither, lacks the checkpoint, or is broken.
     """
     devices = mesh.build_mesh(Mesh(), jax.device_count())
+    if address_of(source):
+        source = cloud.fetched(Path(source), "analyse", step=step)
     if is_run(Path(source)):
         return open_model(Path(source), read_run(Path(source)), step, devices)
     foreign = open_foreign(source)

@@ -18,12 +18,13 @@ from sat_jax.pretrain.log import read_metrics
 from sat_jax.records.probes import ProbedLayer
 
 
-def compare(runs: Sequence[Path], places: Sequence[Path]) -> None:
+def compare(runs: Sequence[Path], places: Sequence[Path]) -> Path:
     """Draw the probes of several runs side by side, into a directory beside the first one."""
+    names = [run.resolve().name for run in runs]
+    out = runs[0].resolve().parent / ("-".join(names) if len(names) < 4 else "probes")
     if jax.process_index() == 0:
-        names = [run.resolve().name for run in runs]
-        out = runs[0].resolve().parent / ("-".join(names) if len(names) < 4 else "probes")
         write(names, runs, places, out, [])
+    return out
 
 
 def compare_algorithms(runs: Sequence[tuple[str, Path]], out: Path) -> None:

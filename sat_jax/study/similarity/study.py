@@ -34,9 +34,9 @@ def study(loaded: LoadedRun) -> list[Section]:
     return sections(found, neurons, notes, loaded.out, loaded.analysis.pdf)
 
 
-def compare(runs: Sequence[Path], analysis: Analysis) -> None:
+def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     """Compare several runs, and the untrained model of the first, on the corpus of the first; a
-    report of its own in a directory beside the first run.
+    report of its own in a directory beside the first run, which is returned.
 
     Raises `InputError` for two runs of one name.
     """
@@ -54,10 +54,10 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> None:
     ]
     models.append(heard(first.model, 1)._replace(name=f"{names[0]} untrained"))
     found, neurons, notes = measured(models, first)
-    if not first.is_leader:
-        return
     joined = "-".join(names) if len(names) < 4 else f"{names[0]}-and-{len(names) - 1}-more"
     out = analysis.out or runs[0].resolve().parent / f"similarity-{joined}"
+    if not first.is_leader:
+        return out
     made = sections(found, neurons, [describe(first), *notes], out, analysis.pdf)
     manifest = {
         name: json.loads((run / "manifest.json").read_text())
@@ -65,6 +65,7 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> None:
     }
     page = write_report(out / "report.html", f"{', '.join(names)}: how alike", made, manifest)
     first.say(f"similarity: {page}")
+    return out
 
 
 def heard(model: LoadedModel, number: int) -> Heard:
