@@ -76,6 +76,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(RUN) benchmarks/train_step.py
+	$(RUN) benchmarks/whole_program.py
 	$(RUN) benchmarks/data.py
 	$(RUN) benchmarks/head_metrics.py
 	$(RUN) benchmarks/phones.py

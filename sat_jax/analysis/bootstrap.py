@@ -6,6 +6,7 @@ statistic of a study, so that differences between heads are paired.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 INTERVAL = (2.5, 97.5)
 """Percentiles of the draws that bound every interval."""
@@ -29,3 +30,15 @@ def interval(drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Lower and upper end of the 95 % interval over draws (G, ...); NaN draws are left out."""
     low, high = jnp.nanpercentile(drawn.astype(jnp.float32), jnp.array(INTERVAL), axis=0)
     return low, high
+
+
+def interval_around(value: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of `value` (...): the spread of draws (G, ...) about their mean.
+
+    For measures that fit something to the utterances. A draw has fewer different ones, so that all
+    of them come out higher than the value itself; what they tell is how far they scatter. No end
+    lies beyond the outermost draw or the value.
+    """
+    low, high = value + np.percentile(drawn - drawn.mean(0), INTERVAL, axis=0)
+    least, most = np.minimum(drawn.min(0), value), np.maximum(drawn.max(0), value)
+    return np.maximum(low, least), np.minimum(high, most)

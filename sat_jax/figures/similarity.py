@@ -1,7 +1,7 @@
 """How alike layers are: maps of all pairs, pairs of one depth, neurons against layers."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -86,9 +86,10 @@ def mark_models(axes: Axes, found: SimilarityMap, names_left: bool, names_below:
     owner = [layer.model for layer in found.layers]
     count = len(owner)
     axes.grid(visible=False)
-    # Layers stand at the ends of each model, and where there is room between them.
     step = max(1, -(-count // 24))
     at = [i for i, layer in enumerate(found.layers) if layer.layer % step == 0]
+    # The last layer of a model goes without its number where the next model's first is too near.
+    at = [i for i, after in pairwise([*at, count + step]) if after - i >= step]
     numbers = [str(found.layers[i].layer) for i in at]
     for axis, shown in ((axes.yaxis, names_left), (axes.xaxis, names_below)):
         axis.set_ticks(at if shown else [], numbers if shown else [])

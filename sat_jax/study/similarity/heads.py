@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax.analysis.bootstrap import INTERVAL
+from sat_jax.analysis.bootstrap import interval_around
 from sat_jax.analysis.head_similarity import (
     FLAT_MEASURES,
     HEAD_MEASURES,
@@ -67,7 +67,7 @@ def compare_heads(
         value, others = values[0][name], [each[name] for each in values[1:]]
         low = high = np.full_like(value, np.nan)
         if others:
-            low, high = np.percentile(others, INTERVAL, axis=0)
+            low, high = interval_around(value, np.stack(others))
         maps.append(SimilarityMap(name, tuple(layers), value, low, high))
     said.append(f"Heads were compared on {n} utterances.")
     return maps, said

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sat_jax.analysis import moments as sums
-from sat_jax.analysis.bootstrap import INTERVAL
+from sat_jax.analysis.bootstrap import interval_around
 from sat_jax.analysis.moments import Covariances, Moments
 from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, layer_of
 from sat_jax.audio.dataset import spread
@@ -123,7 +123,7 @@ def layer_maps(
         ]
         stacked = {name: np.stack([each[name] for each in drawn]) for name in value}
         ends = {
-            name: np.percentile(each, INTERVAL, axis=0)
+            name: interval_around(value[name], each)
             for name, each in of_all_pairs(stacked, mine).items()
         }
         low, high = ({name: each[i] for name, each in ends.items()} for i in (0, 1))
