@@ -134,10 +134,13 @@ def test_an_interval_lies_about_its_value_though_draws_are_higher():
     scatter = rng.normal(0, 0.01, 20000)
     low, high = interval_around(np.array(0.5), 0.6 + scatter)
     assert (float(low), float(high)) == pytest.approx((0.4804, 0.5196), abs=5e-4)
-    # Not over the largest draw, nor under the smallest.
-    low, high = interval_around(np.array([1.0, 0.9]), np.array([[1.0, 0.99], [1.0, 1.0]]))
-    np.testing.assert_array_equal([low[0], high[0]], 1.0)
-    assert low[1] >= 0.9 - 0.01 and high[1] <= 1.0
+    low, high = interval_around(
+        np.array([1.0, 0.99, 0.01]), np.array([[1.0, 0.9, 0.0], [1, 1, 0.2]])
+    )
+    np.testing.assert_array_equal([low[0], high[0], high[1], low[2]], [1, 1, 1, 0])
+    # Measures that are not bounded stay as they are.
+    low, high = interval_around(np.array([-3.0]), np.array([[-4.0], [-2.0]]))
+    np.testing.assert_allclose([low[0], high[0]], [-3.95, -2.05])
 
 
 def test_numbers_of_layers_do_not_run_into_each_other():

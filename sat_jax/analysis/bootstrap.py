@@ -36,9 +36,10 @@ def interval_around(value: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, n
     """Ends of the 95 % interval of `value` (...): the spread of draws (G, ...) about their mean.
 
     For measures that fit something to the utterances. A draw has fewer different ones, so that all
-    of them come out higher than the value itself; what they tell is how far they scatter. No end
-    lies beyond the outermost draw or the value.
+    of them come out higher than the value itself; what they tell is how far they scatter. Where
+    value and draws lie between 0 and 1, so do the ends.
     """
     low, high = value + np.percentile(drawn - drawn.mean(0), INTERVAL, axis=0)
     least, most = np.minimum(drawn.min(0), value), np.maximum(drawn.max(0), value)
-    return np.maximum(low, least), np.minimum(high, most)
+    low = np.where(least >= 0, np.maximum(low, 0.0), low)
+    return low, np.where(most <= 1, np.minimum(high, 1.0), high)
