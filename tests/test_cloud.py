@@ -34,12 +34,18 @@ def uploaded(place):
     assert cloud.send_run(place, lambda _: None) == ADDRESS
 
 
-def test_a_run_comes_whole_to_another_machine(two_machines):
+def analysed_run(two_machines):
+    """A run of the first machine with a result of an analysis, uploaded."""
     here = two_machines("first")
     write_run(here, 0, 50, 100)
     (here / "analysis").mkdir()
     (here / "analysis" / "heads.csv").write_text("1")
     uploaded(here)
+    return here
+
+
+def test_a_run_comes_whole_to_another_machine(two_machines):
+    here = analysed_run(two_machines)
     # What an analysis needs comes first.
     assert seals(journal()) == [0, 100, 50]
     other = two_machines("second")
@@ -57,11 +63,7 @@ def test_a_run_comes_whole_to_another_machine(two_machines):
 
 
 def test_an_analysis_takes_the_newest_step_and_the_results(two_machines):
-    here = two_machines("first")
-    write_run(here, 0, 50, 100)
-    (here / "analysis").mkdir()
-    (here / "analysis" / "heads.csv").write_text("1")
-    uploaded(here)
+    analysed_run(two_machines)
     other = two_machines("second")
     fetched("analyse")
     assert steps_in(other) == [0, 100]

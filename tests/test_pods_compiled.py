@@ -24,11 +24,10 @@ COMPILED = pytest.mark.skipif(
 OPTIMISED = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
 
 
-@COMPILED
-def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
-    command = [sys.executable, "plan.py", "toy", *MODEL, *LAYOUT, "--optim", "adamw"]
+def printed_by(*arguments):
+    """What Python prints, as a pod's compiler needs it to run."""
     result = subprocess.run(
-        [*command, "--price", "1.2", "--json", str(tmp_path / "plan.json")],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=OPTIMISED,
         capture_output=True,
@@ -36,7 +35,14 @@ def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "compiled for v5e:4x4 by libtpu" in result.stdout
+    return result.stdout
+
+
+@COMPILED
+def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
+    command = ["plan.py", "toy", *MODEL, *LAYOUT, "--optim", "adamw"]
+    said = printed_by(*command, "--price", "1.2", "--json", str(tmp_path / "plan.json"))
+    assert "compiled for v5e:4x4 by libtpu" in said
     found = json.loads((tmp_path / "plan.json").read_text())
     assert found["mesh"] == {"data": 8, "fsdp": 2, "model": 1}
     sent = {(row["kind"], *row["axes"]): row for row in found["collectives"] if not row["small"]}
@@ -76,15 +82,7 @@ print(len(calls), sum("[4,4,128,16]" in line for line in calls))
 
 @COMPILED
 def test_without_dropout_a_pod_makes_no_maps():
-    result = subprocess.run(
-        [sys.executable, "-c", KERNELS],
-        cwd=ROOT,
-        env=OPTIMISED,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    said = printed_by("-c", KERNELS)
     # Mixtures, gradients of keys and values, and of queries, of the four utterances and the four
     # heads that a device has, of 112 positions in a block of 128.
-    assert result.stdout.split() == ["3", "3"]
+    assert said.split() == ["3", "3"]
