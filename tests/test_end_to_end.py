@@ -10,14 +10,9 @@ from pathlib import Path
 
 import pytest
 from scripts import ENVIRONMENT, PIPES, STEPS, command, losses, python, records
-from two_processes import ROOT, start
+from two_processes import ROOT, start, without_gloo
 
 pytestmark = pytest.mark.commands
-
-# What Gloo's threads print, across each other.
-GLOO = re.compile(
-    r"\[Gloo\] Rank|is connected to|Expected number of connected peer ranks is|peer ranks|[\d\s:.]"
-)
 
 
 def interrupt(run, data, number, at_step):
@@ -166,7 +161,7 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
     assert "cluster: process 0 of 2, as the command line says" in said[0][0]
     assert "process 1: 2 x cpu" in said[0][0]
-    assert not GLOO.sub("", said[1][0])
+    assert not without_gloo(said[1][0])
 
 
 @pytest.mark.pods
