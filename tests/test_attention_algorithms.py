@@ -124,6 +124,52 @@ def test_mixtures_without_maps_are_those_of_the_maps(kind, t):
     np.testing.assert_allclose(np.where(inside, mixed, 0), np.where(inside, wanted, 0), atol=5e-6)
 
 
+@pytest.mark.parametrize("kind", ["sparse_strided", "sparse_fixed"])
+def test_weights_of_keys_that_are_seen_are_dropped(kind):
+    t, rate, lengths = 40, 0.25, jnp.array([40, 31])
+    rng = np.random.default_rng(0)
+    query = jnp.asarray(rng.standard_normal((2, H, t, t)), jnp.float32)
+    each = jnp.broadcast_to(jnp.eye(t), query.shape)  # mixtures of these are the maps themselves
+    valid = jnp.arange(t)[None] < lengths[:, None]
+
+    mix = jax.jit(
+        lambda key, share: algorithm(kind, t).apply(
+            {}, None, Scope(valid, rng=key, dropout=share), each, query=query, method="mix"
+        ),
+        static_argnums=1,
+    )
+    maps, first, second = (np.asarray(mix(*a)) for a in (
+        (None, 0.0), (jax.random.key(0), rate), (jax.random.key(1), rate)
+    ))  # fmt: skip
+    seen = (maps > 1e-9) & np.asarray(valid)[:, None, :, None]
+    for dropped in (first, second):
+        gone = seen & (dropped == 0)
+        np.testing.assert_allclose(
+            dropped[seen & ~gone], maps[seen & ~gone] / (1 - rate), rtol=1e-5
+        )
+        halves = (slice(0, H // 2), slice(H // 2, H))
+        for share in [gone[:, half].sum() / seen[:, half].sum() for half in halves]:
+            assert abs(share - rate) < 4 * (rate * (1 - rate) / 500) ** 0.5
+    assert ((first == 0) != (second == 0))[seen].mean() > 0.2
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["qk", "sparse_strided", "sparse_fixed"])
+def test_a_sparse_training_step_has_no_array_of_all_pairs(kind, dropout):
+    t = 97
+    changes = {"attention": settings(kind), "dropout": dropout}
+    front = dataclasses.replace(MODEL.frontend, max_positions=t)
+    model = built(dataclasses.replace(MODEL, frontend=front, **changes))
+    x, valid = jnp.zeros((2, t, R * F)), jnp.ones((2, t), bool)
+    params = jax.eval_shape(lambda: start(model))
+
+    def loss(params, key):
+        return model.apply({"params": params}, x, valid, key=key).sum()
+
+    program = str(jax.make_jaxpr(jax.grad(loss))(params, jax.random.key(0)))
+    assert (f"{t},{t}]" in program) == (kind == "qk")
+
+
 @pytest.mark.parametrize("kind", HASHED)
 def test_as_many_keys_as_positions_are_full_attention(kind):
     *_, maps = maps_of(kind, keys=T)

@@ -113,6 +113,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     model = build_model(config)
     prepared = dataset.receive(config.corpus)
     splits = {name: dataset.open_split(prepared, name) for name in ("train", "valid")}
+    splits = labels.labelled_whole(config, model.grid, splits, say)
     ids = splits["train"].ids
     hours = splits["train"].lengths.sum() / SAMPLE_RATE / 3600
     say(f"data: {prepared}: {len(ids)} training utterances, {hours:.2f} h")
@@ -126,6 +127,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
             skip_short=skip,
             edges=plan.edges,
             with_labels=beside.phones,
+            with_texts=beside.texts,
             labels=beside.frames.get(name),
         )
 

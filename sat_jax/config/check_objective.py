@@ -48,7 +48,7 @@ def _check_ctc(config: Config) -> None:
     require(
         bool(config.model.letters),
         "objective is ctc, and the model has no head for it (model.letters): convert it with "
-        "--letters phones",
+        "--letters phones, or --letters english for transcripts",
     )
     share = objective.mask_share
     require(0 <= share < 1, f"objective.mask-share is {share}: give a share from 0 to below 1")

@@ -16,7 +16,8 @@ class Convert:
     seed: int = 0
     """Seed of the random parameters, and of those of the untrained model beside the converted."""
     letters: Literal["", "phones", "english"] = ""
-    """Add a head for CTC with random parameters: the phones of the corpora, or English letters."""
+    """Add a head for CTC with random parameters: the phones of the corpora, learned from their
+    alignments, or English letters, learned from transcripts."""
     check: bool = False
     """Compare with transformers, which has to be installed, on the same audio; or, of a run, with
     the output that it had when it was converted."""

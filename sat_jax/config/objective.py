@@ -176,7 +176,8 @@ class MaskedUnits(Objective):
 
 @dataclass(frozen=True)
 class Ctc(Objective):
-    """Naming units in their order (connectionist temporal classification)."""
+    """Naming phones, or the letters of transcripts, in their order (connectionist temporal
+    classification)."""
 
     kind: str = "ctc"
     """One of the keys of OBJECTIVES."""

@@ -1,8 +1,8 @@
 """A split of utterances in, batches of padded int16 audio with static shapes out. No jax here.
 
 A split is anything with `len(split)`, `split[i]` (a record with `.audio` `(N,)` int16 and
-`.phones` `(n, 3)` int32: start and end in samples, label), `split.lengths` `(U,)` in samples,
-`split.ids`, and `split.phone_names`, empty where the corpus has no phones.
+`.phones` `(n, 3)` int32: start and end in samples, label; `.text`), `split.lengths` `(U,)` in
+samples, `split.ids`, and `split.phone_names`, empty where the corpus has no phones.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +48,8 @@ class Batch(NamedTuple):
     asked for."""
     phones: tuple[np.ndarray, ...] | None = None
     """Phones `(n, 3)` of each row: start, end in samples of the row, label; as `labels`."""
+    texts: tuple[str, ...] | None = None
+    """Transcript of each row's whole utterance, however that is cropped; None unless asked for."""
 
     def spoken(self, names: np.ndarray, most: int) -> np.ndarray:
         """Letters `(B, most)` int32 of the phones whose middle each row holds, in their order; -1
@@ -103,6 +105,7 @@ def train_batches(
     edges: Sequence[int] | None = None,
     with_labels: bool = False,
     labels: FrameLabels | None = None,
+    with_texts: bool = False,
 ) -> Iterator[Batch]:
     """An endless stream of training batches from `start_step` on, the same on every machine.
 
@@ -110,8 +113,9 @@ def train_batches(
     with any number of threads. Of `processes` processes, each reads its share of
     consecutive rows of every batch; all of them together see the same batches for any number.
     Rows longer than `max_frames` are cropped at a random frame, aligned to the hop. Labels of
-    frames are those of phones (`with_labels`) or `labels`, where they are given. Close the stream
-    (`close()`, or `contextlib.closing`) to end its reader threads.
+    frames are those of phones (`with_labels`) or `labels`, where they are given; `with_texts`
+    brings transcripts. Close the stream (`close()`, or `contextlib.closing`) to end its reader
+    threads.
 
     Raises:
         InputError: see `train_plan`; or `batches.size` is not a multiple of `processes`.
@@ -126,7 +130,7 @@ def train_batches(
     def load(number: int) -> Batch:
         step = plan[number]
         rows = process_rows(len(step.index), process, processes)
-        batch = load_batch(split, step, rows, grid, with_labels)
+        batch = load_batch(split, step, rows, grid, with_labels, with_texts)
         return batch if labels is None else batch._replace(labels=cut(labels, step, rows))
 
     return stream(load, start_step, STEPS, batches.threads)
@@ -194,13 +198,16 @@ def frame_labels(phones: np.ndarray, frames: int, grid: Grid) -> np.ndarray:
     return np.where(inside, labels, -1).astype(np.int32)
 
 
-def load_batch(split: Any, step: Step, rows: slice, grid: Grid, with_labels: bool) -> Batch:
+def load_batch(
+    split: Any, step: Step, rows: slice, grid: Grid, with_labels: bool, with_texts: bool = False
+) -> Batch:
     """Read, crop and pad the given rows of one planned batch."""
     index, starts = step.index[rows], step.start[rows]
     audio = np.zeros((len(index), grid.frame_samples(step.frames)), dtype=np.int16)
     lengths = np.zeros(len(index), dtype=np.int32)
     labels = np.full((len(index), step.frames), -1, dtype=np.int32) if with_labels else None
     phones = [np.zeros((0, 3), np.int32)] * len(index)
+    texts = [""] * len(index)
     for row, (utterance, start) in enumerate(zip(index.tolist(), starts.tolist(), strict=True)):
         if utterance < 0:
             continue
@@ -209,11 +216,17 @@ def load_batch(split: Any, step: Step, rows: slice, grid: Grid, with_labels: boo
         frames = min(grid.frame_count(len(record.audio) - offset), step.frames)
         lengths[row] = min(grid.frame_samples(frames), len(record.audio) - offset)
         audio[row, : lengths[row]] = record.audio[offset : offset + lengths[row]]
+        if with_texts:
+            texts[row] = record.text
         if with_labels:
             moved = np.asarray(record.phones) - np.array([offset, offset, 0])
             phones[row] = moved
             labels[row, :frames] = frame_labels(moved, frames, grid)
-    return Batch(audio, lengths, index, labels, tuple(phones) if with_labels else None)
+    return Batch(
+        *(audio, lengths, index, labels),
+        tuple(phones) if with_labels else None,
+        tuple(texts) if with_texts else None,
+    )
 
 
 def cut(labels: FrameLabels, step: Step, rows: slice) -> np.ndarray:

@@ -6,11 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax.config import Config, MaskedUnits
+from sat_jax.config import Config, Ctc, MaskedUnits
 from sat_jax.features.batches import Batch, FrameLabels
 from sat_jax.grid import Grid
 from sat_jax.pretrain import units
 from sat_jax.pretrain.objectives.ctc import letter_of_phones
+from sat_jax.pretrain.spelling import (
+    require_transcripts,
+    spelled_rows,
+    spells_words,
+    uncropped,
+)
 
 
 class Labels(NamedTuple):
@@ -18,12 +24,23 @@ class Labels(NamedTuple):
 
     phones: bool
     """Whether batches bring phones along."""
+    texts: bool
+    """Whether batches bring transcripts along."""
     frames: dict[str, FrameLabels]
     """Labels of all frames of each split, by its name; empty where there are none."""
     width: Callable[[int], int]
     """Labels of a row of so many frames; 0 for none."""
     of: Callable[[Batch], tuple[np.ndarray, ...]]
     """A batch to its labels (B, width), or to nothing."""
+
+
+def labelled_whole(
+    config: Config, grid: Grid, splits: dict[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The train and valid splits without what has no labels when cropped, told to `say`."""
+    if not (isinstance(config.objective, Ctc) and spells_words(config.model.letters)):
+        return splits
+    return uncropped(splits, grid, config.batches.max_frames, say)
 
 
 def open_labels(
@@ -41,18 +58,30 @@ def open_labels(
     width = label_width(config, grid)
     if isinstance(config.objective, MaskedUnits):
         found = units.labels_of(config, grid, splits, devices, say)
-        return Labels(False, found, width, lambda batch: (at_positions(batch.labels, grid),))
-    if config.model.letters:
-        letters = letter_of_phones(splits["train"].phone_names, config.model.letters, where)
-        return Labels(
-            True, {}, width, lambda batch: (batch.spoken(letters, width(batch.labels.shape[1])),)
-        )
-    return Labels(False, {}, width, lambda batch: ())
+        return Labels(False, False, found, width, lambda batch: (at_positions(batch.labels, grid),))
+    if not isinstance(config.objective, Ctc):
+        return Labels(False, False, {}, width, lambda batch: ())
+    if spells_words(config.model.letters):
+        numbers = {letter: number for number, letter in enumerate(config.model.letters)}
+        del numbers[config.model.letters[config.model.blank]]
+        require_transcripts(splits["train"], numbers, where, say)
+
+        def spelled(batch: Batch) -> tuple[np.ndarray, ...]:
+            frames = grid.frame_count(batch.audio.shape[1])
+            return (spelled_rows(batch.texts, numbers, width(int(frames))),)
+
+        return Labels(False, True, {}, width, spelled)
+    letters = letter_of_phones(splits["train"].phone_names, config.model.letters, where)
+
+    def spoken(batch: Batch) -> tuple[np.ndarray, ...]:
+        return (batch.spoken(letters, width(batch.labels.shape[1])),)
+
+    return Labels(True, False, {}, width, spoken)
 
 
 def label_width(config: Config, grid: Grid) -> Callable[[int], int]:
     """How many labels a row of so many frames has: one for each position, or none at all."""
-    labelled = isinstance(config.objective, MaskedUnits) or bool(config.model.letters)
+    labelled = isinstance(config.objective, MaskedUnits | Ctc)
     return lambda frames: frames // grid.frames * labelled
 
 

@@ -6,6 +6,10 @@ about sqrt(T) keys per query, and only these are computed where nobody asks for 
 are gathered into groups that are multiplied as small full matrices.
 """
 
+import functools
+from collections.abc import Callable
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +20,11 @@ from sat_jax.model.attention.kernels import blocks_of, with_neighbours
 from sat_jax.model.attention.scope import Scope, lengths_of
 from sat_jax.model.attention.shared_query import SharedQuery, shared_logits
 from sat_jax.model.attention.softmax import MASKED, masked_softmax
+from sat_jax.model.dropout import dropout
 from sat_jax.model.products import mixture, scores
+
+Drop = Callable[[jax.Array], jax.Array]
+"""Weights in, some of them dropped, out."""
 
 
 def stride_of(lengths: jax.Array) -> jax.Array:
@@ -31,6 +39,7 @@ class Sparse(SharedQuery):
     """
 
     config: settings.Sparse
+    DROPS: ClassVar[bool] = True
 
     @staticmethod
     def flops(positions: int, pairs: int, width: int, config: settings.Sparse) -> int:
@@ -61,16 +70,25 @@ class Sparse(SharedQuery):
     def mix(
         self, x: jax.Array, scope: Scope, value: jax.Array, *, query: jax.Array
     ) -> jax.Array | None:
-        """Mixtures (B, H, T, K) of the keys that are seen; None where heads are not known yet."""
+        """Mixtures (B, H, T, K) of the keys that are seen; None where heads are not known yet.
+
+        Weights are dropped where the scope says so: those of the keys that are seen.
+        """
         del x
         number = scope.numbers(self.heads)
         if not isinstance(number, np.ndarray):
             return None
         first = number < self.total // 2
         lengths = lengths_of(scope)
+        keys = (None, None) if scope.rng is None else jax.random.split(scope.rng)
         parts = [
-            mixed(query[:, chosen], value[:, chosen], lengths)
-            for mixed, chosen in ((self.mix_near, first), (self.mix_far, ~first))
+            mixed(
+                *(query[:, chosen], value[:, chosen], lengths),
+                functools.partial(dropout, key, rate=scope.dropout),
+            )
+            for mixed, chosen, key in zip(
+                (self.mix_near, self.mix_far), (first, ~first), keys, strict=True
+            )
             if chosen.any()
         ]
         order = np.argsort(np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)]))
@@ -87,12 +105,12 @@ class SparseStrided(Sparse):
         return abs(query - key) <= stride, (query - key) % stride == 0
 
     @staticmethod
-    def mix_near(query: jax.Array, value: jax.Array, lengths: jax.Array) -> jax.Array:
+    def mix_near(query: jax.Array, value: jax.Array, lengths: jax.Array, drop: Drop) -> jax.Array:
         """Mixtures of a band as wide as the longest utterance asks for, in blocks."""
-        return banded(query, value, lengths, stride_of(lengths))
+        return banded(query, value, lengths, stride_of(lengths), drop)
 
     @staticmethod
-    def mix_far(query: jax.Array, value: jax.Array, lengths: jax.Array) -> jax.Array:
+    def mix_far(query: jax.Array, value: jax.Array, lengths: jax.Array, drop: Drop) -> jax.Array:
         """Mixtures within the classes of positions that are equal modulo s."""
         t = query.shape[2]
         most = int(t**0.5)
@@ -103,7 +121,7 @@ class SparseStrided(Sparse):
         source = jnp.where(group < stride, group + member * stride, t)
         place = jnp.arange(t)[None]
         back = place % stride * (most + 2) + place // stride
-        return grouped(query, value, lengths, source, back, (most, most + 2))
+        return grouped(query, value, lengths, source, back, (most, most + 2), drop)
 
 
 class SparseFixed(Sparse):
@@ -117,7 +135,7 @@ class SparseFixed(Sparse):
         return query // stride == key // stride, last
 
     @staticmethod
-    def mix_near(query: jax.Array, value: jax.Array, lengths: jax.Array) -> jax.Array:
+    def mix_near(query: jax.Array, value: jax.Array, lengths: jax.Array, drop: Drop) -> jax.Array:
         """Mixtures within blocks."""
         t = query.shape[2]
         most = int(t**0.5)
@@ -127,10 +145,10 @@ class SparseFixed(Sparse):
         source = jnp.where(member < stride, block * stride + member, t)
         place = jnp.arange(t)[None]
         back = place // stride * most + place % stride
-        return grouped(query, value, lengths, source, back, (most + 2, most))
+        return grouped(query, value, lengths, source, back, (most + 2, most), drop)
 
     @staticmethod
-    def mix_far(query: jax.Array, value: jax.Array, lengths: jax.Array) -> jax.Array:
+    def mix_far(query: jax.Array, value: jax.Array, lengths: jax.Array, drop: Drop) -> jax.Array:
         """Mixtures of the last positions of blocks, the same keys for every query."""
         b, h, t, k = query.shape
         most = int(t**0.5)
@@ -143,10 +161,13 @@ class SparseFixed(Sparse):
             for each in (query, value)
         )
         logits = scores(query * k**-0.5, key) + jnp.where(seen, 0.0, MASKED)[:, None, None]
-        return mixture(jax.nn.softmax(logits, axis=-1).astype(value.dtype), value)
+        probs = drop(jax.nn.softmax(logits, axis=-1))
+        return mixture(probs.astype(value.dtype), value)
 
 
-def banded(query: jax.Array, value: jax.Array, lengths: jax.Array, reach: jax.Array) -> jax.Array:
+def banded(
+    query: jax.Array, value: jax.Array, lengths: jax.Array, reach: jax.Array, drop: Drop
+) -> jax.Array:
     """Mixtures (B, H, T, K) over keys within `reach` (B,) positions, at most sqrt(T), in blocks."""
     b, h, t, k = query.shape
     most = max(int(t**0.5), 1)
@@ -167,7 +188,7 @@ def banded(query: jax.Array, value: jax.Array, lengths: jax.Array, reach: jax.Ar
     seen = (offset <= reach[:, None, None])[:, None] & real[:, :, None]
     logits = scores(near * k**-0.5, key).reshape(b, h, blocks, queries, keys)
     probs = jax.nn.softmax(logits + jnp.where(seen, 0.0, MASKED)[:, None], axis=-1)
-    probs = probs.reshape(b, h * blocks, queries, keys).astype(value.dtype)
+    probs = drop(probs).reshape(b, h * blocks, queries, keys).astype(value.dtype)
     return mixture(probs, value).reshape(b, h, blocks * queries, k)[:, :, :t]
 
 
@@ -178,6 +199,7 @@ def grouped(
     source: jax.Array,
     back: jax.Array,
     shape: tuple[int, int],
+    drop: Drop,
 ) -> jax.Array:
     """Mixtures (B, H, T, K) within groups: `source` (B, G * W) are positions, T and more for none.
 
@@ -191,7 +213,8 @@ def grouped(
     )
     mask = jnp.where(real, 0.0, MASKED).reshape(b, 1, shape[0], 1, shape[1])
     logits = scores(group * k**-0.5, group).reshape(b, h, *shape, shape[1]) + mask
-    probs = jax.nn.softmax(logits, axis=-1).reshape(b, h * shape[0], shape[1], shape[1])
+    probs = drop(jax.nn.softmax(logits, axis=-1))
+    probs = probs.reshape(b, h * shape[0], shape[1], shape[1])
     mixed = mixture(probs.astype(value.dtype), value).reshape(b, h, -1, k)
     inside = jnp.arange(t)[None] < lengths[:, None]
     return regroup(mixed, back, source, inside)

@@ -28,7 +28,7 @@ def letter_of_phones(phones: Sequence[str], letters: Sequence[str], where: str) 
         raise InputError(
             f"objective ctc: {where} has the phones {have} and model.letters are "
             f"{', '.join(letters[:8])}, ...: give a corpus with phone alignments and convert the "
-            "model with --letters phones"
+            "model with --letters phones, or one with transcripts and --letters english"
         )
     return found
 
