@@ -36,7 +36,7 @@ study: $(VENV)/.demo
 attention: $(VENV)/.demo
 	$(RUN) attention.py
 
-OBJECTIVES := toy toy_albert toy_tera toy_contrastive toy_units
+OBJECTIVES := toy_plain toy_albert toy_tera toy_contrastive toy_units
 STEPS := 1400
 
 objectives: $(VENV)/.demo

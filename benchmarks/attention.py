@@ -149,28 +149,45 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Milliseconds against length, both logarithmic, a line per algorithm."""
+    """Milliseconds, and their ratio to qk with its quartiles, against length: a line each."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for axes, part, title in zip(
-        figure.subplots(1, 2), ("train", "infer"), ("training step", "inference"), strict=True
-    ):
-        for number, kind in enumerate(dict.fromkeys(row["algorithm"] for row in rows)):
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    kinds = list(dict.fromkeys(row["algorithm"] for row in rows))
+    lengths = sorted({row["positions"] for row in rows})
+    parts = (("train", "training step"), ("infer", "inference"))
+    for (times, ratios), (part, title) in zip(panels.T, parts, strict=True):
+        for number, kind in enumerate(kinds):
             mine = [row for row in rows if row["algorithm"] == kind]
-            axes.plot(
-                [row["positions"] for row in mine],
-                [row[f"{part}_ms"] for row in mine],
-                color="black" if kind == "qk" else f"C{number % 10}",
-                lw=2 if kind in ("qk", "syn_handcrafted") else 1,
-                ls="-" if number < 10 else "--",
-                marker="o",
-                ms=3,
-                label=kind,
-            )
-        axes.set(xscale="log", yscale="log", xlabel="positions", ylabel="ms", title=title)
-    figure.axes[1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+            # Side by side, so that bars do not hide each other.
+            place = [row["positions"] * 1.02 ** (number - len(kinds) / 2) for row in mine]
+            look = {
+                "color": "black" if kind == "qk" else f"C{number % 10}",
+                "lw": 2 if kind in ("qk", "syn_handcrafted") else 1,
+                "ls": "-" if number < 10 else "--",
+                "marker": "o",
+                "ms": 3,
+            }
+            times.plot(place, [row[f"{part}_ms"] for row in mine], label=kind, **look)
+            middle = np.array([row[f"{part}_to_qk"] for row in mine])
+            ends = [
+                np.array([row[f"{part}_quartile_{end}"] for row in mine]) - middle for end in (1, 3)
+            ]
+            ratios.errorbar(place, middle, np.abs(ends), elinewidth=1, **look)
+        times.set(xscale="log", yscale="log", ylabel="ms", title=title)
+        ratios.set(yscale="log", xlabel="positions", ylabel="times qk's, with quartiles")
+        ratios.set_xticks(lengths, [str(length) for length in lengths])
+        ratios.minorticks_off()
+        ticks = [tick for tick in (0.25, 0.5, 0.75, 1, 1.5, 2, 4, 8) if _within(ratios, tick)]
+        ratios.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    panels[0, 1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=150)
+
+
+def _within(axes: Any, value: float) -> bool:
+    low, high = axes.get_ylim()
+    return low <= value <= high
 
 
 def main() -> None:

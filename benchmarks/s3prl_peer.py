@@ -13,7 +13,7 @@ from s3prl.upstream.mockingjay.model import (
 from torch import nn
 
 from sat_jax.config import Config, Model
-from sat_jax.model.mockingjay import sinusoids
+from sat_jax.model.positions import sinusoids
 
 
 def make_modules(model: Model, bins: int) -> tuple[nn.Module, nn.Module]:

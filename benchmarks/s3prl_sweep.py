@@ -8,7 +8,7 @@ import torch
 from s3prl_peer import copy_parameters, make_modules
 
 from sat_jax.config import Model
-from sat_jax.model.mockingjay import sinusoids
+from sat_jax.model.positions import sinusoids
 
 
 class Loop(NamedTuple):

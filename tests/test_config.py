@@ -96,7 +96,7 @@ def test_impossible_values_name_field_and_cure(field, value, cure):
 
 def test_every_experiment_is_possible_and_survives_json(tmp_path):
     found = experiments()
-    toys = {"toy", "toy_m3", "toy_m6", "toy_m9"}
+    toys = {"toy", "toy_plain", "toy_m3", "toy_m6", "toy_m9"}
     toys |= {"toy_tera", "toy_albert", "toy_units", "toy_contrastive"}
     toys |= {"toy_wav2vec2", "toy_hubert"}
     s3prl = {"mockingjay_base", "mockingjay_large", "tera_base", "tera_large"}

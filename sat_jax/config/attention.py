@@ -16,6 +16,9 @@ class QueryKey(Attention):
     """The attention algorithm; one of the keys of ATTENTIONS."""
     tied: bool = False
     """Start with equal query and key projections (they are free in training)."""
+    neighbours: tuple[int, ...] = ()
+    """Positions after the query (before it: negative) that heads begin by looking at, given to them
+    in turn; only with sinusoidal positions, and in place of `tied`. Empty: none."""
     init_scale: float = 1.0
     """Factor on query and key kernels at the start."""
 

@@ -144,6 +144,11 @@ def _check_attention(model: Model) -> None:
     attention = model.attention
     if hasattr(attention, "init_scale"):
         require_positive(attention.init_scale, "model.attention.init-scale")
+    require(
+        not getattr(attention, "neighbours", ()) or isinstance(model.frontend, StackedFrames),
+        "model.attention.neighbours is given, and a model on raw audio has no sinusoids to look at "
+        "neighbours by: leave it out",
+    )
     if isinstance(attention, Sparse):
         require(
             model.heads % 2 == 0,

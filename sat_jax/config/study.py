@@ -8,7 +8,7 @@ from pathlib import Path
 class AttentionStudy:
     """Which algorithms are compared, how long they train, where the runs go."""
 
-    experiment: str = "toy"
+    experiment: str = "toy_plain"
     """What every run is but for its attention; one of the experiments of train.py."""
     out: Path = Path("runs/attention")
     """Where the runs go, and the comparison."""

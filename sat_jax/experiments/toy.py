@@ -1,32 +1,19 @@
 """The demo: a small Mockingjay that grows all three kinds of heads in minutes on a CPU."""
 
-from sat_jax.config import (
-    Batches,
-    Config,
-    Loop,
-    MaskedReconstruction,
-    Model,
-    Muon,
-    QueryKey,
-    StackedFrames,
-)
+import dataclasses
 
-CONFIG = Config(
+from sat_jax.config import QueryKey
+from sat_jax.experiments.toy_plain import CONFIG as PLAIN
+
+# Masked speech is filled in from what stands beside it. Heads that begin by looking there learn in
+# 1000 steps what takes the others 1900 (docs/findings.md).
+NEIGHBOURS = (-1, 1, -2, 2, -1, 1, 0, 0)
+
+CONFIG = dataclasses.replace(
+    PLAIN,
     name="toy",
-    model=Model(
-        frontend=StackedFrames(max_positions=512, position_base=100.0, init_std=0.03),
-        attention=QueryKey(tied=True, init_scale=1.5),
-        layers=6,
-        heads=8,
-        width=128,
-        ffn=512,
-        dropout=0.0,
-        init_std=None,
-        residual_init_scale=0.3,
+    model=dataclasses.replace(
+        PLAIN.model, attention=QueryKey(neighbours=NEIGHBOURS, init_scale=2.0)
     ),
-    # Twice the paper's share of masked frames: more to learn from in every step.
-    objective=MaskedReconstruction(mask_share=0.3, position_offset=84),
-    optim=Muon(peak_lr=3e-3, warmup_share=0.1, beta2=0.98, momentum=0.9),
-    batches=Batches(size=8, max_frames=336, buckets=1),
-    loop=Loop(steps=1900, log_every=20, valid_every=500, checkpoint_every=500),
+    loop=dataclasses.replace(PLAIN.loop, steps=1000),
 )

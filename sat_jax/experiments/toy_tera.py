@@ -1,9 +1,9 @@
-"""A small TERA: the demo's model, with channels and magnitude altered as well."""
+"""A small TERA: toy_plain, with channels and magnitude altered as well."""
 
 import dataclasses
 
 from sat_jax.config import Tera
-from sat_jax.experiments.toy import CONFIG as TOY
+from sat_jax.experiments.toy_plain import CONFIG as TOY
 
 CONFIG = dataclasses.replace(
     TOY,

@@ -1,9 +1,9 @@
-"""The demo's model on spectra, with the demo's masks, naming clusters of MFCC as HuBERT does."""
+"""toy_plain, with the demo's masks, naming clusters of MFCC as HuBERT does."""
 
 import dataclasses
 
 from sat_jax.config import MaskedUnits
-from sat_jax.experiments.toy import CONFIG as TOY
+from sat_jax.experiments.toy_plain import CONFIG as TOY
 
 CONFIG = dataclasses.replace(
     TOY,

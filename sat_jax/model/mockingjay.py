@@ -15,6 +15,7 @@ from sat_jax.model.attention.edit import NO_EDIT, HeadEdit
 from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.dropout import dropout
 from sat_jax.model.encoder import Encoder, gelu, layer_norm
+from sat_jax.model.positions import sinusoids
 from sat_jax.model.products import WholeDense
 
 
@@ -35,13 +36,6 @@ def unstack_frames(stacked: jax.Array, stack: int) -> jax.Array:
     """The inverse of `stack_frames`: (B, T, stack * F) to (B, T * stack, F)."""
     b, t, f = stacked.shape
     return stacked.reshape(b, t * stack, f // stack)
-
-
-def sinusoids(positions: jax.Array, width: int, base: float) -> jax.Array:
-    """Sinusoidal positions (..., width), sin on even and cos on odd dimensions (Vaswani 2017)."""
-    rates = base ** (-jnp.arange(0, width, 2, dtype=jnp.float32) / width)
-    angles = positions[..., None].astype(jnp.float32) * rates
-    return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*positions.shape, width)
 
 
 class Mockingjay(nn.Module):

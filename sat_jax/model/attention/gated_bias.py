@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.config import Model
 from sat_jax.config import attention as settings
 from sat_jax.model.attention.query_key import QueryKey
 from sat_jax.model.attention.scope import Scope
@@ -46,9 +47,9 @@ class GatedBias(QueryKey):
     HEAD_AXES: ClassVar[Mapping[str, int]] = {"constant": 0}
 
     @staticmethod
-    def start(kernels: jax.Array, config: settings.GatedBias) -> jax.Array:
+    def start(kernels: jax.Array, model: Model) -> jax.Array:
         """Kernels (D, H, 2, K) as they are."""
-        del config
+        del model
         return kernels
 
     @nn.compact

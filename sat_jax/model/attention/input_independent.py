@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sat_jax.config import Model
 from sat_jax.config import attention as settings
 from sat_jax.model.attention.patterns import handcrafted
 from sat_jax.model.attention.scope import Scope
@@ -38,9 +39,9 @@ class SynRandom(nn.Module):
     HEAD_AXES: ClassVar[Mapping[str, int]] = {"maps": 0}
 
     @staticmethod
-    def start(kernels: jax.Array, config: settings.SynRandom) -> jax.Array:
+    def start(kernels: jax.Array, model: Model) -> jax.Array:
         """There are no projections."""
-        del config
+        del model
         return kernels
 
     @staticmethod

@@ -10,7 +10,7 @@ it will meet. It offers
   None where it knows no way that is shorter;
 - `HEAD_AXES`, name to axis of those of its own parameters that have a head axis: heads that are
   pruned lose their part of them;
-- `start(kernels, config)`, how the kernels (D, H, P, K) of its projections begin;
+- `start(kernels, model)`, how the kernels (D, H, P, K) of its projections begin in a model;
 - `flops(positions, pairs, width, config)` of one head, from projections to its mixture, where
   `pairs` of positions would be computed at most;
 - `DOT_PRODUCT`, whether it is plain scaled dot-product attention, which can be computed within a

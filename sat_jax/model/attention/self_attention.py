@@ -61,7 +61,7 @@ def fused_init(heads: int, config: Model, projections: int) -> Initializer:
     def init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
         kernel = kernel_init(config.init_std)(key, shape, dtype)
         kernel = kernel.reshape(shape[0], heads, projections + 1, -1)
-        select = start(kernel[:, :, :projections], config.attention)
+        select = start(kernel[:, :, :projections], config)
         return jnp.concatenate([select, kernel[:, :, projections:]], axis=2).reshape(shape)
 
     return init

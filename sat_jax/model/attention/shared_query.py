@@ -6,6 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
+from sat_jax.config import Model
 from sat_jax.config import attention as settings
 from sat_jax.model.attention.scope import Scope
 from sat_jax.model.attention.softmax import masked_softmax
@@ -31,9 +32,9 @@ class SharedQuery(nn.Module):
     HEAD_AXES: ClassVar[Mapping[str, int]] = {}
 
     @staticmethod
-    def start(kernels: jax.Array, config: settings.SharedQuery) -> jax.Array:
+    def start(kernels: jax.Array, model: Model) -> jax.Array:
         """Kernels (D, H, 1, K) at the start."""
-        return kernels * config.init_scale
+        return kernels * model.attention.init_scale
 
     @staticmethod
     def flops(positions: int, pairs: int, width: int, config: settings.SharedQuery) -> int:

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sat_jax.config import Model
 from sat_jax.config import attention as settings
 from sat_jax.errors import InputError
 from sat_jax.model.attention.scope import Scope
@@ -44,9 +45,9 @@ class SynDense(nn.Module):
     HEAD_AXES: ClassVar[Mapping[str, int]] = {"inner": 0, "outer": 0}
 
     @staticmethod
-    def start(kernels: jax.Array, config: settings.SynDense) -> jax.Array:
+    def start(kernels: jax.Array, model: Model) -> jax.Array:
         """There are no projections."""
-        del config
+        del model
         return kernels
 
     @staticmethod
@@ -89,9 +90,9 @@ class SynDenseShared(nn.Module):
     HEAD_AXES: ClassVar[Mapping[str, int]] = {}
 
     @staticmethod
-    def start(kernels: jax.Array, config: settings.SynDenseShared) -> jax.Array:
+    def start(kernels: jax.Array, model: Model) -> jax.Array:
         """There are no projections."""
-        del config
+        del model
         return kernels
 
     @staticmethod
