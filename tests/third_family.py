@@ -40,8 +40,8 @@ class BiasedQueryKey(QueryKey):
     DOT_PRODUCT = False
 
     @staticmethod
-    def start(kernels, config):
-        return kernels * config.sharpness
+    def start(kernels, model):
+        return kernels * model.attention.sharpness
 
     def __call__(self, x, scope, *, query, key):
         logits = scores(query * query.shape[-1] ** -0.5, key) + scope.side
