@@ -7,7 +7,9 @@ the system after every step, which costs page faults; these settings keep them. 
 compiled once is kept on disk, so that the same command starts faster the next time.
 """
 
+import glob
 import hashlib
+import importlib.util
 import os
 import platform
 import sys
@@ -21,7 +23,14 @@ ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
 }
 DEVICE_COUNT = "--xla_force_host_platform_device_count"
-ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
+ACCELERATORS = (
+    "/dev/nvidia[0-9]*",
+    "/dev/dxg",
+    "/dev/kfd",
+    "/dev/accel[0-9]*",
+    "/dev/vfio/[0-9]*",
+)
+"""Device files of GPUs and TPUs; a container may hold any one of several."""
 
 
 def runs_on_cpu(environ: Mapping[str, str]) -> bool:
@@ -29,7 +38,7 @@ def runs_on_cpu(environ: Mapping[str, str]) -> bool:
     platforms = environ.get("JAX_PLATFORMS", "")
     if platforms:
         return platforms == "cpu"
-    return not any(Path(device).exists() for device in ACCELERATORS)
+    return not any(glob.glob(device) for device in ACCELERATORS)
 
 
 def launch_environment(environ: Mapping[str, str], cores: int) -> dict[str, str]:
@@ -40,6 +49,9 @@ def launch_environment(environ: Mapping[str, str], cores: int) -> dict[str, str]
     flags = environ.get("XLA_FLAGS", "")
     if DEVICE_COUNT not in flags:
         added["XLA_FLAGS"] = f"{flags} {DEVICE_COUNT}={cores}".strip()
+    if "JAX_PLATFORMS" not in environ and importlib.util.find_spec("libtpu"):
+        # jax would start libtpu, which plan.py compiles with, and libtpu print that it has no TPU.
+        added["JAX_PLATFORMS"] = "cpu"
     return added
 
 

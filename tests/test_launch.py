@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from sat_jax import launch
 from sat_jax.launch import (
     ALLOCATOR,
     DEVICE_COUNT,
@@ -38,6 +39,26 @@ def test_the_environment_is_complete_after_one_launch():
 def test_accelerators_are_left_alone():
     assert not runs_on_cpu({"JAX_PLATFORMS": "cuda"})
     assert launch_environment({"JAX_PLATFORMS": "tpu,cpu"}, cores=4) == {}
+
+
+def test_any_gpu_of_several_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "ACCELERATORS", (str(tmp_path / "nvidia[0-9]*"),))
+    (tmp_path / "nvidiactl").touch()
+    assert runs_on_cpu({})
+    (tmp_path / "nvidia3").touch()
+    assert not runs_on_cpu({})
+
+
+def test_libtpu_is_not_started_on_a_machine_without_a_tpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "ACCELERATORS", (str(tmp_path / "accel[0-9]*"),))
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
+    assert "JAX_PLATFORMS" not in launch_environment({}, cores=2)
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: name == "libtpu")
+    added = launch_environment({}, cores=2)
+    assert added["JAX_PLATFORMS"] == "cpu"
+    assert launch_environment(added, cores=2) == {}
+    (tmp_path / "accel2").touch()
+    assert launch_environment({}, cores=2) == {}
 
 
 def test_relaunch_keeps_the_arguments():
