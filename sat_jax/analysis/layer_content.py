@@ -10,6 +10,7 @@ from scipy import linalg
 from sklearn.cluster import MiniBatchKMeans
 
 from sat_jax.analysis.moments import Moments, covariances
+from sat_jax.analysis.one_thread import one_thread
 
 RIDGE = 1e-3
 """Shrinkage of correlations between neurons, as a share of their variance."""
@@ -17,6 +18,7 @@ CONSTANT = 1e-10
 """Columns whose variance is below this share of the largest are left out."""
 
 
+@one_thread()
 def held_out_correlations(moments: Moments, content: int) -> np.ndarray:
     """How well layer 0 and layer `content` of moments agree on each shard, learned on the others.
 
@@ -53,9 +55,9 @@ def _score(
     u, _, v = np.linalg.svd(left.T @ xy[np.ix_(x, y)] @ right, full_matrices=False)
     a, b = left @ u, right @ v.T
     accounts = np.abs(b.T @ yy[np.ix_(y, y)]).sum(1)
-    common = np.einsum("xk,xy,yk->k", a, test_xy[np.ix_(x, y)], b)
-    spread = np.einsum("xk,xz,zk->k", a, test_xx[np.ix_(x, x)], a)
-    spread = spread * np.einsum("yk,yz,zk->k", b, test_yy[np.ix_(y, y)], b)
+    common = (a * (test_xy[np.ix_(x, y)] @ b)).sum(0)
+    spread = (a * (test_xx[np.ix_(x, x)] @ a)).sum(0)
+    spread = spread * (b * (test_yy[np.ix_(y, y)] @ b)).sum(0)
     there = spread > 1e-20
     rho = np.where(there, common / np.sqrt(np.where(there, spread, 1.0)), 0.0)
     return float((accounts @ np.clip(rho, 0.0, 1.0)) / accounts.sum())

@@ -1,6 +1,7 @@
 """Covariances of two layers in, how alike their representations are out.
 
-Measures of arXiv:2005.01172 and arXiv:2406.16099, all from covariances (see `moments`), in float64.
+Measures of arXiv:2005.01172 and arXiv:2406.16099, all from covariances (see `moments`). Whitening
+is in float64; what comes after has a norm of 1 and is in float32 where that leaves no trace.
 `of` is the layer whose neurons are asked, `by` the one that they are compared with: maxcorr, linreg
 and pwcca are not symmetric. Constant neurons are left out.
 """
@@ -14,6 +15,12 @@ CLIP = 1e-12
 """Eigenvalues below this share of the largest are taken for 0."""
 PLAIN = 1e-4
 """Correlations over this tell the directions of one side by those of the other."""
+BLURRED = 2e-3
+"""Of two correlations under this, float32 mixes the directions."""
+ROUNDING = 1e-6
+"""What float32 may add to an eigenvalue of a matrix of norm 1."""
+UNMOVED = 1e-5
+"""How far a mean correlation may be off."""
 KEPT = 0.99
 """Share of the variance that svcca keeps."""
 MEASURES = ("maxcorr", "linreg", "linreg_r2", "svcca", "pwcca", "cka", "cka_standardised")
@@ -30,9 +37,9 @@ class Layer(NamedTuple):
     values: np.ndarray
     """(R,) eigenvalues of the correlations, the largest first, those of 0 left out."""
     whitening: np.ndarray
-    """(D, R): standardised neurons times this are uncorrelated, of variance 1."""
-    reach: np.ndarray
-    """(R, D): products of these with the neurons as they come."""
+    """(D, R): centred neurons times this are uncorrelated, of variance 1."""
+    loadings: np.ndarray
+    """(R, D): correlations of these with the neurons, float32."""
     size: float
     """Frobenius norm of the covariances."""
     size_standardised: float
@@ -54,13 +61,13 @@ def layer_of(covariance: np.ndarray) -> Layer:
     values, vectors = linalg.eigh(correlation)
     values, vectors = values[::-1], vectors[:, ::-1]
     real = values > CLIP * values[0]
-    whitening = vectors[:, real] / np.sqrt(values[real])
+    values, vectors = values[real], vectors[:, real]
     return Layer(
         deviation,
         moving,
-        values[real],
-        whitening,
-        whitening.T / deviation @ covariance,
+        values,
+        vectors / np.sqrt(values) / deviation[:, None],
+        (vectors * np.sqrt(values)).T.astype(np.float32),
         float(np.linalg.norm(covariance)),
         float(np.linalg.norm(correlation)),
     )
@@ -79,61 +86,84 @@ def compare(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """All `MEASURES` of two layers with the cross-covariance (D, D2) of all of their neurons: of
     the first by the second, and of the second by the first."""
-    cross = cross[np.ix_(of.moving, by.moving)]
-    correlation = cross / np.outer(of.deviation, by.deviation)
-    projected = correlation @ by.whitening, correlation.T @ of.whitening
-    canonical = of.whitening.T @ projected[0]  # (R, R2)
+    cross = _moving(of, by, cross)
+    canonical = of.whitening.T @ cross @ by.whitening  # (R, R2)
     rho, *directions = canonical_correlations(canonical)
     kept = kept_directions(of.values, faithful), kept_directions(by.values, faithful)
+    correlation = _correlation(of, by, cross)
     shared = {
         "svcca": mean_correlation(canonical[: kept[0], : kept[1]]),
-        "cka": float((cross**2).sum() / (of.size * by.size)),
-        "cka_standardised": float(
-            (correlation**2).sum() / (of.size_standardised * by.size_standardised)
-        ),
+        "cka": _squares(cross) / (of.size * by.size),
+        "cka_standardised": _squares(correlation) / (of.size_standardised * by.size_standardised),
     }
-    strength = np.abs(correlation)
+    strength = np.abs(correlation, out=correlation)
     best = strength.max(1), strength.max(0)
     return tuple(
         _in_order(
             shared
-            | _predicted(projected[side])
-            | {
-                "maxcorr": float(best[side].mean()),
-                "pwcca": _weighted((of, by)[side], rho, directions[side]),
-            }
+            | {"maxcorr": float(best[side].mean(dtype=np.float64))}
+            | _by_loadings(layer, rho, directions[side])
         )
-        for side in (0, 1)
+        for side, layer in enumerate((of, by))
     )
+
+
+def _moving(of: Layer, by: Layer, cross: np.ndarray) -> np.ndarray:
+    if of.moving.all() and by.moving.all():
+        return cross
+    return cross[np.ix_(of.moving, by.moving)]
+
+
+def _correlation(of: Layer, by: Layer, cross: np.ndarray) -> np.ndarray:
+    """(D, D2) in float32, of the cross-covariance of neurons that move."""
+    return (cross / of.deviation[:, None] / by.deviation).astype(np.float32)
+
+
+def _squares(x: np.ndarray) -> float:
+    return float(np.linalg.norm(x)) ** 2
 
 
 def _in_order(found: dict[str, float]) -> dict[str, float]:
     return {name: found[name] for name in MEASURES}
 
 
-def _predicted(projected: np.ndarray) -> dict[str, float]:
-    """linreg of standardised neurons, from their products (D, R) with an orthonormal basis."""
-    r2 = np.minimum((projected**2).sum(1), 1.0)
-    return {"linreg": float(np.sqrt(r2).mean()), "linreg_r2": float(r2.mean())}
+def _by_loadings(layer: Layer, rho: np.ndarray, directions: np.ndarray) -> dict[str, float]:
+    """linreg and pwcca of a layer's neurons, from the correlations of its canonical directions
+    (R, r) with them.
 
-
-def _weighted(of: Layer, rho: np.ndarray, directions: np.ndarray) -> float:
-    """pwcca: each canonical correlation weighted by sum |<h, x>|, its direction h with the neurons
-    x of the layer as they come."""
-    accounts = np.abs(directions.T @ of.reach).sum(1)
-    return float((accounts @ rho) / accounts.sum())
+    The other layer tells of a standardised neuron, squared, each direction's loading times its
+    canonical correlation. pwcca weighs the latter by sum |<h, x>|, h the direction and x the
+    neurons as they come.
+    """
+    loadings = np.abs(directions.T.astype(np.float32) @ layer.loadings)  # (r, D)
+    accounts = loadings @ layer.deviation.astype(np.float32)
+    r2 = np.minimum((rho**2).astype(np.float32) @ loadings**2, 1.0)
+    return {
+        "linreg": float(np.sqrt(r2).mean(dtype=np.float64)),
+        "linreg_r2": float(r2.mean(dtype=np.float64)),
+        "pwcca": float(accounts @ rho / accounts.sum(dtype=np.float64)),
+    }
 
 
 def canonical_correlations(canonical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlations (r,) of whitened bases with the products (R, R2), the largest first, and their
-    directions (R, r) and (R2, r); r is the smaller of R and R2."""
+    """Correlations (r,) of whitened bases with the products (R, R2), the largest first but for
+    rounding, and their directions (R, r) and (R2, r); r is the smaller of R and R2.
+
+    In float32 as long as the directions can be told apart there, else in float64.
+    """
     if canonical.shape[0] > canonical.shape[1]:
         rho, right, left = canonical_correlations(canonical.T)
         return rho, left, right
-    values, left = linalg.eigh(canonical @ canonical.T)
-    rho, left = np.sqrt(np.clip(values[::-1], 0.0, None)), left[:, ::-1]
+    for kind in (np.float32, np.float64):
+        products = canonical.astype(kind)
+        _, left = linalg.eigh(products @ products.T, driver="evd")
+        left = left[:, ::-1]
+        right = products.T @ left
+        rho = np.sqrt(np.einsum("ij,ij->j", right, right, dtype=np.float64))
+        if rho[-1] > PLAIN and (rho < BLURRED).sum() < 2:
+            break
     if rho[-1] > PLAIN:
-        right = canonical.T @ left / rho
+        right = right / rho.astype(kind)
     else:
         # A direction without correlation says nothing of its partner.
         _, right = linalg.eigh(canonical.T @ canonical)
@@ -146,8 +176,12 @@ def mean_correlation(canonical: np.ndarray) -> float:
     if 0 in canonical.shape:
         return float("nan")
     small = canonical if canonical.shape[0] <= canonical.shape[1] else canonical.T
-    values = linalg.eigvalsh(small @ small.T)
-    return float(np.sqrt(np.clip(values, 0.0, 1.0)).mean())
+    for kind in (np.float32, np.float64):
+        products = small.astype(kind)
+        values = np.clip(linalg.eigvalsh(products @ products.T).astype(np.float64), 0.0, 1.0)
+        if (np.sqrt(values + ROUNDING) - np.sqrt(values)).mean() < UNMOVED:
+            break
+    return float(np.sqrt(values).mean())
 
 
 def aligned(cross: np.ndarray, own: np.ndarray, other: np.ndarray) -> float:
@@ -157,5 +191,4 @@ def aligned(cross: np.ndarray, own: np.ndarray, other: np.ndarray) -> float:
 
 def best_correlations(of: Layer, by: Layer, cross: np.ndarray) -> np.ndarray:
     """For each neuron of a layer that moves, its largest |correlation| with one of the other's."""
-    cross = cross[np.ix_(of.moving, by.moving)]
-    return np.abs(cross / np.outer(of.deviation, by.deviation)).max(1)
+    return np.abs(_correlation(of, by, _moving(of, by, cross))).max(1)

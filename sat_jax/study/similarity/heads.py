@@ -20,6 +20,7 @@ from sat_jax.analysis.head_similarity import (
     flat_measures,
     head_pairs,
 )
+from sat_jax.analysis.one_thread import one_thread
 from sat_jax.audio import dataset
 from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
@@ -113,6 +114,7 @@ def head_measures(
     return [measured[number] for number in range(len(mine))]
 
 
+@one_thread()
 def of_layers(
     whole: dict[str, np.ndarray], groups: list[np.ndarray], weights: np.ndarray, faithful: bool
 ) -> dict[str, np.ndarray]:

@@ -15,7 +15,14 @@ from rich.progress import track
 from sat_jax.analysis import moments as sums
 from sat_jax.analysis.bootstrap import interval_around
 from sat_jax.analysis.moments import Covariances, Moments
-from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, layer_of
+from sat_jax.analysis.one_thread import one_thread
+from sat_jax.analysis.similarity import (
+    MEASURES,
+    best_correlations,
+    compare,
+    kept_directions,
+    layer_of,
+)
 from sat_jax.audio.dataset import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
@@ -144,14 +151,14 @@ def of_all_pairs(own: dict[str, np.ndarray], mine: Sequence[sums.Pair]) -> dict[
     return whole
 
 
+@one_thread()
 def compared(covariances: Covariances, faithful: bool, title: str = "") -> dict[str, np.ndarray]:
     """All measures of the pairs of layers: name to (M, M); with a `title` a progress bar."""
     layers = [layer_of(own) for own in covariances.own]
     found = {name: np.ones((len(layers),) * 2) for name in MEASURES}
-    for i, own in enumerate(layers):
-        alone, _ = compare(own, own, covariances.own[i], faithful)
-        for name in MEASURES:
-            found[name][i, i] = alone[name]
+    for i, layer in enumerate(layers):
+        if not kept_directions(layer.values, faithful):
+            found["svcca"][i, i] = np.nan
     pairs = covariances.cross.items()
     for (i, j), cross in bar(pairs, title, len(pairs)) if title else pairs:
         there, back = compare(layers[i], layers[j], cross, faithful)
