@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from sat_jax.analysis import moments
-from sat_jax.analysis.similarity import MEASURES, best_correlations, compare, layer_of
+from sat_jax.analysis.similarity import (
+    MEASURES,
+    best_correlations,
+    canonical_correlations,
+    compare,
+    layer_of,
+    mean_correlation,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -86,6 +93,46 @@ def test_all_measures_equal_their_definitions(kind, faithful):
         assert tuple(each) == MEASURES
         for name in MEASURES:
             assert abs(each[name] - wanted[name]) < 1e-4, (name, each[name], wanted[name])
+
+
+def test_wide_layers_of_a_network_equal_their_definitions():
+    x = RNG.normal(size=(3000, 160))
+    layers = []
+    for _ in range(2):
+        x = x + np.tanh(x @ RNG.normal(size=(160, 160)) / 160**0.5)
+        x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+        layers.append(x.astype(np.float32))
+    for each, wanted in zip(
+        measured(*layers, chunk=1000), (directly(*layers), directly(*layers[::-1])), strict=True
+    ):
+        for name in MEASURES:
+            assert abs(each[name] - wanted[name]) < 1e-5, (name, each[name], wanted[name])
+
+
+@pytest.mark.parametrize("smallest", [0.3, 1e-2, 1e-3, 1e-6, 0.0])
+def test_close_and_small_canonical_correlations_have_their_own_directions(smallest):
+    u, v = (np.linalg.qr(RNG.normal(size=(n, n)))[0] for n in (60, 75))
+    wanted = np.append(np.linspace(0.95, 0.4, 55), smallest * np.array([1, 0.9, 0.5, 0.3, 0.2]))
+    wanted = np.sort(wanted)[::-1]
+    canonical = u * wanted @ v[:, :60].T
+    for turned in (False, True):
+        rho, left, right = canonical_correlations(canonical.T if turned else canonical)
+        np.testing.assert_allclose(rho, wanted, atol=1e-6)
+        left, right = (right, left) if turned else (left, right)
+        clear = wanted > 1e-4
+        for found, true in ((left, u), (right, v[:, :60])):
+            alike = np.abs((found * true).sum(0))
+            np.testing.assert_allclose(alike[clear], 1.0, atol=1e-4)
+            np.testing.assert_allclose(found.T @ found, np.eye(60), atol=1e-3)
+
+
+def test_directions_without_correlation_count_as_zero_in_the_mean():
+    u, v = (np.linalg.qr(RNG.normal(size=(n, n)))[0] for n in (60, 75))
+    wanted = np.append(np.linspace(0.95, 0.4, 30), np.zeros(30))
+    canonical = u * wanted @ v[:, :60].T
+    for each in (canonical, canonical.T):
+        assert abs(mean_correlation(each) - wanted.mean()) < 1e-6
+    assert np.isnan(mean_correlation(canonical[:0]))
 
 
 def test_fewer_frames_than_neurons():

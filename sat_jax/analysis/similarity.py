@@ -15,8 +15,8 @@ CLIP = 1e-12
 """Eigenvalues below this share of the largest are taken for 0."""
 PLAIN = 1e-4
 """Correlations over this tell the directions of one side by those of the other."""
-BLURRED = 2e-3
-"""Of two correlations under this, float32 mixes the directions."""
+BLURRED = 0.02
+"""Directions of correlations under this, which float32 mixes, are told apart in float64."""
 ROUNDING = 1e-6
 """What float32 may add to an eigenvalue of a matrix of norm 1."""
 UNMOVED = 1e-5
@@ -149,7 +149,7 @@ def canonical_correlations(canonical: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Correlations (r,) of whitened bases with the products (R, R2), the largest first but for
     rounding, and their directions (R, r) and (R2, r); r is the smaller of R and R2.
 
-    In float32 as long as the directions can be told apart there, else in float64.
+    In float32, and the smallest in float64; all of them where one is nearly 0.
     """
     if canonical.shape[0] > canonical.shape[1]:
         rho, right, left = canonical_correlations(canonical.T)
@@ -159,16 +159,28 @@ def canonical_correlations(canonical: np.ndarray) -> tuple[np.ndarray, np.ndarra
         _, left = linalg.eigh(products @ products.T, driver="evd")
         left = left[:, ::-1]
         right = products.T @ left
-        rho = np.sqrt(np.einsum("ij,ij->j", right, right, dtype=np.float64))
-        if rho[-1] > PLAIN and (rho < BLURRED).sum() < 2:
-            break
-    if rho[-1] > PLAIN:
-        right = right / rho.astype(kind)
-    else:
-        # A direction without correlation says nothing of its partner.
-        _, right = linalg.eigh(canonical.T @ canonical)
-        right = right[:, ::-1][:, : len(rho)]
-    return np.minimum(rho, 1.0), left, right
+        rho = _norms(right)
+        blurred = rho < BLURRED
+        if kind is np.float32 and blurred.sum() > 1:
+            left[:, blurred], right[:, blurred] = _told_apart(canonical, left[:, blurred])
+            rho = _norms(right)
+        if rho[-1] > PLAIN:
+            return np.minimum(rho, 1.0), left, right / rho.astype(kind)
+    # A direction without correlation says nothing of its partner.
+    _, right = linalg.eigh(canonical.T @ canonical)
+    return np.minimum(rho, 1.0), left, right[:, ::-1][:, : len(rho)]
+
+
+def _norms(columns: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("ij,ij->j", columns, columns, dtype=np.float64))
+
+
+def _told_apart(canonical: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The canonical directions (R, m) in the span of `left` (R, m), the largest first, and their
+    products (R2, m)."""
+    right = canonical.T @ left
+    _, turn = linalg.eigh(right.T @ right)
+    return left @ turn[:, ::-1], right @ turn[:, ::-1]
 
 
 def mean_correlation(canonical: np.ndarray) -> float:
