@@ -68,7 +68,7 @@ parity: $(VENV)/.parity
 browser: $(VENV)/.browser browser/node_modules/.package-lock.json
 	browser/node_modules/.bin/tsc -p browser/tsconfig.json
 	browser/node_modules/.bin/eslint -c browser/eslint.config.js --max-warnings 0 sat_jax/explorer/page
-	$(RUN) -m pytest browser
+	$(RUN) -m pytest -n 2 --dist loadfile browser
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
