@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sat_jax.analysis import moments
 from sat_jax.analysis.similarity import (
@@ -12,6 +13,8 @@ from sat_jax.analysis.similarity import (
     layer_of,
     mean_correlation,
 )
+from sat_jax.study.similarity import layers
+from sat_jax.study.similarity.layers import compared
 
 RNG = np.random.default_rng(0)
 
@@ -172,6 +175,28 @@ def test_chunks_shards_and_passes_change_nothing():
         (i, j) for i in range(3) for j in range(i, 3)
     ]
     assert len(moments.passes_over([14, 9, 14], moments.pairs_of(3), 5, 10**9)) == 1
+
+
+def test_a_layer_without_kept_directions_has_no_svcca_not_even_with_itself():
+    x, y = inputs("correlated")
+    found = moments.covariances(streamed([np.repeat(x[:, :1], 5, axis=1), y]))
+    faithful, corrected = (compared(found, each)["svcca"] for each in (True, False))
+    np.testing.assert_array_equal(np.isnan(faithful), [[True, True], [True, False]])
+    assert corrected[0, 0] == corrected[1, 1] == faithful[1, 1] == 1
+    assert 0 < corrected[0, 1] == corrected[1, 0] < 1
+
+
+def test_layers_are_compared_on_one_thread(monkeypatch):
+    seen = []
+
+    def watched(covariance):
+        seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+        return layer_of(covariance)
+
+    monkeypatch.setattr(layers, "layer_of", watched)
+    with threadpool_limits(2, user_api="blas"):
+        compared(moments.covariances(streamed(list(inputs("random")))), False)
+    assert set(seen) == {1}
 
 
 def test_shards_can_be_left_out_or_counted_twice():
