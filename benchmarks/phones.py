@@ -64,7 +64,7 @@ def main() -> None:
     valid = np.ones((UTTERANCES, POSITIONS), bool)
 
     @jax.jit
-    def relate(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def relate(maps: jax.Array) -> phone_maps.PhoneShares:
         frames = phone_maps.phone_frames(jnp.asarray(labels), jnp.asarray(valid), STACK, PHONES)
         return phone_maps.phone_attention(maps, jnp.asarray(valid), frames)
 
@@ -76,14 +76,16 @@ def main() -> None:
     print(f"relation maps, {HEADS} heads x {UTTERANCES} utterances of {POSITIONS * STACK} frames:")
     print(f"  {fast * 1e3:.0f} ms, np.add.at {slow * 1e3:.0f} ms: {slow / fast:.1f}x")
 
-    joint, own = (np.asarray(part) for part in ours())
+    shares = phone_maps.PhoneShares(*(np.asarray(part) for part in ours()))
     many = 320
     summed = Attention(
         n=np.ones(many, int),
-        joint=np.resize(joint[:, None], (many, 12, 12, PHONES, PHONES)),
-        own=np.resize(own[:, None], (many, 12, 12, PHONES)),
+        joint=np.resize(shares.joint[:, None], (many, 12, 12, PHONES, PHONES)),
+        own=np.resize(shares.own[:, None], (many, 12, 12, PHONES)),
+        recurring=np.resize(shares.recurring[:, None], (many, 12, 12, PHONES)),
         joint_uniform=np.full((many, PHONES, PHONES), PHONES**-2.0),
         own_uniform=np.full((many, PHONES), 0.02 / PHONES),
+        recurring_uniform=np.full((many, PHONES), PHONES**-2.0 - 0.02 / PHONES),
     )
     (drawn,) = median_seconds(lambda: summarise_phones(summed, 0, DRAWS))
     print(f"bootstrap, {DRAWS} draws, {HEADS} heads, {many} utterances: {drawn:.1f} s")

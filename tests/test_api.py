@@ -78,7 +78,7 @@ def test_relations_are_those_of_the_definition():
     np.testing.assert_allclose(phones.summary.relation, expected, atol=1e-4)
     assert phones.manners[1:3] == ("vowel", "fricative")
     frames = phone_frames(labels[0][None], np.ones((1, 20), bool), 1, 6)
-    once, _ = phone_attention(maps[0].reshape(1, 6, 20, 20), np.ones((1, 20), bool), frames)
+    once = phone_attention(maps[0].reshape(1, 6, 20, 20), np.ones((1, 20), bool), frames).joint
     np.testing.assert_allclose(np.asarray(once).reshape(2, 3, 6, 6), joint[0], atol=1e-5)
 
 

@@ -7,9 +7,7 @@ import pytest
 from four_phones import PHONES, SILENCE, P, one_each
 
 from sat_jax.analysis.bootstrap import bootstrap_weights
-from sat_jax.analysis.operations import (
-    named_operations,
-)
+from sat_jax.analysis.operations import named_operations
 from sat_jax.analysis.phone_summary import (
     Attention,
     concentration,
@@ -50,7 +48,7 @@ def weighted(attention, weights):
 
 def oracle(attention, weights, silence):
     """The statistics of every head for weights (U,) that sum to 1, by loops over pairs."""
-    joint, own, joint_uniform, own_uniform = weighted(attention, weights)
+    joint, own, _, joint_uniform, own_uniform, _ = weighted(attention, weights)
 
     def elsewhere(joint, own):
         left = joint - np.diag(own)
@@ -165,6 +163,7 @@ def test_uniform_attention_is_indifferent_for_certain():
     uniform = attention._replace(
         joint=np.broadcast_to(attention.joint_uniform[:, None, None], (*heads, P, P)),
         own=np.broadcast_to(attention.own_uniform[:, None, None], (*heads, P)),
+        recurring=np.broadcast_to(attention.recurring_uniform[:, None, None], (*heads, P)),
     )
     summary = summarise_phones(uniform, SILENCE, draws=60)
     for part in summary.concentration:
@@ -176,7 +175,8 @@ def test_uniform_attention_is_indifferent_for_certain():
 
 def test_attention_that_is_not_a_number_is_nothing():
     attention = random_attention(8, 12)
-    attention.joint[3, 1, 2], attention.own[3, 1, 2] = np.nan, np.nan
+    for values in (attention.joint, attention.own, attention.recurring):
+        values[3, 1, 2] = np.nan
     summary = summarise_phones(attention, SILENCE, draws=60)
     for name in ("relation", "elsewhere", *INTERVALS):
         assert np.isnan(value_of(summary, name)[1, 2]).all(), name
@@ -206,6 +206,6 @@ def test_relation_concentration_and_leaving_by_hand():
     np.testing.assert_allclose(got, [[1, -0.5], [1, np.nan]], rtol=1e-6)
     np.testing.assert_allclose(concentration(got), [1, -0.5], rtol=1e-6)
     np.testing.assert_allclose(
-        leaving(joint, jnp.array([0.1, 0.3])), np.array([[1, 1], [4, 0]]) / 6, rtol=1e-5
+        leaving(joint, jnp.array([0.1, 0.0])), np.array([[1, 1], [4, 0]]) / 6, rtol=1e-5
     )
-    assert not leaving(jnp.diag(jnp.array([0.6, 0.4])), jnp.array([0.6, 0.4])).any()
+    assert not leaving(jnp.diag(jnp.array([0.6, 0.4])), jnp.zeros(2)).any()

@@ -24,8 +24,6 @@ CHAOTIC = ("tsne_1", "tsne_2")
 """Columns that rounding of maps turns around: t-SNE's places."""
 WITHIN = {"rel": 1e-5, "abs": 2e-5}
 """Tables have seven digits; signed offsets are means of distances of up to a hundred positions."""
-DIFFERENCES = {"elsewhere": {"rel": 1e-5, "abs": 2e-4}}
-"""What is left of a mean when another, nearly as large, is taken away: float32 rounds both."""
 
 
 def tables_of(out):
@@ -67,8 +65,7 @@ def test_two_processes_find_in_every_study_what_one_finds(tiny_run, tmp_path):
             assert list(ours) == list(theirs), path
             for name in ours.keys() - set(CHAOTIC):
                 a, b = number(ours[name]), number(theirs[name])
-                within = DIFFERENCES.get(name, WITHIN)
-                b = b if isinstance(b, str) else pytest.approx(b, nan_ok=True, **within)
+                b = b if isinstance(b, str) else pytest.approx(b, nan_ok=True, **WITHIN)
                 assert a == b, (path, name, theirs)
     for name in ("report.html", "explorer.html"):
         assert abs((two / name).stat().st_size - (one / name).stat().st_size) < 2000

@@ -43,15 +43,24 @@ def phone_frames(labels: jax.Array, valid: jax.Array, stack: int, phones: int) -
     return PhoneFrames(counts, grouped, jnp.where(real, segment, -1))
 
 
-def phone_attention(
-    probs: jax.Array, valid: jax.Array, frames: PhoneFrames
-) -> tuple[jax.Array, jax.Array]:
-    """Attention from phone to phone of every head, and the part inside the query's own segment.
+class PhoneShares(NamedTuple):
+    """Attention between phones of heads, or of a uniform map where there is no H; sums to 1."""
 
-    probs (B, H, T, T), valid (B, T). Returns joint (B, H, P, P), the share of the attention that
-    queries of phone m give to keys of phone n (P' before the mean over utterances, eq. 4, sums to
-    1), and own (B, H, P), the share on the query's own segment. Padding is not counted. Heads one
-    after the other, which on a CPU keeps a map in cache.
+    joint: jax.Array
+    """(B, H, P, P) share that queries of phone m give to keys of phone n."""
+    own: jax.Array
+    """(B, H, P) the part of joint's diagonal that is inside the query's own segment."""
+    recurring: jax.Array
+    """(B, H, P) the rest of that diagonal: other segments of the same phone."""
+
+
+def phone_attention(probs: jax.Array, valid: jax.Array, frames: PhoneFrames) -> PhoneShares:
+    """Attention from phone to phone of every head, and how much of it stays in a phone's segment.
+
+    probs (B, H, T, T), valid (B, T). `joint` is P' before the mean over utterances (eq. 4). Padding
+    is not counted. Heads one after the other, which on a CPU keeps a map in cache. `recurring` is a
+    sum of its own: as joint's diagonal less `own` it would be what rounding leaves of two numbers
+    that are nearly equal in a head that looks around its position.
     """
     stack = frames.labels.shape[-1]
     positions = jnp.maximum(valid.sum(-1), 1).astype(jnp.float32)
@@ -59,17 +68,22 @@ def phone_attention(
     phones = frames.counts.shape[-1]
     spoken = jax.nn.one_hot(frames.labels, phones, dtype=jnp.float32)
     inside = same_segment(frames.segment)
+    outside = same_phone(frames) - inside
 
-    def measure(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def measure(maps: jax.Array) -> PhoneShares:
         rows = maps.astype(jnp.float32)
+
+        def of_queries(keys: jax.Array) -> jax.Array:
+            attended = (rows[:, None] * keys).sum(-1)
+            shares = jnp.einsum("brt,btrp->bp", attended, spoken, precision="highest")
+            return shares * scale[:, None]
+
         heard = jnp.einsum("bts,bsp->btp", rows, frames.counts, precision="highest")
         joint = jnp.einsum("btm,btn->bmn", frames.counts, heard, precision="highest")
-        kept = (rows[:, None] * inside).sum(-1)
-        own = jnp.einsum("brt,btrp->bp", kept, spoken, precision="highest")
-        return joint * scale[:, None, None], own * scale[:, None]
+        return PhoneShares(joint * scale[:, None, None], of_queries(inside), of_queries(outside))
 
-    joint, own = lax.map(measure, probs.swapaxes(0, 1))
-    return joint.swapaxes(0, 1), own.swapaxes(0, 1)
+    shares = lax.map(measure, probs.swapaxes(0, 1))
+    return PhoneShares(*(part.swapaxes(0, 1) for part in shares))
 
 
 def same_segment(segment: jax.Array) -> jax.Array:
@@ -79,12 +93,25 @@ def same_segment(segment: jax.Array) -> jax.Array:
     return ((query == key) & (query >= 0)).sum(-1).astype(jnp.float32)
 
 
-def uniform_phone_attention(valid: jax.Array, frames: PhoneFrames) -> tuple[jax.Array, jax.Array]:
-    """What `phone_attention` gives for uniform attention: joint (B, P, P) (eq. 5), own (B, P)."""
+def same_phone(frames: PhoneFrames) -> jax.Array:
+    """Frames of key position s with the phone of frame r of query position t: (B, R, T, S)."""
+    phones = frames.counts.shape[-1]
+    spoken = jax.nn.one_hot(frames.labels, phones, dtype=jnp.float32)
+    # Counts of at most R frames: sums of whole numbers, exact at any precision of a product.
+    return jnp.einsum("btrp,bsp->brts", spoken, frames.counts)
+
+
+def uniform_phone_attention(valid: jax.Array, frames: PhoneFrames) -> PhoneShares:
+    """What `phone_attention` gives for uniform attention, without H: joint (B, P, P) is eq. 5."""
     stack = frames.labels.shape[-1]
     total = jnp.maximum(valid.sum(-1), 1).astype(jnp.float32) * stack
     share = frames.counts.sum(1) / total[:, None]
     spoken = jax.nn.one_hot(frames.labels, frames.counts.shape[-1], dtype=jnp.float32)
-    inside = same_segment(frames.segment).sum(-1)
-    own = jnp.einsum("brt,btrp->bp", inside, spoken, precision="highest")
-    return share[:, :, None] * share[:, None, :], own / (total * total)[:, None]
+    inside = same_segment(frames.segment)
+
+    def of_queries(keys: jax.Array) -> jax.Array:
+        shares = jnp.einsum("brt,btrp->bp", keys.sum(-1), spoken, precision="highest")
+        return shares / (total * total)[:, None]
+
+    joint = share[:, :, None] * share[:, None, :]
+    return PhoneShares(joint, of_queries(inside), of_queries(same_phone(frames) - inside))

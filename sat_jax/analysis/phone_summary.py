@@ -14,22 +14,30 @@ from jax import lax
 
 from sat_jax.analysis.bootstrap import bootstrap_weights, drawn_means, interval
 from sat_jax.analysis.head_mask import flat_heads, in_place
+from sat_jax.analysis.phone_maps import PhoneShares
 from sat_jax.records.phones import Interval, PhoneSummary
 
 
 class Attention(NamedTuple):
     """Sums over the utterances of each group: n (U,) counts them, the rest is (U, ...).
 
-    joint (U, N, P, P) and own (U, N, P) of the N heads that are not pruned, or (U, L, H, ...) of an
-    intact model, as from `phone_attention`; joint_uniform (U, P, P) and own_uniform (U, P) as from
-    `uniform_phone_attention`.
+    joint (U, N, P, P), own and recurring (U, N, P) of the N heads that are not pruned, or
+    (U, L, H, ...) of an intact model, as from `phone_attention`; the same of uniform attention,
+    (U, P, P) and (U, P), as from `uniform_phone_attention`.
     """
 
     n: np.ndarray
     joint: np.ndarray
     own: np.ndarray
+    recurring: np.ndarray
     joint_uniform: np.ndarray
     own_uniform: np.ndarray
+    recurring_uniform: np.ndarray
+
+
+def named_sums(shares: PhoneShares, uniform: PhoneShares) -> dict[str, jax.Array]:
+    """The fields of `Attention` but n, of one batch."""
+    return shares._asdict() | {f"{name}_uniform": part for name, part in uniform._asdict().items()}
 
 
 def ratio(value: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -47,15 +55,13 @@ def concentration(relation: jax.Array) -> jax.Array:
     return jnp.nanmean(relation, axis=-2)
 
 
-def leaving(joint: jax.Array, own: jax.Array) -> jax.Array:
+def leaving(joint: jax.Array, recurring: jax.Array) -> jax.Array:
     """Attention (..., P, P) that leaves the query's own segment, scaled to sum to 1.
 
-    own (..., P) is what stays. All zero where nothing leaves.
+    recurring (..., P) is what of it reaches the same phone. All zero where nothing leaves.
     """
-    phones = joint.shape[-1]
-    rest = jnp.maximum(joint - own[..., None] * jnp.eye(phones), 0.0)
-    # What rounding leaves of a difference is no attention.
-    rest = jnp.where(rest <= 1e-6 * joint, 0.0, rest)
+    same = jnp.eye(joint.shape[-1], dtype=bool)
+    rest = jnp.where(same, recurring[..., None], joint)
     total = rest.sum((-2, -1), keepdims=True)
     return rest / jnp.where(total > 0, total, 1.0)
 
@@ -74,16 +80,17 @@ def same_share(joint: jax.Array, silence: int) -> jax.Array:
 def statistics(
     joint: jax.Array,
     own: jax.Array,
+    recurring: jax.Array,
     joint_uniform: jax.Array,
-    own_uniform: jax.Array,
+    recurring_uniform: jax.Array,
     silence: int,
 ) -> dict[str, jax.Array]:
     """Everything with an interval, of means (..., P, P) and (..., P); silence is a phone, or -1."""
     on_silence = joint[..., silence].sum(-1)
     by_chance = joint_uniform[..., silence].sum(-1)
     absent = silence < 0
-    same = same_share(leaving(joint, own), silence)
-    same_by_chance = same_share(leaving(joint_uniform, own_uniform), silence)
+    same = same_share(leaving(joint, recurring), silence)
+    same_by_chance = same_share(leaving(joint_uniform, recurring_uniform), silence)
     return {
         "concentration": concentration(relation(joint, joint_uniform)),
         "silence": jnp.full_like(on_silence, jnp.nan) if absent else on_silence,
@@ -107,8 +114,9 @@ def summarise_phones(
     `head_mask` (L, H) says where the heads of `attention` are; without it, the model is intact.
     """
     groups = len(attention.n)
-    joint, mask = flat_heads(attention.joint, head_mask)
-    own, _ = flat_heads(attention.own, head_mask)
+    of_heads = (attention.joint, attention.own, attention.recurring)
+    masks = [flat_heads(values, head_mask) for values in of_heads]
+    mask = masks[0][1]
     weights = bootstrap_weights(jax.random.key(seed), groups, draws)
     counts = jnp.asarray(attention.n, jnp.float32)
     # A group holds sums: a draw's mean is its drawn sums over its drawn number of utterances.
@@ -116,17 +124,16 @@ def summarise_phones(
     once = jnp.full((1, groups), 1.0 / attention.n.sum())
     everything = jnp.concatenate([once, drawn_weights])
     joint_uniform = drawn_means(everything, jnp.asarray(attention.joint_uniform))
-    own_uniform = drawn_means(everything, jnp.asarray(attention.own_uniform))
+    recurring_uniform = drawn_means(everything, jnp.asarray(attention.recurring_uniform))
+    leaving_uniform = leaving(joint_uniform[0], recurring_uniform[0])
 
-    def head(of: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
-        joint, own = (drawn_means(everything, values) for values in of)
-        found = statistics(joint, own, joint_uniform, own_uniform, silence)
+    def head(of: tuple[jax.Array, jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        joint, own, recurring = (drawn_means(everything, values) for values in of)
+        found = statistics(joint, own, recurring, joint_uniform, recurring_uniform, silence)
         ends = {name: interval(values[1:]) for name, values in found.items()}
         return {
             "relation": relation(joint[0], joint_uniform[0]),
-            "elsewhere": relation(
-                leaving(joint[0], own[0]), leaving(joint_uniform[0], own_uniform[0])
-            ),
+            "elsewhere": relation(leaving(joint[0], recurring[0]), leaving_uniform),
             **{name: values[0] for name, values in found.items()},
             **{f"{name}_low": low for name, (low, _) in ends.items()},
             **{f"{name}_high": high for name, (_, high) in ends.items()},
@@ -135,7 +142,7 @@ def summarise_phones(
     def by_head(values: np.ndarray) -> jax.Array:
         return jnp.asarray(values.swapaxes(0, 1), jnp.float32)
 
-    per_head = lax.map(head, (by_head(joint), by_head(own)))
+    per_head = lax.map(head, tuple(by_head(values) for values, _ in masks))
     tables = {name: in_place(np.asarray(values), mask) for name, values in per_head.items()}
     named = ("concentration", "silence", "own", "same", "towards_silence")
     bounds = {n: Interval(tables[n], tables[f"{n}_low"], tables[f"{n}_high"]) for n in named}
@@ -144,7 +151,7 @@ def summarise_phones(
         relation=tables["relation"],
         elsewhere=tables["elsewhere"],
         silence_uniform=chance,
-        own_uniform=float(own_uniform[0].sum()),
+        own_uniform=float(attention.own_uniform.sum() / attention.n.sum()),
         seen=(np.diagonal(attention.joint_uniform, axis1=1, axis2=2) > 0).sum(0),
         **bounds,
     )

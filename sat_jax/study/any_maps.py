@@ -13,8 +13,13 @@ import numpy as np
 from sat_jax.analysis.head_metrics import MEASURES, measure_heads
 from sat_jax.analysis.head_types import summarise
 from sat_jax.analysis.operations import named_operations, short_text
-from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
-from sat_jax.analysis.phone_summary import Attention, summarise_phones
+from sat_jax.analysis.phone_maps import (
+    PhoneShares,
+    phone_attention,
+    phone_frames,
+    uniform_phone_attention,
+)
+from sat_jax.analysis.phone_summary import Attention, named_sums, summarise_phones
 from sat_jax.audio.phone_maps import manners_of
 from sat_jax.audio.phones import SILENCE
 from sat_jax.errors import InputError
@@ -72,13 +77,13 @@ def relate_phones(
 
     def relate(probs: jax.Array, valid: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
         frames = phone_frames(label, valid, 1, len(names))
-        joint, own = phone_attention(probs, valid, frames)
-        uniform = uniform_phone_attention(valid, frames)
-        return dict(zip(Attention._fields[1:], (joint, own, *uniform), strict=True))
+        return named_sums(
+            phone_attention(probs, valid, frames), uniform_phone_attention(valid, frames)
+        )
 
     sums = _over(maps, relate, labels)
     layers, count = heads.category.shape
-    for field in ("joint", "own"):
+    for field in PhoneShares._fields:
         sums[field] = sums[field].reshape(len(maps), layers, count, *sums[field].shape[2:])
     index = names.index(silence) if silence in names else -1
     attention = Attention(np.ones(len(maps)), **sums)

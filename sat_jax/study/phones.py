@@ -9,7 +9,7 @@ import numpy as np
 from sat_jax import files
 from sat_jax.analysis.operations import Operation, named_operations, short_text
 from sat_jax.analysis.phone_maps import phone_attention, phone_frames, uniform_phone_attention
-from sat_jax.analysis.phone_summary import Attention, summarise_phones
+from sat_jax.analysis.phone_summary import Attention, named_sums, summarise_phones
 from sat_jax.audio.phones import SILENCE
 from sat_jax.errors import InputError
 from sat_jax.figures import phone_curves, phones, style
@@ -67,14 +67,9 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
 
     def relate(maps: jax.Array, valid: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         frames = phone_frames(labels, valid, spec.grid.frames, phone_count)
-        joint, own = phone_attention(maps, valid, frames)
-        joint_uniform, own_uniform = uniform_phone_attention(valid, frames)
-        return {
-            "joint": joint,
-            "own": own,
-            "joint_uniform": joint_uniform,
-            "own_uniform": own_uniform,
-        }
+        return named_sums(
+            phone_attention(maps, valid, frames), uniform_phone_attention(valid, frames)
+        )
 
     def measure_trace(trace: Trace, _: Any, labels: jax.Array) -> dict[str, jax.Array]:
         maps = joined_unpruned_maps(trace.probs)
@@ -89,7 +84,7 @@ def measure(loaded: LoadedRun, checkpoint: Checkpoint) -> Attention:
         loaded.corpus.split,
         rows_of=lambda batch: (batch.labels,),
     )
-    size = 8 * spec.layers * spec.heads * phone_count * (phone_count + 1)
+    size = 8 * spec.layers * spec.heads * phone_count * (phone_count + 2)
     groups = max(min(GROUPS, BUDGET // size), 2)
     n, sums = reduce.collect_groups(parts, len(loaded.corpus.split), groups)
     loaded.say(f"{checkpoint.name}: phones related on {n.sum()} utterances")
