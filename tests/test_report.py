@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import heads, report, style
-from sat_jax.study.page import keep_sections, kept_sections, write_page
+from sat_jax.study.page import write_page
+from sat_jax.study.sections import keep_sections, kept_sections
 from sat_jax.trace.store import save_sound
 
 ROWS = [

@@ -10,8 +10,8 @@ import pytest
 from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.study.corpus import chosen_corpus
-from sat_jax.study.page import kept_sections
 from sat_jax.study.phones import kept_phones
+from sat_jax.study.sections import kept_sections
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])

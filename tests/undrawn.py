@@ -19,6 +19,8 @@ def save(figure, directory, stem, pdf=True):
     figure.savefig(directory / f"{stem}.png", dpi=1)
 
 
+# The process that draws imports this file too.
+style.save = save
+
 if __name__ == "__main__":
-    style.save = save
     analyze.run()

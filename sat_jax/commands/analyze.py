@@ -120,19 +120,23 @@ def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysi
 def analyse(run: Path, analysis: Analysis) -> Path:
     """One run, from its checkpoints to its report; returns the directory of its results."""
     from sat_jax import exchange
+    from sat_jax.study.drawing import Drawing
     from sat_jax.study.findings import findings_of
     from sat_jax.study.heads import trained_sentence
     from sat_jax.study.loaded_run import open_run
-    from sat_jax.study.page import keep_sections, write_page
+    from sat_jax.study.page import write_page
+    from sat_jax.study.sections import keep_sections
 
     # --- Load: the config, the trained and the untrained checkpoint, the corpus -----------------
     loaded = open_run(run, analysis)
 
     # --- Trace, analyse, draw: one study after the other ----------------------------------------
-    for name in exchange.from_leader(lambda: wanted(loaded.out, analysis.only)):
-        sections = importlib.import_module(STUDIES[name]).study(loaded)
-        if loaded.is_leader:
-            keep_sections(loaded.out, name, sections)
+    with Drawing() as drawing:
+        loaded = loaded._replace(save_figure=drawing.save)
+        for name in exchange.from_leader(lambda: wanted(loaded.out, analysis.only)):
+            sections = importlib.import_module(STUDIES[name]).study(loaded)
+            if loaded.is_leader:
+                drawing.finish_study(keep_sections, loaded.out, name, sections)
 
     # --- Report: these studies, and those that earlier calls have left there --------------------
     if loaded.is_leader:

@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from sat_jax import exchange, mesh
 from sat_jax.config import Analysis, Config, Mesh
 from sat_jax.config.json import read_config
+from sat_jax.figures import style
 from sat_jax.grid import SAMPLE_RATE
 from sat_jax.study.corpus import AnalysedCorpus, open_corpus
 from sat_jax.study.loaded_model import LoadedModel, on_devices, open_model
@@ -28,6 +29,8 @@ class LoadedRun(NamedTuple):
     corpus: AnalysedCorpus
     passes: Passes
     say: Callable[[str], None]
+    save_figure: Callable[..., Any] = style.save
+    """What saves a figure, called as `style.save` is."""
 
     @property
     def is_leader(self) -> bool:

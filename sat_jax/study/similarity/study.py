@@ -14,11 +14,11 @@ from sat_jax.config import Analysis
 from sat_jax.config.json import read_run
 from sat_jax.errors import InputError
 from sat_jax.figures import similarity as figures
-from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.records.similarity import SimilarityMap
 from sat_jax.study.loaded_model import LoadedModel, on_devices, open_model
 from sat_jax.study.loaded_run import LoadedRun, alone, describe, open_run
+from sat_jax.study.page import keep_figure
 from sat_jax.study.similarity.heads import compare_heads
 from sat_jax.study.similarity.layers import compare_layers
 from sat_jax.study.similarity.states import Heard
@@ -31,7 +31,7 @@ def study(loaded: LoadedRun) -> list[Section]:
     found, neurons, notes = measured(models, loaded)
     if not loaded.is_leader:
         return []
-    return sections(found, neurons, notes, loaded.out, loaded.analysis.pdf)
+    return sections(found, neurons, notes, loaded)
 
 
 def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
@@ -58,7 +58,7 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     out = analysis.out or runs[0].resolve().parent / f"similarity-{joined}"
     if not first.is_leader:
         return out
-    made = sections(found, neurons, [describe(first), *notes], out, analysis.pdf)
+    made = sections(found, neurons, [describe(first), *notes], first._replace(out=out))
     manifest = {
         name: json.loads((run / "manifest.json").read_text())
         for name, run in zip(names, runs, strict=True)
@@ -93,10 +93,10 @@ def sections(
     found: Sequence[SimilarityMap],
     neurons: list[dict[str, Any]],
     notes: Sequence[str],
-    out: Path,
-    pdf: bool,
+    loaded: LoadedRun,
 ) -> list[Section]:
-    """Write tables and figures of all maps below `out`; the section of the report about them."""
+    """Write tables and figures of all maps; the section of the report about them."""
+    out = loaded.out
     place, table = out / "figures", out / "analysis" / "similarity.csv"
     rows = similarity_rows(found)
     files.write_table(table, rows)
@@ -124,8 +124,7 @@ def sections(
         drawn.append(("similarity_depth", figures.same_depths(found), figures.SAME_DEPTHS))
     pictures = []
     for stem, figure, caption in drawn:
-        style.save(figure, place, stem, pdf)
-        files.write_table(place / f"{stem}.csv", rows)
+        keep_figure(loaded, stem, figure, rows)
         pictures.append(Picture(place / f"{stem}.png", caption, stem.replace("_", " ")))
     return [Section("How alike layers and heads are", " ".join(notes), pictures, tables=tables)]
 
