@@ -154,6 +154,22 @@ def test_convolutions_equal_plain_sums(taps):
     np.testing.assert_allclose(grouped_same(x, kernel[:, :2], 3), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("batch", "length"), [(1, 2003), (1, 4500), (3, 1400), (700, 12), (2, 81000)]
+)
+def test_blocks_of_windows_give_the_convolution(batch, length):
+    rng = np.random.default_rng(batch)
+    x = rng.normal(size=(batch, length, 2)).astype(np.float32)
+    kernel = rng.normal(size=(3, 2, 4)).astype(np.float32)
+    rows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=1)[:, ::2]
+    expected = np.einsum("btck,kco->bto", rows, kernel)
+    np.testing.assert_allclose(strided(x, kernel, 2), expected, atol=1e-5)
+    text = jax.jit(lambda *a: strided(*a, 2)).lower(x, kernel).as_text()
+    blocks = text.count("dot_general ")
+    wanted = {(1, 2003): 2, (1, 4500): 3, (3, 1400): 3, (700, 12): 3, (2, 81000): 32}
+    assert blocks == wanted[batch, length]
+
+
 def test_distances_fall_into_buckets_as_in_t5():
     config = GatedBias(buckets=32, max_distance=128)
     expected = {0: 0, -1: 1, -7: 7, 1: 17, 7: 23, -8: 8, -127: 15, -5000: 15, 5000: 31, -16: 10}

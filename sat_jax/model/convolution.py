@@ -19,6 +19,10 @@ from sat_jax.model.attention.self_attention import kernel_init
 from sat_jax.model.encoder import gelu
 
 AXES = ("NTC", "TIO", "NTC")
+ROWS = 1000
+"""Windows that are copied and multiplied at a time on a CPU."""
+MOST_BLOCKS = 32
+"""Most blocks of windows: each is a piece of its own in the compiled program."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -26,16 +30,26 @@ def strided(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolve `x` (B, T, C) with `kernel` (W, C, O), unpadded: (B, (T - W) // stride + 1, O)."""
     if platform() != "cpu" or x.shape[-1] == 1:
         return _convolve(x, kernel, stride)
-    # XLA:CPU takes a fifth longer for its convolution than for a copy of all windows and a product.
+    # XLA:CPU takes a fifth longer for its convolution than for a copy of all windows and a product,
+    # and that takes a fifth longer than blocks whose windows stay in the cache.
     batch, length, channels = x.shape
     taps, _, outputs = kernel.shape
     count = (length - taps) // stride + 1
-    start = np.arange(count) * stride * channels
-    rows = jax.vmap(
-        lambda flat: jax.vmap(lambda at: lax.dynamic_slice_in_dim(flat, at, taps * channels))(start)
-    )(x.reshape(batch, -1))
-    rows = lax.optimization_barrier(rows.reshape(batch * count, -1))
-    return (rows @ kernel.reshape(-1, outputs)).reshape(batch, count, outputs)
+    block = -(-max(ROWS, batch * count // MOST_BLOCKS) // batch)
+    flat, step = x.reshape(batch, -1), stride * channels
+    parts = []
+    for first in range(0, count, block):
+        start = np.arange(first, min(first + block, count)) * step
+        rows = _slices(flat, start, taps * channels).reshape(-1, taps * channels)
+        product = lax.optimization_barrier(rows) @ kernel.reshape(-1, outputs)
+        parts.append(product.reshape(batch, len(start), outputs))
+    return jnp.concatenate(parts, 1)
+
+
+def _slices(flat: jax.Array, start: np.ndarray, size: int) -> jax.Array:
+    """Slices (B, n, size) of `flat` (B, N) from each of `start` (n,) on."""
+    at = jax.vmap(lambda row, first: lax.dynamic_slice_in_dim(row, first, size), (None, 0))
+    return jax.vmap(at, (0, None))(flat, start)
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
