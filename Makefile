@@ -6,7 +6,7 @@
 # test   the tests, but for the slow ones of the next four         lint   ruff
 # commands  train.py, analyze.py and export.py whole: run, killed, resumed, on other speech and models
 # pods   tests of several devices and processes against one, and of a pod that is compiled for
-# parity spectra and models against librosa, transformers and s3prl; brings PyTorch along
+# parity spectra and models against librosa, transformers and s3prl, and every benchmark in small; brings PyTorch along
 # browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
 # bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3

@@ -62,15 +62,19 @@ def entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)
 
 
-def measure_by_numpy(maps: list[np.ndarray], radii: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Every measure by its definition, (utterances, H): one map at a time, without padding."""
-    found: dict[str, list[list[float]]] = {}
+def measure_by_numpy(
+    maps: list[np.ndarray], radii: tuple[int, ...], reach: int
+) -> dict[str, np.ndarray]:
+    """Every measure by its definition, (utterances, H, ...): map after map, without padding."""
+    found: dict[str, list[list[np.ndarray]]] = {}
     for utterance in maps:
         t = utterance.shape[-1]
         offset = (np.arange(t) - np.arange(t)[:, None]).astype(np.float32)
         distance = np.abs(offset)
         near = {radius: distance <= radius for radius in radii}
-        rows: dict[str, list[float]] = {}
+        diagonal, apart = (offset + t - 1).astype(int).ravel(), distance.astype(int).ravel()
+        upto = np.minimum(np.arange(reach + 1), t - 1)
+        rows: dict[str, list[np.ndarray]] = {}
         for p in utterance:
             mean = (p * offset).sum() / t
             values = {
@@ -80,10 +84,12 @@ def measure_by_numpy(maps: list[np.ndarray], radii: tuple[int, ...]) -> dict[str
                 "weight": p.max(),
                 "mean_offset": mean,
                 "offset_spread": np.sqrt((p * (offset - mean) ** 2).sum() / t),
+                "modal_offset": np.bincount(diagonal, p.ravel()).argmax() - (t - 1),
+                "cumulative_diagonality": np.bincount(apart, p.ravel()).cumsum()[upto] / t,
                 **{f"mass_within_{r}": p[inside].sum() / t for r, inside in near.items()},
             }
             for name, value in values.items():
-                rows.setdefault(name, []).append(float(value))
+                rows.setdefault(name, []).append(np.asarray(value))
         for name, row in rows.items():
             found.setdefault(name, []).append(row)
     return {name: np.array(rows) for name, rows in found.items()}
@@ -93,7 +99,7 @@ def main() -> None:
     restart_on_one_core()
     import jax
 
-    from sat_jax.analysis.head_metrics import RADII, measure_heads
+    from sat_jax.analysis.head_metrics import RADII, REACH, measure_heads
 
     rng = np.random.default_rng(0)
     lengths = np.sort(rng.integers(SHORTEST, LONGEST + 1, UTTERANCES))
@@ -106,7 +112,7 @@ def main() -> None:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def loop() -> dict[str, np.ndarray]:
-        return measure_by_numpy(maps, RADII)
+        return measure_by_numpy(maps, RADII, REACH)
 
     sides = {"ours, jitted": ours, "numpy, map by map": loop}
     results = {name: side() for name, side in sides.items()}

@@ -113,7 +113,7 @@ def make_peer(
         fused=fused,
     )
     everything = kernels + plain
-    table = sinusoids(np.arange(length), model.width, model.position_base)
+    table = sinusoids(np.arange(length), model.width, model.frontend.position_base)
     positions = torch.tensor(np.asarray(table)).expand(batch, -1, -1)
     mask = torch.ones(batch, length)
     targets, inputs = torch.tensor(clean), torch.tensor(corrupted)

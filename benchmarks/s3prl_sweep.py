@@ -27,17 +27,19 @@ def make_loop(
     inputs: np.ndarray,
     valid: np.ndarray,
     threads: int,
+    device: str = "cpu",
 ) -> Loop:
     """The loop over gates (G, L, H), on inputs (B, T, stack * F) and valid (B, T)."""
     torch.set_num_threads(threads)
     encoder, head = make_modules(model, inputs.shape[2] // model.frontend.stack)
     copy_parameters(params, encoder, head, model.heads)
-    encoder.eval()
+    encoder.eval().to(device)
     batch, length = valid.shape
-    table = sinusoids(np.arange(length), model.width, model.position_base)
-    positions = torch.tensor(np.asarray(table)).expand(batch, -1, -1)
-    frames, real = torch.tensor(inputs), torch.tensor(valid, dtype=torch.float32)
-    masks = torch.tensor(gates).repeat_interleave(model.width // model.heads, dim=2)
+    table = sinusoids(np.arange(length), model.width, model.frontend.position_base)
+    positions = torch.tensor(np.asarray(table), device=device).expand(batch, -1, -1)
+    frames = torch.tensor(inputs, device=device)
+    real = torch.tensor(valid, dtype=torch.float32, device=device)
+    masks = torch.tensor(gates, device=device).repeat_interleave(model.width // model.heads, dim=2)
     mask = torch.ones_like(masks[0])
 
     # On the contexts: s3prl's own `head_mask` multiplies the maps (B, H, T, T) and takes longer.
@@ -60,9 +62,9 @@ def make_loop(
 
     def distance(output: torch.Tensor) -> np.ndarray:
         apart = (output - intact).abs().mean(-1)
-        return ((apart * real).sum(-1) / real.sum(-1)).numpy()
+        return ((apart * real).sum(-1) / real.sum(-1)).cpu().numpy()
 
     return Loop(
         distances=lambda: np.stack([distance(output) for output in outputs()]),
-        outputs=lambda: (output.numpy() for output in outputs()),
+        outputs=lambda: (output.cpu().numpy() for output in outputs()),
     )

@@ -128,8 +128,8 @@ class Ours(NamedTuple):
     params: Any
 
 
-def our_side(case: Case, cores: int) -> Ours:
-    """The sweep that `analyze.py` makes for the ablation study."""
+def our_side(case: Case, cores: int, width: int = 1) -> Ours:
+    """The sweep that `analyze.py` makes for the ablation study, with `width` nodes at a time."""
     import jax
     import jax.numpy as jnp
 
@@ -154,7 +154,7 @@ def our_side(case: Case, cores: int) -> Ours:
     def run(settings: Settings, engine: str, finish: Callable[[jax.Array], Any]) -> np.ndarray:
         heads = case.config.model.heads
         view = batch_ops(ops, params, heads, inputs, valid, packing, finish, counts[engine])
-        return sweep(view, settings, engine=engine)
+        return sweep(view, settings, engine=engine, width=width)
 
     whole = make_settings(np.ones((1, *case.gates.shape[1:])))
     intact = mesh.place_batch(run(whole, "vmap", lambda states: states)[0], devices)
