@@ -1,7 +1,7 @@
 """Training steps a second and a sweep over heads on a GPU, ours and PyTorch's: two tables out.
 
 On a machine with a GPU, in an environment with requirements.txt, requirements-bench.txt and
-requirements-parity.txt (torch with CUDA), s3prl and `pip install "jax[cuda12]==0.10.2"`:
+requirements-parity.txt (torch with CUDA), s3prl and `pip install "jax[cuda13]==0.10.2"`:
 
 python benchmarks/accelerator.py
 
