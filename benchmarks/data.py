@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from sat_jax.audio.dataset import Split, open_split, prepare
+from sat_jax.audio.dataset import prepare
+from sat_jax.audio.prepared import Split, open_split
 from sat_jax.config import Batches, Corpus, Features
 from sat_jax.features.batches import Batch, train_batches, train_plan
 from sat_jax.features.frontend import featurize

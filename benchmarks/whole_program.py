@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psutil
 import soundfile
 
-from sat_jax.audio.dataset import open_split, prepare
+from sat_jax.audio.dataset import prepare
+from sat_jax.audio.prepared import open_split
 from sat_jax.config import Corpus
 from sat_jax.grid import SAMPLE_RATE
 from sat_jax.launch import ALLOCATOR

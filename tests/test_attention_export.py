@@ -13,6 +13,7 @@ from test_model import FEATURES, apply, batch, make
 
 from sat_jax import mesh
 from sat_jax.audio import dataset
+from sat_jax.audio.prepared import open_split
 from sat_jax.config import Batches, Config, Export, Mesh
 from sat_jax.config.attention import ATTENTIONS
 from sat_jax.config.check import check as check_config
@@ -136,7 +137,7 @@ def test_mean_maps_are_means_over_the_utterances_that_have_both_positions(tiny_r
     module = build_model(config)
     _, _, params = load_model(tiny_run.path / "ckpt", None, module, devices)
     _, _, mine = load_model(out / "ckpt", STEPS, build_model(read_run(out)), devices)
-    split = dataset.open_split(dataset.directory_of(config.corpus), "train")
+    split = open_split(dataset.directory_of(config.corpus), "train")
     chosen = np.linspace(0, len(split) - 1, 5).round().astype(int)
     total, count = np.zeros((2, 4, 32, 32)), np.zeros((32, 32))
     for number in chosen:

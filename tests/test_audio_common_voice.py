@@ -7,9 +7,10 @@ import pytest
 from trees import ctm, decode, noise, quiet, speak, textgrid, write_common_voice
 
 from sat_jax.audio.corpora import list_items
-from sat_jax.audio.dataset import open_split, prepare
+from sat_jax.audio.dataset import prepare
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import PHONES
+from sat_jax.audio.prepared import open_split
 from sat_jax.audio.utterance import phone_rows
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError

@@ -6,9 +6,10 @@ from trees import RATE, ctm, decode, noise, quiet, speak, write_folder, write_li
 
 from sat_jax.audio.corpora import list_items
 from sat_jax.audio.ctm import Lines, index_ctm, read_ctm
-from sat_jax.audio.dataset import open_split, prepare
+from sat_jax.audio.dataset import prepare
 from sat_jax.audio.faults import BadItem
 from sat_jax.audio.phones import PHONES
+from sat_jax.audio.prepared import open_split
 from sat_jax.audio.utterance import phone_rows
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError

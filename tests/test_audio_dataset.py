@@ -12,8 +12,9 @@ from trees import FILES, RATE, count_reads, folder, noise, quiet, run_child, spe
 
 from sat_jax.audio import container, corpora, dataset
 from sat_jax.audio.container import block_sizes
-from sat_jax.audio.dataset import directory_of, open_split, prepare
+from sat_jax.audio.dataset import directory_of, prepare
 from sat_jax.audio.phones import PHONES
+from sat_jax.audio.prepared import open_split
 from sat_jax.config import Corpus, Talker
 from sat_jax.errors import InputError
 
@@ -93,7 +94,7 @@ def test_neither_tensorflow_nor_jax_is_imported(talker):
     child = run_child(
         """
         import sys
-        from sat_jax.audio.dataset import open_split
+        from sat_jax.audio.prepared import open_split
         assert "tensorflow_datasets" not in sys.modules
         split = open_split(sys.argv[1], "all")
         assert len(split[0].audio) == split.lengths[0]

@@ -17,7 +17,8 @@ import soundfile
 from trees import FILES, RATE, ROOT, count_reads, folder, noise, quiet, run_child
 
 from sat_jax.audio import container, disk
-from sat_jax.audio.dataset import directory_of, open_split, prepare
+from sat_jax.audio.dataset import directory_of, prepare
+from sat_jax.audio.prepared import open_split
 from sat_jax.errors import InputError
 
 
@@ -135,7 +136,8 @@ def test_two_processes_at_once_make_one_corpus(tmp_path):
         import sys, time
         from pathlib import Path
         from sat_jax.audio import container
-        from sat_jax.audio.dataset import open_split, prepare
+        from sat_jax.audio.dataset import prepare
+        from sat_jax.audio.prepared import open_split
         from sat_jax.config import Corpus
         root, write_dataset = Path(sys.argv[1]), container.write_dataset
         def write_slowly(*arguments):

@@ -12,7 +12,7 @@ from trees import folder
 
 from sat_jax import cloud
 from sat_jax.audio import dataset
-from sat_jax.audio.dataset import open_split
+from sat_jax.audio.prepared import open_split
 from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.study.corpus import chosen_corpus

@@ -11,9 +11,10 @@ import torch_files as files
 from torch_files import built, called, listed, mapped, name, plain, several, storage, tensor, whole
 
 from sat_jax.errors import InputError
+from sat_jax.model.convert.restricted import Inert
 from sat_jax.model.convert.settings import plain as settings
 from sat_jax.model.convert.tensors import read_tensors
-from sat_jax.model.convert.unpickle import Inert, read_pickle
+from sat_jax.model.convert.unpickle import read_pickle
 
 WRITERS = {"zip": files.write_zip, "legacy": files.write_legacy}
 NUMBERS = np.arange(24, dtype=np.float32)

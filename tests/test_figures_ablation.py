@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from sat_jax.errors import InputError
-from sat_jax.figures import ablation, ablation_axes, style
+from sat_jax.figures import ablation, ablation_areas, ablation_axes, style
 from sat_jax.records import ablation as records
 
 PAPER = ("globalness", "verticality", "diagonality", "weight", "random")
@@ -250,7 +250,7 @@ def test_conditions_side_by_side_are_legible_and_in_place(count, monkeypatch):
 )
 def test_area_charts_are_legible(count, tasks, orderings, monkeypatch):
     tables = make_tables(144, orderings, tasks=tuple(TASKS)[:tasks])[:count]
-    texts = legible(ablation.area_chart(tables), monkeypatch)
+    texts = legible(ablation_areas.area_chart(tables), monkeypatch)
     assert set(orderings) <= set(texts)
     assert texts.count("heads") == tasks
     assert texts.count("← better") == 1
@@ -259,7 +259,7 @@ def test_area_charts_are_legible(count, tasks, orderings, monkeypatch):
 
 def test_models_with_long_names_are_told_apart(monkeypatch):
     tables = [make_tables()[0]._replace(name=name) for name in (LONG, "untrained")]
-    for figure in (ablation.area_chart(tables), ablation.compared_curves(tables, "weight")):
+    for figure in (ablation_areas.area_chart(tables), ablation.compared_curves(tables, "weight")):
         texts = legible(figure, monkeypatch)
         assert {"several models", "untrained"} <= set(texts)
         assert sum(text.startswith(LONG[:40]) and text.endswith("…") for text in texts) == 1
@@ -268,7 +268,7 @@ def test_models_with_long_names_are_told_apart(monkeypatch):
 @pytest.mark.parametrize(("name", "sign"), [("reconstruction", 1), ("phone", -1)])
 def test_the_best_area_of_a_task_stands_on_top(name, sign):
     table = make_ablation(orderings=(*PAPER, *BACK), tasks=(name,))
-    (axes,) = panels(ablation.area_chart([table]))
+    (axes,) = panels(ablation_areas.area_chart([table]))
     areas = {curve.ordering: sign * curve.area for curve in table.tasks[0].curves}
     order = [text.get_text() for text in axes.get_yticklabels()]
     assert order == sorted(areas, key=areas.get)
@@ -284,7 +284,7 @@ def test_areas_stand_in_the_rows_of_their_orderings_best_on_top():
     other = tables[1].tasks[2]
     other = other._replace(curves=(worse, *other.curves[1:-1]))
     tables[1] = tables[1]._replace(tasks=(*tables[1].tasks[:2], other))
-    shown = panels(ablation.area_chart(tables))
+    shown = panels(ablation_areas.area_chart(tables))
     order = [text.get_text() for text in shown[0].get_yticklabels()]
     ranks_of = {name: [] for name in PAPER}
     for task in (task for table in tables for task in table.tasks):
@@ -341,7 +341,10 @@ def change_curve(**fields):
     ],
 )
 def test_broken_ablations_are_named(change, message):
-    for draw in (lambda t: ablation.task_curves(t, PAPER[:1]), lambda t: ablation.area_chart([t])):
+    for draw in (
+        lambda t: ablation.task_curves(t, PAPER[:1]),
+        lambda t: ablation_areas.area_chart([t]),
+    ):
         with pytest.raises(InputError, match=message) as caught:
             draw(change(make_ablation()))
         assert "\n" not in str(caught.value)
@@ -355,8 +358,8 @@ def test_broken_ablations_are_named(change, message):
         (lambda t: ablation.task_curves(t, PAPER[:1] * 2), "would look like another line"),
         (lambda t: ablation.compared_curves([t], "layer"), "'layer' is in no table; expected one"),
         (lambda t: ablation.compared_curves([], "layer"), "0 tables, expected 1 to 4"),
-        (lambda t: ablation.area_chart([t, t]), "is given twice"),
-        (lambda t: ablation.area_chart([t, make_ablation(12, 3)]), "12 heads beside 48"),
+        (lambda t: ablation_areas.area_chart([t, t]), "is given twice"),
+        (lambda t: ablation_areas.area_chart([t, make_ablation(12, 3)]), "12 heads beside 48"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(draw, message):
@@ -367,5 +370,5 @@ def test_what_cannot_be_drawn_is_named(draw, message):
 
 def test_where_not_every_number_of_heads_was_tested_it_says_so():
     table = make_ablation(points=7)
-    assert ablation.tested_at(table).endswith(", 40 and 48 heads only")
-    assert ablation.tested_at(make_ablation(points=table.heads + 1)) == ""
+    assert ablation_areas.tested_at(table).endswith(", 40 and 48 heads only")
+    assert ablation_areas.tested_at(make_ablation(points=table.heads + 1)) == ""

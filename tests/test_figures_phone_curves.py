@@ -13,7 +13,7 @@ from phone_tables import (
 )
 
 from sat_jax.errors import InputError
-from sat_jax.figures import phone_curves, style
+from sat_jax.figures import cumulative_curves, phone_curves, style
 from sat_jax.records.phones import check_phones
 
 RADII = np.array([0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 35, 50, 75, 100])
@@ -176,14 +176,14 @@ def test_a_corpus_without_silence_is_named_and_drawn(toy, monkeypatch):
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 6, 3), (4, 4, 2), (2, 24, 1)])
 def test_cumulative_diagonality_is_legible_and_shows_every_head(size, monkeypatch):
     names, radii, curves, low, high, uniform, step = arguments = make_curves(*size)
-    figure = phone_curves.cumulative_diagonality(*arguments)
+    figure = cumulative_curves.cumulative_diagonality(*arguments)
     assert len(figure.axes) == size[1]
     for layer, axes in enumerate(figure.axes):
         assert axes.get_title() == f"layer {layer + 1}"
         *lines, dashed = axes.lines
         assert np.array_equal(dashed.get_ydata(), uniform)
         for model in range(size[0]):
-            colour = phone_curves.MODELS[model].lower()
+            colour = cumulative_curves.MODELS[model].lower()
             mine = [line for line in lines if to_hex(line.get_color()) == colour]
             *thin, thick = (line.get_ydata() for line in mine)
             assert np.allclose(thin, curves[model, layer])
@@ -207,7 +207,7 @@ def test_cumulative_diagonality_is_legible_and_shows_every_head(size, monkeypatc
 
 def test_ticks_of_long_radii_keep_clear_of_each_other(monkeypatch):
     names, radii, *rest = make_curves(2, 4, 1)
-    figure = phone_curves.cumulative_diagonality(names, radii * 40, *rest)
+    figure = cumulative_curves.cumulative_diagonality(names, radii * 40, *rest)
     assert {"0", "1"} <= set(assert_legible(figure, monkeypatch))
     assert len(figure.axes[-1].get_xticks()) >= 4
 
@@ -232,5 +232,5 @@ def test_broken_curves_are_named(position, value, message):
     arguments = make_curves(2, 3, 4)
     arguments[position] = value
     with pytest.raises(InputError, match=message) as caught:
-        phone_curves.cumulative_diagonality(*arguments)
+        cumulative_curves.cumulative_diagonality(*arguments)
     assert "\n" not in str(caught.value)

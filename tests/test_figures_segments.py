@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from segment_tables import LONG, make_example, make_table
 
 from sat_jax.errors import InputError
-from sat_jax.figures import segments, style
+from sat_jax.figures import segment_example, segments, style
 from sat_jax.records import boundaries
 from sat_jax.records.check import CATEGORIES
 
@@ -18,7 +18,9 @@ from sat_jax.records.check import CATEGORIES
 )
 def test_example_is_legible(seconds, panels, predicted, monkeypatch):
     example = make_example(seconds, panels, predicted)
-    texts = assert_legible(segments.segmentation_example(example, "toy (step 2500)"), monkeypatch)
+    texts = assert_legible(
+        segment_example.segmentation_example(example, "toy (step 2500)"), monkeypatch
+    )
     assert "toy (step 2500), utterance spk07_$31$" in texts
     assert "attention of L3 H2" in texts
     assert "true boundary, missed" in texts
@@ -45,7 +47,7 @@ def test_tables_are_legible(size, count, monkeypatch):
 
 def test_matrices_are_drawn_as_density_and_as_similarity_in_seconds():
     example = make_example(1.5)
-    figure = segments.segmentation_example(example, "toy")
+    figure = segment_example.segmentation_example(example, "toy")
     shown = [axes for axes in figure.axes if axes.images][1:5]
     titles = {text.get_text(): text.get_position()[1] for text in figure.texts}
     for panel, axes in zip(example.panels, shown, strict=True):
@@ -65,7 +67,7 @@ def test_matrices_are_drawn_as_density_and_as_similarity_in_seconds():
 
 def test_boundaries_stand_on_the_margins_and_under_the_score():
     example = make_example(2.0)
-    figure = segments.segmentation_example(example, "toy")
+    figure = segment_example.segmentation_example(example, "toy")
     true = np.array([start for start, _, _ in example.phones[1:]])
     maps = [axes for axes in figure.axes if axes.images][1:5]
     strips = [axes for axes in figure.axes if axes.get_ylabel() in ("score S", "S")]
@@ -256,7 +258,7 @@ def test_broken_panels_are_named(fields, message):
     example = make_example(1.0, 1)
     panel = example.panels[0]._replace(**fields)
     with pytest.raises(InputError, match=message) as caught:
-        segments.segmentation_example(example._replace(panels=(panel,)), "toy")
+        segment_example.segmentation_example(example._replace(panels=(panel,)), "toy")
     assert "\n" not in str(caught.value)
 
 
@@ -273,4 +275,4 @@ def test_broken_panels_are_named(fields, message):
 )
 def test_broken_examples_are_named(fields, message):
     with pytest.raises(InputError, match=message):
-        segments.segmentation_example(make_example(1.0, 1)._replace(**fields), "toy")
+        segment_example.segmentation_example(make_example(1.0, 1)._replace(**fields), "toy")

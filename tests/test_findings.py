@@ -9,7 +9,7 @@ from sat_jax.errors import InputError
 from sat_jax.figures.report import Finding, Section, write_report
 from sat_jax.records.ablation import Ablation, Curve, Task
 from sat_jax.records.heads import RANKED, arrays_of
-from sat_jax.study.ablate.kept_curves import CURVES, keep_curves, kept_curves
+from sat_jax.study.ablate.rows import CURVES, keep_curves, kept_curves
 from sat_jax.study.findings import findings_of
 
 SHAPE = (2, 3)

@@ -11,7 +11,16 @@ from phone_tables import make_phone_table
 from segment_tables import make_table as make_segments
 
 from sat_jax.errors import InputError
-from sat_jax.figures import heads, maps, phone_curves, phones, segments, style, tables
+from sat_jax.figures import (
+    cumulative_curves,
+    heads,
+    maps,
+    phone_curves,
+    phones,
+    segments,
+    style,
+    tables,
+)
 from sat_jax.records.heads import check_heads
 from sat_jax.records.phones import Interval, PhoneSummary, check_phones
 from sat_jax.records.segments import check_segments
@@ -122,14 +131,14 @@ def test_layers_without_heads_have_no_curve():
     layer = np.full((2, 3, 5), 0.5)
     layer[:, 1] = np.nan
     given = (["a", "b"], np.arange(5), curves, layer, layer, np.linspace(0.1, 1, 5), 0.03)
-    figure = phone_curves.cumulative_diagonality(*given, LEFT)
+    figure = cumulative_curves.cumulative_diagonality(*given, LEFT)
     # Two models' heads and means, and uniform attention.
     counts = [len(axes.lines) for axes in figure.axes]
     assert counts == [2 * (3 + 1) + 1, 1, 2 * (2 + 1) + 1]
     with pytest.raises(InputError, match="holds values that are not in"):
-        phone_curves.cumulative_diagonality(*given)
+        cumulative_curves.cumulative_diagonality(*given)
     with pytest.raises(InputError, match="head_mask has shape"):
-        phone_curves.cumulative_diagonality(*given, LEFT[1:])
+        cumulative_curves.cumulative_diagonality(*given, LEFT[1:])
 
 
 def test_records_may_lack_pruned_heads_and_nothing_else(drawn):

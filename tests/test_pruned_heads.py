@@ -18,6 +18,7 @@ from sat_jax.analysis.operations import named_operations
 from sat_jax.analysis.phone_summary import summarise_phones
 from sat_jax.analysis.segment_score import score
 from sat_jax.audio import dataset
+from sat_jax.audio.prepared import open_split
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Analysis, Config, Features, Model
 from sat_jax.errors import InputError
@@ -62,7 +63,7 @@ def loaded(tmp_path_factory):
     root = tmp_path_factory.mktemp("gone")
     trees.write_folder(root / "wav", [utterance(number) for number in range(8)])
     corpus = trees.folder(root)
-    split = dataset.open_split(dataset.prepare(corpus, trees.quiet), "all")
+    split = open_split(dataset.prepare(corpus, trees.quiet), "all")
     module, spec = build_model(CONFIG), spec_of(CONFIG)
     params = [
         jax.jit(lambda key: init_params(key, module))(jax.random.key(seed)) for seed in range(2)

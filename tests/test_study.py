@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from segment_oracles import oracle
 
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import spread
 from sat_jax.commands.analyze import wanted
 from sat_jax.config import Analysis
 from sat_jax.grid import Grid, stacked_grid
 from sat_jax.records.phones import Interval
 from sat_jax.study.compared import mean_of_heads
 from sat_jax.study.heads import uniform_within
-from sat_jax.study.phones import extreme_rows, most_extreme
+from sat_jax.study.phone_rows import extreme_rows
+from sat_jax.study.phones import most_extreme
 from sat_jax.study.segments.entries import Entry, model_entries, spectral_entries
 from sat_jax.study.segments.search import (
     BETAS,
@@ -121,7 +122,7 @@ def test_studies_come_in_order_and_heads_first_where_they_are_missing(tmp_path):
 
 def test_few_utterances_are_spread_and_none_is_taken_twice(monkeypatch):
     taken = []
-    monkeypatch.setattr("sat_jax.audio.dataset.take", lambda split, index: taken.append(index))
+    monkeypatch.setattr("sat_jax.audio.prepared.take", lambda split, index: taken.append(index))
     assert spread(range(5), 0) == range(5)
     assert spread(range(5), 9) == range(5)
     spread(range(100), 7)

@@ -11,8 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
 from sat_jax.audio.phone_maps import COLUMNS, TABLES, Phone, ordered
 from sat_jax.audio.phones import MANNER, PHONES
+from sat_jax.audio.prepared import is_ready
 from sat_jax.audio.progress import progress_bar
-from sat_jax.audio.splits import SPLITS, assign, check_possible
+from sat_jax.audio.splits import assign, check_possible
 from sat_jax.audio.tree import unread_audio
-from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Corpus
 from sat_jax.errors import InputError
 from sat_jax.grid import SAMPLE_RATE
@@ -65,8 +64,8 @@ def fetch(corpus: Corpus, say: Callable[[str], None] = print) -> bool:
 
 def _fetch(corpus: Corpus, say: Callable[[str], None]) -> str:
     directory = directory_of(corpus)
-    if not address_of(corpus.data_dir) or _is_ready(directory):
-        return "here" if _is_ready(directory) else "missing"
+    if not address_of(corpus.data_dir) or is_ready(directory):
+        return "here" if is_ready(directory) else "missing"
     from sat_jax.cloud import corpus as copies
 
     return copies.fetch(_address(corpus), directory, say)
@@ -104,7 +103,7 @@ def directory_of(corpus: Corpus) -> Path:
 
 
 def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
-    if corpus.kind in CORPORA and _is_ready(directory := directory_of(corpus)):
+    if corpus.kind in CORPORA and is_ready(directory := directory_of(corpus)):
         say(_one_line(directory))
         return directory
     items = list_items(corpus)
@@ -114,13 +113,13 @@ def _prepare(corpus: Corpus, say: Callable[[str], None]) -> Path:
     check_possible([i.speaker for i in items], [i.subset for i in items], corpus)
     corpus.directory.mkdir(parents=True, exist_ok=True)
     with alone_in(corpus.directory / f".{directory.name}.lock", say) as alone:
-        if not _is_ready(directory):
+        if not is_ready(directory):
             try:
                 _make(items, corpus, directory, alone, say)
             except FileNotFoundError:
                 # Where files cannot be locked, another process may have finished first and
                 # deleted the parts that both were reading.
-                if not _is_ready(directory):
+                if not is_ready(directory):
                     raise
     say(_one_line(directory))
     return directory
@@ -166,7 +165,7 @@ def _make(
         temporary.chmod(0o755)
         os.rename(temporary, directory)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _is_ready(directory):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not is_ready(directory):
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -241,10 +240,6 @@ def _listing_digest(items: list) -> str:
     return digest.hexdigest()[:12]
 
 
-def _is_ready(directory: Path) -> bool:
-    return (directory / "corpus.json").is_file()
-
-
 def _one_line(directory: Path) -> str:
     content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
     hours = content["samples"] / SAMPLE_RATE / 3600
@@ -253,107 +248,3 @@ def _one_line(directory: Path) -> str:
         f"corpus {directory}: {len(content['ids'])} utterances, {hours:.2f} h, "
         f"{len(content['speakers'])} speakers, {len(content['phone_names'])} phone names{source}"
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Random access to the utterances of one split, sorted by id; picklable, opened on first use.
-
-    `lengths` (samples, int32) and `speakers` (int32 indices into `speaker_names`) are `(B,)` and
-    known without decoding. `phone_names` and `phone_manners` (empty where unknown) go together and
-    are empty where the corpus has no phones.
-    """
-
-    directory: Path
-    name: str
-    rows: np.ndarray
-    ids: list[str]
-    lengths: np.ndarray
-    speakers: np.ndarray
-    speaker_names: list[str]
-    phone_names: list[str]
-    phone_manners: list[str]
-    phone_source: str
-    fingerprint: str
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> Utterance:
-        """Raises `InputError` where a file of the dataset has gone or is damaged."""
-        try:
-            source, decode = self._reader
-            return decode(source[int(self.rows[i])])
-        except (RuntimeError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"{self.directory}: utterance {self.ids[i]} cannot be read ({first}): put the file "
-                "back, or delete this directory and the same command prepares it anew"
-            ) from error
-
-    def __getitems__(self, keys: list[int]) -> list[Utterance]:
-        """Several utterances; one by one, which takes less time than a batched read."""
-        return [self[key] for key in keys]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_reader"}
-
-    @cached_property
-    def _reader(self) -> tuple[Any, Callable[[bytes], Utterance]]:
-        from sat_jax.audio.container import decode_example, open_dataset
-
-        return open_dataset(self.directory), decode_example
-
-
-def open_split(directory: Path, split: str) -> Split:
-    """The split `train`, `valid`, `test` or `all` of a prepared directory.
-
-    Raises `InputError` for a directory that is not prepared, another name, or an empty split.
-    """
-    directory = Path(directory)
-    if not _is_ready(directory):
-        raise InputError(f"{directory} is not a prepared corpus: prepare it with train.py")
-    if split not in (*SPLITS, "all"):
-        raise InputError(f"split {split!r} is unknown: give one of {', '.join(SPLITS)}, all")
-    content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
-    index = np.load(directory / "index.npz")
-    rows = np.arange(len(index["lengths"]))
-    if split != "all":
-        rows = rows[index["splits"] == SPLITS.index(split)]
-    if not len(rows):
-        raise InputError(
-            f"{directory}: the {split} split is empty ({len(index['lengths'])} utterances in all, "
-            f"corpus.split {content['config']['split']}): take split all, more utterances, "
-            "or another --corpus.split"
-        )
-    return Split(
-        directory=directory,
-        name=split,
-        rows=rows,
-        ids=[content["ids"][row] for row in rows],
-        lengths=index["lengths"][rows],
-        speakers=index["speakers"][rows],
-        speaker_names=content["speakers"],
-        phone_names=content["phone_names"],
-        phone_manners=content["phone_manners"],
-        phone_source=content["phone_source"],
-        fingerprint=content["fingerprint"],
-    )
-
-
-def take(split: Split, index: np.ndarray) -> Split:
-    """The utterances of a split at `index` `(n,)`, in that order."""
-    return replace(
-        split,
-        rows=split.rows[index],
-        ids=[split.ids[i] for i in index],
-        lengths=split.lengths[index],
-        speakers=split.speakers[index],
-    )
-
-
-def spread(split: Any, most: int) -> Any:
-    """At most so many utterances of a split, evenly spread over it; 0 is all."""
-    if not 0 < most < len(split):
-        return split
-    return take(split, np.linspace(0, len(split) - 1, most).round().astype(int))

@@ -77,7 +77,7 @@ def main() -> None:
 
     from sat_jax import mesh
     from sat_jax.audio import dataset
-    from sat_jax.audio.dataset import spread
+    from sat_jax.audio.prepared import open_split, spread
     from sat_jax.model.build import build_model, spec_of
     from sat_jax.model.cost import forward_flops, parameter_count
     from sat_jax.model.prune import prune_params
@@ -101,7 +101,7 @@ def main() -> None:
         attention = attention_export.with_attention(config, spec, options)
         small = exported(config, attention.model, options.out, found)
         check(small)
-        heard = spread(dataset.open_split(prepared, "train"), options.map_utterances)
+        heard = spread(open_split(prepared, "train"), options.map_utterances)
         side = attention.model.attention.positions
         logits = [
             attention_export.mean_logits(config, each, heard, side, size, devices)
@@ -174,7 +174,7 @@ def main() -> None:
     }
     data = {
         "directory": str(prepared),
-        "fingerprint": dataset.open_split(prepared, "train").fingerprint,
+        "fingerprint": open_split(prepared, "train").fingerprint,
         "exported_from": f"{origin_of(run) or run}, step {found}",
     }
     exporting.write_run(small, {0: start, found: kept}, records, data, devices)

@@ -63,6 +63,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
 
     from sat_jax import checkpoint, checkpoint_files, mesh, run_directory
     from sat_jax.audio import dataset
+    from sat_jax.audio.prepared import open_split
     from sat_jax.config import json as config_json
     from sat_jax.features import batches
     from sat_jax.grid import SAMPLE_RATE
@@ -112,7 +113,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     multihost_utils.sync_global_devices("data")
     model = build_model(config)
     prepared = dataset.receive(config.corpus)
-    splits = {name: dataset.open_split(prepared, name) for name in ("train", "valid")}
+    splits = {name: open_split(prepared, name) for name in ("train", "valid")}
     splits = labels.labelled_whole(config, model.grid, splits, say)
     ids = splits["train"].ids
     hours = splits["train"].lengths.sum() / SAMPLE_RATE / 3600

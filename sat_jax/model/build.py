@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from sat_jax.config import Config, StackedFrames
-from sat_jax.config.check import RAW_AUDIO
+from sat_jax.config.check_model import RAW_AUDIO
 from sat_jax.errors import InputError
 from sat_jax.grid import Grid
 from sat_jax.model.encoder import stack_layers

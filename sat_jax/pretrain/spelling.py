@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax.audio.dataset import spread, take
+from sat_jax.audio.prepared import spread, take
 from sat_jax.errors import InputError
 from sat_jax.features.batches import frames_of_split
 from sat_jax.grid import Grid

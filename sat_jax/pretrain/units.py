@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import checkpoint, mesh
-from sat_jax.audio import dataset
+from sat_jax.audio.prepared import spread
 from sat_jax.config import Config, Features, MaskedUnits
 from sat_jax.config.json import encode, read_run
 from sat_jax.errors import InputError, writing
@@ -111,7 +111,7 @@ def make(
     """Cluster the training split, label every split, and write both."""
     objective: MaskedUnits = config.objective
     source = source_of(config, devices)
-    learning = dataset.spread(splits["train"], objective.units_utterances)
+    learning = spread(splits["train"], objective.units_utterances)
     say(f"units: {objective.units} clusters of {source.name}, of {len(learning)} utterances")
 
     states = jax.jit(mesh.by_device(source.states, devices))

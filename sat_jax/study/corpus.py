@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from sat_jax.address import in_one_store, origin_of, shown
 from sat_jax.audio import dataset
 from sat_jax.audio.corpora import CORPORA
+from sat_jax.audio.prepared import open_split, spread, take
 from sat_jax.config import Analysis, Config, Corpus
 from sat_jax.errors import InputError
 from sat_jax.grid import Grid
@@ -33,9 +34,7 @@ def open_corpus(
     if jax.process_index() == 0:
         dataset.prepare(corpus, say)
     multihost_utils.sync_global_devices("data")
-    split = dataset.spread(
-        dataset.open_split(dataset.receive(corpus), analysis.split), analysis.max_utterances
-    )
+    split = spread(open_split(dataset.receive(corpus), analysis.split), analysis.max_utterances)
     say(f"{run}: the {split.name} split, {len(split)} utterances")
     return AnalysedCorpus(split, open_tuning(config, split, analysis.tune_utterances)), out
 
@@ -74,7 +73,7 @@ def require_own_directory(run: Path, corpus: Corpus, given: Path) -> None:
 
 def long_enough(grid: Grid, split: Any) -> Any:
     """The utterances of a split that fill at least one position."""
-    return dataset.take(split, np.flatnonzero(grid.positions(split.lengths.astype(np.int64)) > 0))
+    return take(split, np.flatnonzero(grid.positions(split.lengths.astype(np.int64)) > 0))
 
 
 def open_tuning(config: Config, split: Any, most: int) -> Any:
@@ -87,8 +86,8 @@ def open_tuning(config: Config, split: Any, most: int) -> Any:
     if not split.phone_names:
         return None
     if split.name == "test":
-        return dataset.spread(dataset.open_split(split.directory, "valid"), most)
+        return spread(open_split(split.directory, "valid"), most)
     if split.directory == own or not (own / "corpus.json").exists():
         return None
-    tuning = dataset.open_split(own, "valid")
-    return dataset.spread(tuning, most) if tuning.phone_names else None
+    tuning = open_split(own, "valid")
+    return spread(tuning, most) if tuning.phone_names else None

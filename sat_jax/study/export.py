@@ -18,8 +18,7 @@ import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import checkpoint, mesh
-from sat_jax.audio import dataset
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import open_split, spread
 from sat_jax.config import Config, Export, Model
 from sat_jax.config.json import write_config
 from sat_jax.errors import InputError, writing
@@ -250,7 +249,7 @@ def masked_losses(
 ) -> list[dict[str, float]]:
     """The losses that train.py evaluates, on the same batches and masks, of each parameters."""
     module = build_model(config)
-    train, valid = (dataset.open_split(prepared, name) for name in ("train", "valid"))
+    train, valid = (open_split(prepared, name) for name in ("train", "valid"))
     how = (config.batches, module.grid, config.seed)
     quiet = {"skip_short": config.corpus.skip_bad, "say": lambda _: None}
     edges = batches.train_plan(train, *how, **quiet).edges
@@ -305,4 +304,4 @@ def write_run(
 
 def utterances_of(prepared: Path, most: int) -> Any:
     """At most so many utterances of the validation split, evenly spread; 0 is all."""
-    return spread(dataset.open_split(prepared, "valid"), most)
+    return spread(open_split(prepared, "valid"), most)

@@ -17,7 +17,7 @@ from sat_jax.figures.report import Finding
 from sat_jax.figures.style import signed
 from sat_jax.records.check import PRUNED
 from sat_jax.records.heads import CATEGORY_OF, HeadTable, table_of_arrays
-from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
+from sat_jax.study.ablate.rows import CURVES, kept_curves
 from sat_jax.sweep.orderings import removable
 
 CURE = "make it anew with analyze.py"

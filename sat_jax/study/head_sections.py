@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sat_jax.figures import heads, maps, phone_curves
+from sat_jax.figures import cumulative_curves, heads, maps
 from sat_jax.figures.report import Clip, Picture, Section, Table, with_pruned
 from sat_jax.records.heads import HeadTable
 
@@ -118,7 +118,7 @@ def sections(out: Path, tables: Sequence[HeadTable], summary: str, sound: Path) 
             pictures=[
                 Picture(
                     figures / "cumulative_diagonality.png",
-                    with_pruned(phone_curves.CUMULATIVE_DIAGONALITY, tables),
+                    with_pruned(cumulative_curves.CUMULATIVE_DIAGONALITY, tables),
                     f"Cumulative attention diagonality by layer, {names}",
                 )
             ],

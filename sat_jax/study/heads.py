@@ -18,7 +18,7 @@ from sat_jax.audio import dataset
 from sat_jax.config import Features
 from sat_jax.errors import InputError
 from sat_jax.features import frontend
-from sat_jax.figures import heads, maps, phone_curves, tables
+from sat_jax.figures import cumulative_curves, heads, maps, tables
 from sat_jax.figures.report import Section
 from sat_jax.figures.utterance import example_of
 from sat_jax.model.build import Spec
@@ -136,7 +136,7 @@ def draw_cumulative(loaded: LoadedRun, measured: list[dict[str, np.ndarray]]) ->
         np.stack([each[key] for each in measured])[..., : len(radii)]
         for key in ("mean", "low", "high")
     )
-    figure = phone_curves.cumulative_diagonality(
+    figure = cumulative_curves.cumulative_diagonality(
         names, radii, curves, low, high, uniform, spec.grid.seconds, spec.head_mask
     )
     for checkpoint, mean in zip(loaded.model.checkpoints, curves, strict=True):

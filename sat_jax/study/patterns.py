@@ -7,7 +7,7 @@ import numpy as np
 
 from sat_jax import files
 from sat_jax.analysis.head_patterns import assign_cases, case_measures, embedded, resized_maps
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import spread
 from sat_jax.figures import patterns as figures
 from sat_jax.figures.report import Picture, Section, Table
 from sat_jax.mesh import by_device

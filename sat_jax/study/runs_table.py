@@ -14,7 +14,7 @@ from sat_jax.config.json import read_run
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.pretrain.objectives.table import OBJECTIVES
 from sat_jax.records.heads import CATEGORY_OF
-from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
+from sat_jax.study.ablate.rows import CURVES, kept_curves
 from sat_jax.study.findings import heads_of, rows_of, spared
 
 NOTHING = ""

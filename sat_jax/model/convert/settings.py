@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sat_jax.model.convert.unpickle import Inert
+from sat_jax.model.convert.restricted import Inert
 
 DEEPEST = 32
 """Settings within settings; what lies deeper is left out."""

@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax.audio import dataset
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import open_split, spread, take
 from sat_jax.config import Features
 from sat_jax.features import batches, frontend
 from sat_jax.grid import SAMPLE_RATE, Grid
@@ -128,13 +127,13 @@ def choose(loaded: LoadedRun, train_utterances: int) -> tuple[list[Any], str]:
         ablate.test_utterances,
     )
     if split.name == "test":
-        opened = [dataset.open_split(split.directory, name) for name in ("train", "valid")]
+        opened = [open_split(split.directory, name) for name in ("train", "valid")]
         splits = [long_enough(loaded.model.spec.grid, each) for each in (*opened, split)]
         origin = f"the train, valid and test splits of {split.directory.name}"
     else:
         split = long_enough(loaded.model.spec.grid, split)
         parts = PATTERN[np.arange(len(split)) % len(PATTERN)]
-        splits = [dataset.take(split, np.flatnonzero(parts == part)) for part in range(3)]
+        splits = [take(split, np.flatnonzero(parts == part)) for part in range(3)]
         origin = f"three parts of the {split.name} split, utterance by utterance"
     return [spread(each, count) for each, count in zip(splits, most, strict=True)], origin
 
@@ -203,7 +202,7 @@ def encoded_batches(
     featurize = jax.jit(by_device(prepare, devices))
 
     order = dealt(count[number], loaded.passes.size // devices.size)
-    split, number = dataset.take(split, order), number[order]
+    split, number = take(split, order), number[order]
     once = batches.eval_batches(split, (frames,), loaded.passes.size, grid, say=lambda _: None)
     for batch in once:
         inputs, valid, targets, log_mel = featurize(

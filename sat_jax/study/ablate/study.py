@@ -23,7 +23,8 @@ from sat_jax.study.ablate.context import (
 from sat_jax.study.ablate.corpus import Speech, open_speech
 from sat_jax.study.ablate.layers import Probed, probe_layers
 from sat_jax.study.ablate.measure import mean_frame_error, measure
-from sat_jax.study.ablate.page import AblationResult, write
+from sat_jax.study.ablate.page import write
+from sat_jax.study.ablate.result import AblationResult
 from sat_jax.study.ablate.scores import single_of, task_scores
 from sat_jax.study.ablate.tasks import RECONSTRUCTION, probe_tasks
 from sat_jax.study.heads import kept_heads

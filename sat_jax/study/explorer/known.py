@@ -11,7 +11,7 @@ from sat_jax.explorer.pack import deflated
 from sat_jax.figures.style import METRIC_LABELS
 from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records.heads import HeadTable
-from sat_jax.study.ablate.kept_curves import CURVES, kept_curves
+from sat_jax.study.ablate.rows import CURVES, kept_curves
 from sat_jax.study.explorer.maps import HeadBoundaries
 from sat_jax.study.heads import read_heads
 from sat_jax.study.loaded_model import Checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from sat_jax import exchange, files
-from sat_jax.audio import dataset
+from sat_jax.audio.prepared import take
 from sat_jax.config import Analysis
 from sat_jax.errors import InputError
 from sat_jax.explorer.bundle import page_of
@@ -72,7 +72,7 @@ def compare(runs: Sequence[Path], analysis: Analysis, out: Path) -> None:
             ids, sounds = split.ids, sounds_of(loaded, split)
         places = {each: place for place, each in enumerate(loaded.corpus.split.ids)}
         known = [number for number, each in enumerate(ids) if each in places]
-        split = dataset.take(loaded.corpus.split, np.array([places[ids[n]] for n in known], int))
+        split = take(loaded.corpus.split, np.array([places[ids[n]] for n in known], int))
         gathered.append(gather(loaded, split, known, name))
         notes.append(describe(loaded))
     if jax.process_index() == 0:
@@ -84,7 +84,7 @@ def shown_split(loaded: LoadedRun) -> Any:
     options = loaded.analysis.explorer
     split = long_enough(loaded.model.spec.grid, loaded.corpus.split)
     chosen = chosen_utterances(split, options.ids, options.utterances, loaded.analysis.utterance)
-    return dataset.take(split, np.array(chosen))
+    return take(split, np.array(chosen))
 
 
 def gather(loaded: LoadedRun, split: Any, numbers: Sequence[int], name: str) -> Gathered:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sat_jax.analysis import segmentation
-from sat_jax.audio import dataset
+from sat_jax.audio.prepared import take
 from sat_jax.features import frontend
 from sat_jax.grid import SAMPLE_RATE
 from sat_jax.records.segments import Panel, SegmentExample
@@ -29,7 +29,7 @@ def draw_example(loaded: LoadedRun, test: Any, spectral: Any, model: Any) -> Seg
     wanted = loaded.analysis.utterance
     split = loaded.corpus.split if wanted else test
     place = pick_utterance(split, wanted)
-    one = dataset.take(split, np.array([place]))
+    one = take(split, np.array([place]))
     state, head = model_entries(model.tuned, loaded.model.spec.head_mask)
     mfcc = spectral_entries(spectral.tuned)[0]
     plain = plain_source(loaded)

@@ -21,8 +21,7 @@ from sat_jax.analysis.head_similarity import (
     head_pairs,
 )
 from sat_jax.analysis.one_thread import one_thread
-from sat_jax.audio import dataset
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import spread, take
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
 from sat_jax.exchange import in_turns, joined
@@ -103,7 +102,7 @@ def head_measures(
     step = jax.jit(of_batch, out_shardings=replicated(devices))
     measured: dict[int, dict[str, np.ndarray]] = {}
     quiet = {"skip_short": True, "say": lambda _: None}
-    some = dataset.take(split, mine)
+    some = take(split, mine)
     for batch in batches.eval_batches(some, edges, devices.size, grid, **quiet):
         placed = place_batch((batch.audio, batch.lengths), devices)
         found = step([model.params for model in models], *placed)

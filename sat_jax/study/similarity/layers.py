@@ -23,7 +23,7 @@ from sat_jax.analysis.similarity import (
     kept_directions,
     layer_of,
 )
-from sat_jax.audio.dataset import spread
+from sat_jax.audio.prepared import spread
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
 from sat_jax.exchange import everywhere, in_turns
