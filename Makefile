@@ -63,7 +63,7 @@ pods: $(VENV)/.tpu
 	$(TESTS) -m pods
 
 parity: $(VENV)/.parity
-	$(RUN) -m pytest -n 2 --dist loadfile parity
+	$(RUN) -m pytest -n 2 --dist loadgroup parity
 
 browser: $(VENV)/.browser browser/node_modules/.package-lock.json
 	browser/node_modules/.bin/tsc -p browser/tsconfig.json
