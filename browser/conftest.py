@@ -30,7 +30,12 @@ def chromium():
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
-    pytest.exit("no Chromium: install one (Debian: apt-get install chromium)", returncode=1)
+    raise pytest.UsageError("no Chromium: install one (Debian: apt-get install chromium)")
+
+
+def pytest_configure():
+    """Say so once and before there are workers, whose words xdist does not pass on."""
+    chromium()
 
 
 @pytest.fixture(scope="session")
