@@ -13,7 +13,6 @@ from meshes import mesh_of
 from sat_jax import mesh
 from sat_jax.config import Ablation, Analysis, Corpus
 from sat_jax.features.batches import frame_labels
-from sat_jax.figures import style
 from sat_jax.model.attention.edit import HeadEdit
 from sat_jax.study.ablate import study as ablate
 from sat_jax.study.ablate.context import open_context
@@ -42,8 +41,6 @@ def studied(run):
     """A function that makes the study into a directory; gives what it said and its rows."""
     build = mesh.build_mesh
     patch = pytest.MonkeyPatch()
-    patch.setattr(style, "save", lambda figure, directory, stem, pdf: None)
-
     patch.setattr(mesh, "build_mesh", lambda *_: mesh_of(1))
 
     def study(out, analysis=None, layers=False, **changes):
@@ -51,7 +48,7 @@ def studied(run):
         settings = {"preset": "coarse", "tasks": TASKS[:2]} | SMALL | changes
         analysis = dataclasses.replace(analysis, ablate=Ablation(**settings))
         said = []
-        loaded = open_run(run, analysis)._replace(say=said.append)
+        loaded = open_run(run, analysis)._replace(say=said.append, save_figure=lambda *_: None)
         with pytest.MonkeyPatch.context() as once:
             if not layers:
                 once.setattr(ablate, "probe_layers", lambda *_: Probed([], []))

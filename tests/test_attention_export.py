@@ -116,6 +116,7 @@ def exported(tiny_run, tmp_path_factory):
     return out, result.stdout
 
 
+@pytest.mark.commands
 def test_a_run_with_mean_maps_is_written_compared_and_goes_on_training(exported):
     out, said = exported
     assert "syn_random from mean maps of 5 utterances, 32 positions" in said
@@ -130,6 +131,7 @@ def test_a_run_with_mean_maps_is_written_compared_and_goes_on_training(exported)
     assert "done: 122 steps" in result.stdout
 
 
+@pytest.mark.commands
 def test_mean_maps_are_means_over_the_utterances_that_have_both_positions(tiny_run, exported):
     out, _ = exported
     config = read_run(tiny_run.path)

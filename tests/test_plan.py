@@ -77,7 +77,8 @@ def test_parts_take_the_longer_of_products_and_bytes():
     assert utilisation(chip.bfloat16, 2.0, 1, chip.bfloat16) == 0.5
 
 
-def test_a_group_uses_the_links_of_every_axis_it_spreads_over():
+def test_a_group_uses_the_links_of_every_axis_it_spreads_over(monkeypatch):
+    monkeypatch.setattr("sat_jax.plan.topology.has_compiler", lambda _: False)
     chip = CHIPS["v5e"]
     shape = (4, 16)
     places = coordinates(

@@ -22,7 +22,7 @@ from sat_jax.audio.prepared import open_split
 from sat_jax.audio.utterance import Utterance
 from sat_jax.config import Analysis, Config, Features, Model
 from sat_jax.errors import InputError
-from sat_jax.figures import report, style
+from sat_jax.figures import report
 from sat_jax.model.build import build_model, init_params, spec_of
 from sat_jax.study import heads as heads_study
 from sat_jax.study import phones as phones_study
@@ -116,7 +116,7 @@ def studied(loaded, patch):
     capture = example.capture
     patch.setattr(example, "capture", lambda *given: blind(capture(*given), left))
     patch.setattr(example, "in_place", lambda probs, _: whole(probs, loaded.config.model))
-    patch.setattr(style, "save", save)
+    loaded = loaded._replace(save_figure=save)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         sections = {name: study.study(loaded) for name, study in STUDIES.items()}
