@@ -37,6 +37,7 @@ _CLUSTER = re.compile(
 def parse(run: Callable[[], T]) -> T:
     """The result of a tyro call, its boxed error turned into one line on stderr and status 2."""
     said = io.StringIO()
+    called, sys.argv[0] = sys.argv[0], Path(sys.argv[0]).name
     try:
         with contextlib.redirect_stderr(said):
             return run()
@@ -47,6 +48,8 @@ def parse(run: Callable[[], T]) -> T:
         else:
             sys.stderr.write(said.getvalue())
         raise
+    finally:
+        sys.argv[0] = called
 
 
 def experiment_or_run(

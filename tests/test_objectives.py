@@ -12,7 +12,7 @@ from objective_runs import CASES, RAW, Run, batch_of, config_of
 from sat_jax.config import Contrastive, MaskedUnits, Tera
 from sat_jax.config.check import check
 from sat_jax.errors import InputError
-from sat_jax.pretrain.corrupt import choose_bands, overlapping_spans
+from sat_jax.pretrain.masking import choose_bands, overlapping_spans
 from sat_jax.pretrain.objectives import contrastive as wav2vec2
 from sat_jax.pretrain.objectives import masked_units as hubert
 from sat_jax.pretrain.objectives.objective import OWN, examples_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sat_jax.audio.faults import BadItem
-from sat_jax.audio.phone_maps import SPOKEN_NOISE
+from sat_jax.audio.phone_labels import SPOKEN_NOISE
 from sat_jax.audio.phones import SILENCE, Segment
 from sat_jax.grid import SAMPLE_RATE
 

@@ -15,7 +15,7 @@ from sat_jax.audio.faults import BadItem
 from sat_jax.audio.folder import list_folder
 from sat_jax.audio.item import read_item, read_segments
 from sat_jax.audio.librispeech import list_librispeech
-from sat_jax.audio.phone_maps import resolve
+from sat_jax.audio.phone_labels import resolve
 from sat_jax.audio.phones import Segment
 from sat_jax.audio.timit import list_timit
 from sat_jax.audio.utterance import Decoded

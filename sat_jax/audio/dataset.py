@@ -22,7 +22,7 @@ from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
-from sat_jax.audio.phone_maps import COLUMNS, TABLES, Phone, ordered
+from sat_jax.audio.phone_labels import COLUMNS, TABLES, Phone, ordered
 from sat_jax.audio.phones import MANNER, PHONES
 from sat_jax.audio.prepared import is_ready
 from sat_jax.audio.progress import progress_bar

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sat_jax.audio.alignments import check_phones, noise_notes, read_phn, read_textgrid
 from sat_jax.audio.ctm import Lines, read_ctm
 from sat_jax.audio.faults import BadItem
-from sat_jax.audio.phone_maps import map_segments
+from sat_jax.audio.phone_labels import map_segments
 from sat_jax.audio.phones import Segment
 from sat_jax.audio.utterance import Decoded
 from sat_jax.audio.wav import read_audio

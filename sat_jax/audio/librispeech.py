@@ -1,4 +1,7 @@
-"""The root of LibriSpeech or of one of its subsets in, one item per utterance out."""
+"""The root of LibriSpeech or of one of its subsets in, one item per utterance out.
+
+Which split an utterance belongs to, `splits.assign` says.
+"""
 
 import re
 from pathlib import Path

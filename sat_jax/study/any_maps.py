@@ -20,7 +20,7 @@ from sat_jax.analysis.phone_maps import (
     uniform_phone_attention,
 )
 from sat_jax.analysis.phone_summary import Attention, named_sums, summarise_phones
-from sat_jax.audio.phone_maps import manners_of
+from sat_jax.audio.phone_labels import manners_of
 from sat_jax.audio.phones import SILENCE
 from sat_jax.errors import InputError
 from sat_jax.figures import heads as head_figures

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sat_jax.config import Config
-from sat_jax.pretrain.corrupt import overlapping_spans
+from sat_jax.pretrain.masking import overlapping_spans
 from sat_jax.pretrain.objectives.objective import (
     OWN,
     Examples,

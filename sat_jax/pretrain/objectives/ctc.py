@@ -12,7 +12,7 @@ from jax import lax
 
 from sat_jax.config import Config
 from sat_jax.errors import InputError
-from sat_jax.pretrain.corrupt import choose_spans
+from sat_jax.pretrain.masking import choose_spans
 from sat_jax.pretrain.objectives.objective import Examples, Objective, Words
 
 

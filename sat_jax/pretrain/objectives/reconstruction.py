@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from sat_jax.config import Config
 from sat_jax.model.mockingjay import unstack_frames
-from sat_jax.pretrain.corrupt import (
+from sat_jax.pretrain.masking import (
     choose_bands,
     choose_spans,
     corrupt,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sat_jax.pretrain.corrupt import choose_spans, corrupt, interpolate
+from sat_jax.pretrain.masking import choose_spans, corrupt, interpolate
 from sat_jax.pretrain.objectives.reconstruction import masked_l1, mean_frame
 
 choose = jax.jit(choose_spans, static_argnums=(2, 3))

@@ -4,7 +4,7 @@
 import pytest
 from test_audio_phones import segments
 
-from sat_jax.audio.phone_maps import (
+from sat_jax.audio.phone_labels import (
     Phone,
     find_phone,
     manners_of,
