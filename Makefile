@@ -1,4 +1,4 @@
-# demo   from nothing to a pretrained transformer and its attention heads (six to eleven minutes on two cores)
+# demo   from nothing to a pretrained transformer and its attention heads (six minutes on two quick cores, eleven on slow ones)
 # study  a small model with masked spans of 3, 6 and 9 frames, drawn side by side
 # attention  fourteen attention algorithms, trained alike, probed and drawn side by side
 # objectives  five things to learn, on one model, from the same speech, drawn side by side
