@@ -4,6 +4,7 @@ A step is a directory with a number for a name. Beside its items lies `checksums
 before the directory gets that name: `sha256sum -c checksums.sha256` checks it by hand.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,13 @@ def checksums_of(directory: Path, files: Sequence[Path]) -> str:
 def is_sealed(step_directory: Path) -> bool:
     """Whether checksums were kept; versions of this program before they existed left none."""
     return (step_directory / CHECKSUMS).exists()
+
+
+def seal_of(step_directory: Path) -> str:
+    """The checksums of a step as they were written; nothing where there are none here."""
+    with contextlib.suppress(OSError):
+        return (step_directory / CHECKSUMS).read_text(errors="replace")
+    return ""
 
 
 def fault(step_directory: Path, items: Sequence[str] = ITEMS) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import PartitionSpec as P
@@ -47,6 +48,8 @@ def join_cluster(settings: Distributed) -> str:
     cluster = cluster_of(settings, os.environ)
     if cluster is not None:
         _initialize(cluster)
+        # On CPUs, processes that meet first give up after 30 s; later they wait longer.
+        multihost_utils.sync_global_devices("joined")
     found = jax.device_count()
     if settings.devices and found != settings.devices:
         alone = "" if cluster else "; no launcher says that this process is one of several"

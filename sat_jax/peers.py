@@ -110,10 +110,12 @@ def sentence(runtime: str, directory: Path | None) -> str:
     cure = "start the same command again for every process"
     if directory is None:
         return f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}"
-    step = max(saved_steps(directory), default=0)
+    # On a disk that only process 0 sees, this one knows of no step.
+    steps = saved_steps(directory)
+    where = f"step {max(steps)}" if steps else "its newest checkpoint"
     return (
         f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}, and the "
-        f"run goes on from step {step}"
+        f"run goes on from {where}"
     )
 
 

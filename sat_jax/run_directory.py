@@ -1,5 +1,6 @@
 """A run's directory: one process trains in it at a time, and files appear in it whole."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -70,6 +71,13 @@ def is_taken(directory: Path) -> bool:
         return False
     finally:
         os.close(lock)
+
+
+def token(directory: Path) -> str:
+    """What the process that took the directory last wrote into it; nothing where it is not seen."""
+    with contextlib.suppress(OSError):
+        return (directory / LOCK).read_text(errors="replace")
+    return ""
 
 
 def _holder(lock: Path) -> str:

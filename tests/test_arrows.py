@@ -19,6 +19,7 @@ GROUND = {
     "mesh",
     "checkpoint",
     "checkpoint_files",
+    "checkpoint_steps",
     "peers",
     "exchange",
     "run_directory",

@@ -1,6 +1,5 @@
 """Addresses and stores: what a path of a file system is not, and how a store that fails is met."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,9 @@ from pathlib import Path
 import pytest
 from small_runs import ADDRESS
 
-from sat_jax import cloud
 from sat_jax.address import address_of, cache, in_one_store, origin_of, place_of, shown
 from sat_jax.cloud.store import PAUSES, listing, open_store, patiently
-from sat_jax.config import Config, Corpus, Distributed
+from sat_jax.config import Config, Corpus
 from sat_jax.config.json import encode
 from sat_jax.errors import InputError
 
@@ -101,12 +99,3 @@ def test_patience_ends_and_a_full_disk_is_no_matter_of_it(two_machines):
     assert len(calls) == 1
     assert patiently(bucket, lambda: calls.append(1) or 1 / (len(calls) - 2)) == 1.0
     assert len(PAUSES) == 2
-
-
-def test_several_processes_need_a_disk_in_common():
-    pair = Distributed(coordinator="host:1", processes=2)
-    with pytest.raises(InputError, match=rf"{ADDRESS}: several processes need .* mount the bucket"):
-        cloud.refuse_processes(pair, None, RUN)
-    cloud.refuse_processes(pair, Path("runs/x"), None)
-    cloud.refuse_processes(Distributed(detect=False), RUN)
-    assert "WORLD_SIZE" not in os.environ

@@ -114,9 +114,9 @@ def test_a_checkpoint_goes_on_to_the_same_bits_on_any_axis_of_the_mesh(tmp_path)
         return state, losses
 
     state, _ = run(make(), range(3))
-    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", 1)
-    checkpoint.save(manager, 3, state.params, state._replace(params=None))
-    checkpoint.finish(manager)
+    checkpoints = checkpoint.open_checkpoints(tmp_path / "ckpt", 1)
+    checkpoint.save(checkpoints, 3, state.params, state._replace(params=None))
+    checkpoint.finish(checkpoints)
     _, on = run(state, range(3, 5))
     params, rest = checkpoint.restore(
         checkpoint.open_checkpoints(tmp_path / "ckpt", 1),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from meshes import mesh_of
 
-from sat_jax import checkpoint, mesh
+from sat_jax import checkpoint, checkpoint_steps, mesh
 from sat_jax.checkpoint_files import CHECKSUMS, fault, is_sealed
 from sat_jax.config import AdamW, Batches, Config, Features, Loop, MaskedReconstruction, Mesh, Model
 from sat_jax.errors import InputError
@@ -118,13 +118,13 @@ def test_resuming_is_never_having_stopped(tmp_path):
     run = run_of()
     straight, losses = run.go(run.make(), 0, 6)
     state, _ = run.go(run.make(), 0, 3)
-    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
-    checkpoint.save(manager, 3, state.params, state._replace(params=None))
+    checkpoints = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(checkpoints, 3, state.params, state._replace(params=None))
     run.go(state, 3, 4)  # goes on (and donates the state) while the checkpoint is written
-    checkpoint.finish(manager)
+    checkpoint.finish(checkpoints)
     again = run_of()
     params, rest = checkpoint.restore(
-        manager, 3, again.abstract.params, again.abstract._replace(params=None)
+        checkpoints, 3, again.abstract.params, again.abstract._replace(params=None)
     )
     resumed, after = again.go(rest._replace(params=params), 3, 6)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(resumed), jax.device_get(straight))
@@ -136,9 +136,9 @@ def test_resuming_is_never_having_stopped(tmp_path):
 def test_an_eight_device_checkpoint_opens_on_one(tmp_path):
     run = run_of(dataclasses.replace(CONFIG, mesh=Mesh(2, 2, 2)))
     state = run.make()
-    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
-    checkpoint.save(manager, 0, state.params, state._replace(params=None))
-    checkpoint.finish(manager)
+    checkpoints = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(checkpoints, 0, state.params, state._replace(params=None))
+    checkpoint.finish(checkpoints)
     small = run_of(single=True)
     step, params = checkpoint.restore_params(tmp_path / "ckpt", None, small.abstract.params)
     assert step == 0
@@ -151,9 +151,9 @@ def test_an_eight_device_checkpoint_opens_on_one(tmp_path):
 def test_wrong_checkpoints_are_named(tmp_path):
     run = run_of()
     state = run.make()
-    manager = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
-    checkpoint.save(manager, 0, state.params, state._replace(params=None))
-    checkpoint.finish(manager)
+    checkpoints = checkpoint.open_checkpoints(tmp_path / "ckpt", keep=1)
+    checkpoint.save(checkpoints, 0, state.params, state._replace(params=None))
+    checkpoint.finish(checkpoints)
     wide = run_of(dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, ffn=64)))
     with pytest.raises(InputError, match=r"layer_0/ffn_in/bias is \(32,\) there and \(64,\)"):
         checkpoint.restore_params(tmp_path / "ckpt", None, wide.abstract.params)
@@ -171,11 +171,11 @@ def saved(tmp_path_factory):
     """Checkpoints of steps 0, 5, 10 and 15, of which two and step 0 are kept."""
     run, ckpt = run_of(single=True), tmp_path_factory.mktemp("saved") / "ckpt"
     state = run.make()
-    manager = checkpoint.open_checkpoints(ckpt, keep=2)
+    checkpoints = checkpoint.open_checkpoints(ckpt, keep=2)
     for step in (0, 5, 10, 15):
-        checkpoint.save(manager, step, state.params, state._replace(params=None))
-    checkpoint.finish(manager)
-    manager.close()
+        checkpoint.save(checkpoints, step, state.params, state._replace(params=None))
+    checkpoint.finish(checkpoints)
+    checkpoint.close(checkpoints)
     return ckpt
 
 
@@ -187,7 +187,7 @@ def test_every_checkpoint_gets_its_checksums_before_it_gets_its_name(saved):
     for step in (0, 10, 15):
         assert is_sealed(saved / str(step))
         assert fault(saved / str(step)) == ""
-    assert checkpoint.look(saved, 0) == (15, {})
+    assert checkpoint_steps.look(saved, 0) == (15, {})
 
 
 def largest(step_directory, item):
@@ -214,16 +214,16 @@ def test_a_flipped_bit_is_never_restored(saved, tmp_path):
     with pytest.raises(InputError, match=r"none of the steps \[0, 10, 15\] is whole"):
         checkpoint.restore_params(ckpt, None, params)
     with pytest.raises(InputError, match="no step from 5 on is whole: export the run again"):
-        checkpoint.look(ckpt, 5)
+        checkpoint_steps.look(ckpt, 5)
 
 
 def test_checkpoints_without_checksums_are_read_to_see_whether_they_are_whole(saved, tmp_path):
     ckpt = shutil.copytree(saved, tmp_path / "ckpt")
     for step in (0, 10, 15):
         (ckpt / str(step) / CHECKSUMS).unlink()
-    assert checkpoint.look(ckpt, 0) == (15, {})
+    assert checkpoint_steps.look(ckpt, 0) == (15, {})
     largest(ckpt / "15", "optimizer").write_bytes(b"")
-    found = checkpoint.look(ckpt, 0)
+    found = checkpoint_steps.look(ckpt, 0)
     assert found.whole == 10
     assert "it cannot be read" in found.broken[15]
     # An analysis does without the optimiser.
@@ -233,17 +233,17 @@ def test_checkpoints_without_checksums_are_read_to_see_whether_they_are_whole(sa
 
 def test_a_disk_that_is_full_is_one_line(saved, tmp_path):
     run, ckpt = run_of(single=True), shutil.copytree(saved, tmp_path / "ckpt")
-    manager = checkpoint.open_checkpoints(ckpt, keep=2)
+    checkpoints = checkpoint.open_checkpoints(ckpt, keep=2)
     state = run.make()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        checkpoint.save(manager, 20, state.params, state._replace(params=None))
+        checkpoint.save(checkpoints, 20, state.params, state._replace(params=None))
         with pytest.raises(InputError, match="ckpt: a file may not grow any more: .*goes on"):
-            checkpoint.finish(manager)
+            checkpoint.finish(checkpoints)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert checkpoint.look(ckpt, 0).whole == 15
+    assert checkpoint_steps.look(ckpt, 0).whole == 15
 
 
 def test_training_lowers_the_loss_and_evaluation_is_repeatable():

@@ -174,9 +174,9 @@ def teacher(tmp_path, model):
     config.directory.mkdir()
     write_config(config.directory / "config.json", config)
     params = init_params(jax.random.key(1), build_model(config))
-    manager = checkpoint.open_checkpoints(config.directory / "ckpt", 1)
-    checkpoint.save(manager, 0, params, {"step": jnp.zeros(())})
-    checkpoint.finish(manager)
+    checkpoints = checkpoint.open_checkpoints(config.directory / "ckpt", 1)
+    checkpoint.save(checkpoints, 0, params, {"step": jnp.zeros(())})
+    checkpoint.finish(checkpoints)
     return config
 
 

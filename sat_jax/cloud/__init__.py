@@ -5,32 +5,16 @@ for paths of a file system, and imports nothing for them.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from sat_jax.address import address_of, origin_of, place_of
-from sat_jax.cluster import cluster_of
-from sat_jax.config import Distributed
 from sat_jax.errors import InputError
 
 Purpose = Literal["train", "analyse", "plan", "results"]
 """What a run is fetched for: train takes its files and all whole steps; analyse its results too,
 and the steps that are read; plan its config; results what lies there, a run or not."""
-
-
-def refuse_processes(settings: Distributed, *paths: Path | None) -> None:
-    """Raise `InputError` where one of `paths` is an address and this process is one of several."""
-    found = [address for path in paths if (address := address_of(path))]
-    if not found:
-        return
-    cluster = cluster_of(settings, os.environ)
-    if cluster is not None and cluster.processes != 1:
-        raise InputError(
-            f"{found[0]}: several processes need a run directory on a disk that all of them see: "
-            "mount the bucket (gcsfuse, mountpoint-s3) and give the path of the mount"
-        )
 
 
 def fetched(

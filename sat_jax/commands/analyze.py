@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sat_jax import cloud, peers
+from sat_jax.address import place_of
 from sat_jax.command_line import as_called, guarded, parse
 from sat_jax.config import Analysis
 from sat_jax.config.check import check_explorer, check_similarity
@@ -83,24 +84,40 @@ def with_preset(analysis: Analysis) -> Analysis:
 def main() -> None:
     """Analyse every run that was asked for; draw several side by side."""
     runs, analysis = parse_arguments()
-    cloud.refuse_processes(analysis.distributed, *runs, analysis.out)
-    runs = tuple(cloud.fetched(run, "analyse", step=analysis.step) for run in runs)
-    if analysis.out is not None:
-        out = cloud.fetched(analysis.out, "results")
-        analysis = dataclasses.replace(analysis, out=out)
     peers.watch(analysis.distributed)
 
-    from sat_jax import mesh
+    from sat_jax import exchange, mesh
 
     mesh.join_cluster(analysis.distributed)
-    if len(runs) > 1 and analysis.only == ("similarity",):
-        from sat_jax.study.similarity import study
+    # Only process 0 reads runs, and their results; what others need of them travels.
+    runs = tuple(fetched_by_leader(run, "analyse", analysis.step) for run in runs)
+    if analysis.out is not None:
+        out = fetched_by_leader(analysis.out, "results")
+        analysis = dataclasses.replace(analysis, out=out)
+    with exchange.leaving_together():
+        if len(runs) > 1 and analysis.only == ("similarity",):
+            from sat_jax.study.similarity import study
 
-        cloud.send_results(study.compare(runs, analysis))
-        return
-    places = [analyse(run, analysis) for run in runs]
-    if len(runs) > 1:
-        side_by_side(runs, places, analysis)
+            send_results(study.compare(runs, analysis))
+            return
+        places = [analyse(run, analysis) for run in runs]
+        if len(runs) > 1:
+            side_by_side(runs, places, analysis)
+
+
+def fetched_by_leader(path: Path, purpose: cloud.Purpose, step: int | None = None) -> Path:
+    """Where a run, or a directory for results, is on process 0 and would be on this one."""
+    from sat_jax import exchange
+
+    exchange.from_leader(lambda: str(cloud.fetched(path, purpose, step=step)))
+    return place_of(path)
+
+
+def send_results(place: Path) -> str:
+    """Upload what changed in a local copy of process 0; its address, or nothing."""
+    import jax
+
+    return cloud.send_results(place) if jax.process_index() == 0 else ""
 
 
 def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysis) -> None:
@@ -110,11 +127,11 @@ def side_by_side(runs: Sequence[Path], places: Sequence[Path], analysis: Analysi
 
     if "explorer" in chosen(analysis.only):
         explorer.compare(runs, analysis, compared.place_of(runs))
-        cloud.send_results(compared.place_of(runs))
+        send_results(compared.place_of(runs))
     if "probes" in analysis.only:
-        cloud.send_results(probed_runs.compare(runs, places))
+        send_results(probed_runs.compare(runs, places))
     elif not analysis.only or "segments" in analysis.only:
-        cloud.send_results(compared.study(runs, places))
+        send_results(compared.study(runs, places))
 
 
 def analyse(run: Path, analysis: Analysis) -> Path:
@@ -144,7 +161,7 @@ def analyse(run: Path, analysis: Analysis) -> Path:
         title = f"Heads of {loaded.config.name}"
         found = findings_of(loaded.out, trained_sentence(loaded))
         page = write_page(loaded.out, title, tuple(STUDIES), manifest, found)
-        address = cloud.send_results(loaded.out)
+        address = send_results(loaded.out)
         loaded.say(f"report: {page}" + f", and {address}/{page.name}" * bool(address))
     return loaded.out
 

@@ -36,19 +36,30 @@ def parse_config() -> Config:
 def main() -> None:
     """Settle what has to be settled before jax is imported, and train."""
     config = parse_config()
-    cloud.refuse_processes(config.distributed, config.run_dir)
     peers.watch(config.distributed, config.directory / "ckpt")
     if config.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
+    import jax
+
+    from sat_jax import exchange, mesh
     from sat_jax.pretrain import terminal
 
     with terminal.open_terminal() as screen:
+        cluster = mesh.join_cluster(config.distributed)
         say = functools.partial(terminal.say, screen)
-        if config.run_dir is not None:
-            cloud.fetched(config.run_dir, "train", say)
-        with cloud.mirrored(config.run_dir, say) as begin_uploads:
+        leader = jax.process_index() == 0
+        if leader and cluster:
+            say(cluster)
+        # Process 0 alone keeps a copy of a run in the cloud; what others need of it travels.
+        bucket = config.run_dir if address.address_of(config.run_dir) else None
+        if bucket:
+            exchange.from_leader(lambda: str(cloud.fetched(bucket, "train", say)))
+        with (
+            exchange.leaving_together(),
+            cloud.mirrored(bucket if leader else None, say) as begin_uploads,
+        ):
             train(config, screen, begin_uploads)
 
 
@@ -61,9 +72,10 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     import numpy as np
     from jax.experimental import multihost_utils
 
-    from sat_jax import checkpoint, checkpoint_files, mesh, run_directory
+    from sat_jax import checkpoint, checkpoint_files, exchange, mesh, run_directory
     from sat_jax.audio import dataset
     from sat_jax.audio.prepared import open_split
+    from sat_jax.checkpoint_steps import look
     from sat_jax.config import json as config_json
     from sat_jax.features import batches
     from sat_jax.grid import SAMPLE_RATE
@@ -75,7 +87,6 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
 
     objective = objective_of(config.objective)
     # --- Mesh: the same program on every process, all devices in one grid -----------------------
-    cluster = mesh.join_cluster(config.distributed)
     devices = mesh.build_mesh(config.mesh, config.batches.size, config.batches.parts)
     process, processes = jax.process_index(), jax.process_count()
     leader = process == 0
@@ -87,16 +98,13 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
         if leader:
             terminal.say(screen, message)
 
-    if cluster:
-        say(cluster)
-
     # --- Run directory: a new one, or that of the same experiment; nobody else trains in it -----
     stored, saved = run_dir / "config.json", run_dir / "ckpt"
-    before = config_json.require_same(stored, config)
+    before = exchange.from_leader(lambda: config_json.require_same(stored, config))
     unwritable = run_directory.take(run_dir, say) if leader else None
     if not unwritable:
         begin_uploads()
-    found = checkpoint.look(saved, loop.first)
+    found = look(saved, loop.first)
     start = found.whole
     if start is not None and start >= loop.steps:
         say(f"{named} has all of its {loop.steps} steps: nothing to do")
@@ -106,6 +114,9 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
             raise unwritable
         checkpoint_files.set_aside(saved, found.broken, say)
         config_json.write_config(stored, config)
+    shared = len(set(exchange.everywhere(run_directory.token(run_dir)))) == 1
+    if not shared:
+        say(f"{run_dir}: only process 0 sees it, and reads and writes checkpoints for all")
 
     # --- Data: prepared once; after that one integer says where a run is in it ------------------
     if leader:
@@ -137,12 +148,14 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
     abstract, make_state = step.sharded_state(step.init_state(config, model, tx), devices)
 
     # --- Restore: the newest whole checkpoint, or step 0, kept for the untrained model ----------
-    manager = checkpoint.open_checkpoints(saved, loop.keep)
+    checkpoints = checkpoint.open_checkpoints(saved, loop.keep, shared)
 
     def save(number: int, state: Any) -> None:
         params, opt_state = optim.exchanged(state.params, state.opt_state)
         params, own = split_own(params)
-        checkpoint.save(manager, number, params, state._replace(params=own, opt_state=opt_state))
+        checkpoint.save(
+            checkpoints, number, params, state._replace(params=own, opt_state=opt_state)
+        )
 
     if start is None:
         if before:
@@ -155,7 +168,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
         state = step.begun(make_state(), params, start)
     else:
         params, own = split_own(abstract.params)
-        params, rest = checkpoint.restore(manager, start, params, abstract._replace(params=own))
+        params, rest = checkpoint.restore(checkpoints, start, params, abstract._replace(params=own))
         params, opt_state = optim.exchanged(step.joined(params, rest.params), rest.opt_state)
         state = rest._replace(params=params, opt_state=opt_state)
         say(f"going on from step {start} of {loop.steps}")
@@ -245,7 +258,7 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
             numbers |= window.numbers(done, peak)
             numbers |= {"compilations": compilations.count, "memory_mib": speed.most_memory()}
             shown, window = window.first, speed.Window(time.perf_counter(), done)
-            checkpoint.report(manager)
+            checkpoint.report(checkpoints)
             if not alarm:
                 alarm = watch.alarm_of(done, warmup, numbers, objective, config)
                 if alarm:
@@ -265,12 +278,12 @@ def train(config: Config, screen: Any, begin_uploads: Callable[[], None]) -> Non
                 log.settle_on_disk(sinks)
             save(done, state)
         if leaving and not last:
-            checkpoint.finish(manager)
+            checkpoint.finish(checkpoints)
             raise Interrupted(f"SIGTERM: saved step {done} in {named}; the same command goes on")
 
     # --- Save -----------------------------------------------------------------------------------
     stream.close()
-    checkpoint.finish(manager)
+    checkpoint.finish(checkpoints)
     if leader:
         log.close_sinks(sinks)
     share = waited_in_all / max(time.perf_counter() - began, 1e-9)

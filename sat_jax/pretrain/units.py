@@ -8,18 +8,18 @@ what they were made from.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh as DeviceMesh
 
-from sat_jax import checkpoint, mesh
+from sat_jax import checkpoint, exchange, mesh
 from sat_jax.audio.prepared import spread
+from sat_jax.checkpoint_files import checksums_of
 from sat_jax.config import Config, Features, MaskedUnits
 from sat_jax.config.json import encode, read_run
 from sat_jax.errors import InputError, writing
@@ -38,6 +38,7 @@ MFCC = Features(
 )
 """39 numbers a frame of 10 ms, as HuBERT's first iteration clusters."""
 FOLDER = "units"
+KEPT_LAST = "units.json"
 SAMPLE = 20_000
 """Frames that the first centres are drawn from."""
 KEPT = 2**28
@@ -67,23 +68,46 @@ def labels_of(
 ) -> dict[str, FrameLabels]:
     """Labels of all frames of each split, from the run or made now.
 
-    Every process calls this; process 0 writes. Raises `InputError` where the run that states come
-    from is missing or has no such layer, or where kept labels are of other speech.
+    Every process calls this; process 0 writes, and hosts that do not see its directory get a copy
+    into their own. Raises `InputError` where the run that states come from is missing or has no
+    such layer, or where kept labels are of other speech.
     """
     folder = config.directory / FOLDER
     wanted = identity(config, splits)
-    if not (folder / "units.json").exists():
+    if not exchange.from_leader((folder / KEPT_LAST).exists):
         make(config, grid, splits, devices, folder, wanted, say)
-    kept = json.loads((folder / "units.json").read_text())
+    kept = exchange.from_leader(lambda: json.loads((folder / KEPT_LAST).read_text()))
     if kept["identity"] != wanted:
         raise InputError(
             f"{folder}: these units are of other speech or settings; delete the folder and the "
             "same command makes them anew"
         )
+    _copy_to_all(folder, list(splits), kept)
     return {
         name: FrameLabels(np.load(folder / f"{name}.npy", mmap_mode="r"), ends_of(split, grid))
         for name, split in splits.items()
     }
+
+
+def _copy_to_all(folder: Path, names: Sequence[str], about: dict[str, Any]) -> None:
+    """The labels of process 0 into the folder of every process that has not the same."""
+    if jax.process_count() == 1:
+        return
+    files = [folder / f"{name}.npy" for name in names]
+    missing = not all(file.exists() for file in (*files, folder / KEPT_LAST))
+    prints = exchange.everywhere("" if missing else checksums_of(folder, files))
+    if len(set(prints)) == 1:
+        return
+    labels = {name: _received(file) for name, file in zip(names, files, strict=True)}
+    if prints[jax.process_index()] != prints[0]:
+        write(folder, labels, None, about)
+
+
+def _received(file: Path) -> np.ndarray:
+    """The array in a file of process 0, on every process."""
+    array = np.load(file, mmap_mode="r") if jax.process_index() == 0 else None
+    shape, kind = exchange.from_leader(lambda: (array.shape, array.dtype))
+    return exchange.sent(array, shape, kind)
 
 
 def identity(config: Config, splits: dict[str, Any]) -> str:
@@ -154,7 +178,6 @@ def make(
     }
     if jax.process_index() == 0:
         write(folder, found, clusters.centres, {"identity": wanted, "source": source.name})
-    multihost_utils.sync_global_devices("units")
 
 
 def read(split: Any, grid: Grid) -> Iterator[batches.Batch]:
@@ -226,7 +249,7 @@ def source_of(config: Config, devices: DeviceMesh) -> Source:
 
 def states_of_run(run: Path, layer: int, devices: DeviceMesh) -> Source:
     """The output of one layer of a trained run's model."""
-    teacher = read_run(run)
+    teacher = exchange.from_leader(lambda: read_run(run))
     if not 1 <= layer <= teacher.model.layers:
         raise InputError(
             f"objective.units-layer is {layer}, and {run} has {teacher.model.layers} layers: give "
@@ -250,12 +273,14 @@ def states_of_run(run: Path, layer: int, devices: DeviceMesh) -> Source:
 
 
 def write(
-    folder: Path, labels: dict[str, np.ndarray], centres: np.ndarray, about: dict[str, Any]
+    folder: Path, labels: dict[str, np.ndarray], centres: np.ndarray | None, about: dict[str, Any]
 ) -> None:
-    """Labels, centres and where they come from; the last file tells that all are there."""
+    """Labels, centres (of process 0) and where they come from; the last file tells that all are
+    there."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, flat in labels.items():
             np.save(folder / f"{name}.npy", flat)
-        write_arrays(folder / "centres.npz", centres=centres)
-        (folder / "units.json").write_text(json.dumps(about, indent=2) + "\n")
+        if centres is not None:
+            write_arrays(folder / "centres.npz", centres=centres)
+        (folder / KEPT_LAST).write_text(json.dumps(about, indent=2) + "\n")

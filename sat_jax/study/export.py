@@ -288,12 +288,11 @@ def write_run(
         temporary.mkdir(parents=True)
     write_config(temporary / "config.json", config)
     tx = optim.optimizer(config.optim, config.loop.steps)
-    manager = checkpoint.open_checkpoints(temporary / "ckpt", config.loop.keep)
+    checkpoints = checkpoint.open_checkpoints(temporary / "ckpt", config.loop.keep)
     for number, each in sorted(params.items()):
         state = step.TrainState(jnp.int32(number), None, tx.init(each), jnp.zeros(2))
-        checkpoint.save(manager, number, each, state)
-    checkpoint.finish(manager)
-    manager.close()
+        checkpoint.save(checkpoints, number, each, state)
+    checkpoint.close(checkpoints)
     sinks = log.open_sinks(temporary, 0)
     for number, values in sorted(records.items()):
         log.write_metrics(sinks, number, dict(values))

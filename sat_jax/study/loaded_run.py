@@ -40,9 +40,7 @@ class LoadedRun(NamedTuple):
 
 def open_run(run: Path, analysis: Analysis) -> LoadedRun:
     """Everything about a run that a study needs; raises `InputError` for what is not there."""
-    config = read_config(run / "config.json")
-    # On CPUs, processes that meet for the first time give up after 30 s; later ones wait longer.
-    exchange.everywhere(None)
+    config = exchange.from_leader(lambda: read_config(run / "config.json"))
     rows = jax.device_count()
     analysis = dataclasses.replace(analysis, batch_size=-(-analysis.batch_size // rows) * rows)
     devices = mesh.build_mesh(Mesh(), analysis.batch_size)

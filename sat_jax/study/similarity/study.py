@@ -1,5 +1,6 @@
 """One run, or several of them, in; how alike their layers and heads are as tables and figures."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax import files
+from sat_jax import exchange, files
 from sat_jax.analysis.head_similarity import FLAT_MEASURES, HEAD_MEASURES
 from sat_jax.analysis.similarity import MEASURES
 from sat_jax.config import Analysis
@@ -43,7 +44,8 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     first = open_run(runs[0], analysis)
     opened = [first.model]
     for run in runs[1:]:
-        opened.append(open_model(run, read_run(run), analysis.step, first.passes.devices))
+        config = exchange.from_leader(functools.partial(read_run, run))
+        opened.append(open_model(run, config, analysis.step, first.passes.devices))
     first = alone(first)
     opened = [on_devices(model, first.passes.devices) for model in opened]
     names = [run.resolve().name for run in runs]
