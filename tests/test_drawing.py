@@ -89,9 +89,11 @@ def test_a_drawing_process_that_is_killed_is_named(tmp_path):
 def test_it_ends_with_the_process_that_measures(tmp_path, number):
     script = tmp_path / "measures.py"
     script.write_text(
-        "import os, time\n"
+        "import signal, time\n"
         "from sat_jax.study.drawing import Drawing\n"
         "if __name__ == '__main__':\n"
+        # Started in the background of a shell, a process ignores it, and so do its own.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    with Drawing() as drawing:\n"
         "        drawing.finish_study(time.sleep, 60)\n"
         "        print('given', flush=True)\n"
