@@ -176,11 +176,8 @@ def test_every_host_fetches_its_own_copy_of_the_corpus(tiny_run, machine, tmp_pa
 
 def test_what_cannot_be_done_is_one_line(machine, tmp_path):
     here = machine("first")
-    two = ["--distributed.coordinator", "localhost:1", "--distributed.processes", "2"]
     nothing = "gs://bucket/nothing"
     for arguments, expected in (
-        ([*train(), *two], f"{RUN}: several processes need a run directory on a disk"),
-        (["analyze.py", RUN, *two], f"{RUN}: several processes need a run directory on a disk"),
         (["train.py", "toy", "--run-dir", "s3://b/x"], "pip install -r requirements-cloud.txt"),
         (["analyze.py", nothing], f"{nothing}: no run is there; give a run that train.py made"),
         (["plan.py", nothing], f"{nothing}: no run is there; give a run that train.py made"),
