@@ -280,7 +280,10 @@ def write(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, flat in labels.items():
-            np.save(folder / f"{name}.npy", flat)
+            # Another process may have the file of that name open, on a disk that both see.
+            coming = folder / f".{name}.{jax.process_index()}.npy"
+            np.save(coming, flat)
+            coming.replace(folder / f"{name}.npy")
         if centres is not None:
             write_arrays(folder / "centres.npz", centres=centres)
         (folder / KEPT_LAST).write_text(json.dumps(about, indent=2) + "\n")
