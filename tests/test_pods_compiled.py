@@ -62,6 +62,21 @@ def test_a_pod_gathers_and_scatters_kernels_and_moves_no_activations(tmp_path):
     assert found["run"]["cost"] == pytest.approx(1.2 * found["run"]["chip_hours"])
 
 
+@COMPILED
+def test_parts_of_a_batch_are_added_up_before_a_pod_reduces_their_gradients(tmp_path):
+    command = ["plan.py", "toy", "--model.layers", "2", "--optim", "adamw", "--topology", "v5e:4x4"]
+    sent = []
+    for parts in ("1", "4"):
+        options = ["--batches.size", "64", "--batches.parts", parts]
+        printed_by(*command, *options, "--json", str(tmp_path / parts))
+        rows = json.loads((tmp_path / parts).read_text())["collectives"]
+        sent.append([row for row in rows if not row["small"]])
+    for rows in sent:
+        assert {(row["kind"], *row["axes"]) for row in rows} == {("all-reduce", "data")}
+    once, added_up = (sum(row["wire"] for row in rows) for rows in sent)
+    assert added_up == pytest.approx(once, rel=0.05)
+
+
 KERNELS = """
 import dataclasses, os
 from sat_jax.plan.topology import environment, topology_named

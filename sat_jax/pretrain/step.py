@@ -138,7 +138,9 @@ def gradients_of(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable
 
         def loss(params: Any) -> tuple[jax.Array, Losses]:
             losses = objective.loss(model, config, params, examples, key, step)
-            return losses.loss, losses
+            # Weighted here and not after, gradients are only added to their sum: so XLA takes the
+            # reduction over devices, which is linear, out of the loop over parts.
+            return losses.loss * (1 if parts == 1 else terms(losses)), losses
 
         with traced_for(mesh):
             (_, losses), grads = jax.value_and_grad(loss, has_aux=True)(params)
@@ -147,10 +149,10 @@ def gradients_of(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable
     def of_all(params: Any, batch: Any, key: jax.Array, step: jax.Array) -> tuple[Losses, Any]:
         def add(sums: Any, own: Any) -> tuple[Any, None]:
             number, rows = own
-            found = of_part(params, rows, jax.random.fold_in(key, number), step)
-            weight = found[0].count.astype(jnp.float32)
-            total, count = sums
-            return (jax.tree.map(lambda t, x: t + weight * x, total, found), count + weight), None
+            losses, grads = of_part(params, rows, jax.random.fold_in(key, number), step)
+            weight = terms(losses)
+            losses = jax.tree.map(lambda x: weight * x, losses)
+            return jax.tree.map(jnp.add, sums, ((losses, grads), weight)), None
 
         # A part takes every so many rows, which each device finds among its own.
         place = NamedSharding(mesh, P(None, *BATCH))
@@ -167,6 +169,11 @@ def gradients_of(config: Config, model: nn.Module, mesh: DeviceMesh) -> Callable
         return losses._replace(count=count), grads
 
     return of_part if parts == 1 else of_all
+
+
+def terms(losses: Losses) -> jax.Array:
+    """How many terms the mean of a loss has, as its weight among those of other parts."""
+    return losses.count.astype(jnp.float32)
 
 
 def group_norms(grads: Any) -> dict[str, jax.Array]:
