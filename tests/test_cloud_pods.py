@@ -60,7 +60,11 @@ class Hosts:
 
 
 def ended(processes, status=0):
-    said = [process.communicate(timeout=240) for process in processes]
+    try:
+        said = [process.communicate(timeout=240) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [status] * len(said), said
     return [out + err for out, err in said]
 

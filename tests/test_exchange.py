@@ -90,5 +90,9 @@ def test_states_travel_between_processes():
     two = start(
         ["-c", f"import sys; sys.path[:0] = ['tests']; import {__name__} as t; t.main()"], **PIPES
     )
-    said = [process.communicate(timeout=120) for process in two]
+    try:
+        said = [process.communicate(timeout=120) for process in two]
+    finally:
+        for process in two:
+            process.kill()
     assert [process.returncode for process in two] == [0, 0], said

@@ -10,7 +10,7 @@ from sat_jax.analysis.bootstrap import interval_around
 from sat_jax.commands import analyze, convert
 from sat_jax.config import Similarity
 from sat_jax.errors import InputError
-from sat_jax.figures.similarity import maps
+from sat_jax.figures.similarity import SAME_DEPTHS, depth_caption, maps, same_depths
 from sat_jax.grid import Grid
 from sat_jax.records.similarity import LayerName, SimilarityMap, same_depth
 from sat_jax.study.similarity.layers import compare_layers
@@ -141,6 +141,19 @@ def test_an_interval_lies_about_its_value_though_draws_are_higher():
     # Measures that are not bounded stay as they are.
     low, high = interval_around(np.array([-3.0]), np.array([[-4.0], [-2.0]]))
     np.testing.assert_allclose([low[0], high[0]], [-3.95, -2.05])
+
+
+@pytest.mark.parametrize(("models", "pairs"), [("abc", 3), ("abcde", 10)])
+def test_pairs_that_are_not_drawn_are_counted(models, pairs):
+    layers = tuple(LayerName(f"toy_{model}", i) for model in models for i in range(3))
+    value = np.eye(len(layers))
+    found = SimilarityMap("cka", layers, value, value, value)
+    figure = same_depths([found])
+    assert len(figure.axes[0].lines) == len(figure.texts) == min(pairs, 7)
+    places = [tuple(text.get_position()) for text in figure.texts]
+    assert len({x for x, _ in places}) > 1 and len(set(places)) == len(places)
+    ends = "The first 7 of 10 pairs; similarity.csv has all."
+    assert depth_caption(found) == (SAME_DEPTHS if pairs <= 7 else f"{SAME_DEPTHS} {ends}")
 
 
 def test_numbers_of_layers_do_not_run_into_each_other():

@@ -38,7 +38,7 @@ Layers of the same depth in two models, one line per pair of models. Where one m
 from the other, a falling line shows the layers that moved. Bands are 95 % intervals over resampled
 parts of the utterances, where these were made."""
 
-GAP, KEY = 0.62, 0.07
+GAP, KEY, LEGEND = 0.62, 0.07, 6.5
 PAIR_COLOURS = ("#0072B2", "#E69F00", "#882255", "#009E73", "#56B4E9", "#D55E00", "#444444")
 MOST_PAIRS = len(PAIR_COLOURS)
 NAMES = {"linreg_r2": "linreg, squared", "cka_standardised": "cka, standardised"}
@@ -115,26 +115,37 @@ def can_pair(found: SimilarityMap) -> bool:
 
 
 def depth_pairs(found: SimilarityMap) -> list[tuple[str, str]]:
-    """Pairs of models that share at least two depths, at most `MOST_PAIRS`."""
-    pairs = [
+    """Pairs of models that share at least two depths."""
+    return [
         pair for pair in combinations(models_of(found), 2) if len(same_depth(found, *pair)[0]) > 1
     ]
-    return pairs[:MOST_PAIRS]
+
+
+def depth_caption(found: SimilarityMap) -> str:
+    """What `same_depths` shows, and which pairs it has no room for."""
+    count = len(depth_pairs(found))
+    if count <= MOST_PAIRS:
+        return SAME_DEPTHS
+    return f"{SAME_DEPTHS} The first {MOST_PAIRS} of {count} pairs; similarity.csv has all."
 
 
 def same_depths(found: Sequence[SimilarityMap]) -> Figure:
-    """One panel per measure, layer against layer of the same depth, a line per pair of models.
+    """One panel per measure, layer against layer of the same depth, a line per pair of models, of
+    the first `MOST_PAIRS`.
 
     Raises `InputError` where no two models share a depth.
     """
     check_maps(tuple(found))
-    pairs = depth_pairs(found[0])
+    pairs = depth_pairs(found[0])[:MOST_PAIRS]
     if not pairs:
         raise InputError("similarity: no two models share a depth; give two of one architecture")
     columns = 4
     rows = -(-len(found) // columns)
     wide, high = (style.PAGE - 0.4 - 3 * 0.32 - 0.1) / columns, 1.15
-    legend = 0.16 * len(pairs) + 0.1
+    names = [f"{of} against {by}" for of, by in pairs]
+    entry = 0.2 + max(style.text_width(name, LEGEND) for name in names)
+    entries = max(int((style.PAGE - 0.4) / entry), 1)
+    legend = 0.16 * -(-len(pairs) // entries) + 0.1
     with style.applied():
         figure = Figure(figsize=(style.PAGE, legend + 0.3 + rows * (high + GAP)))
         for number, each in enumerate(found):
@@ -151,9 +162,10 @@ def same_depths(found: Sequence[SimilarityMap]) -> Figure:
             axes.set_title(NAMES.get(each.measure, each.measure))
             axes.set_xlabel("layer")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        for number, ((of, by), colour) in enumerate(zip(pairs, PAIR_COLOURS, strict=False)):
-            look = {"fontsize": 6.5, "color": colour, "va": "top"}
-            style.write(figure, 0.4, 0.08 + 0.16 * number, f"{of} against {by}", **look)
+        for number, (name, colour) in enumerate(zip(names, PAIR_COLOURS, strict=False)):
+            row, column = divmod(number, entries)
+            look = {"fontsize": LEGEND, "color": colour, "va": "top"}
+            style.write(figure, 0.4 + column * entry, 0.08 + 0.16 * row, name, **look)
         return figure
 
 

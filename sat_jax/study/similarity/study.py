@@ -123,7 +123,8 @@ def sections(
         ),
     ]
     if figures.can_pair(named["pwcca"]):
-        drawn.append(("similarity_depth", figures.same_depths(found), figures.SAME_DEPTHS))
+        caption = figures.depth_caption(named["pwcca"])
+        drawn.append(("similarity_depth", figures.same_depths(found), caption))
     pictures = []
     for stem, figure, caption in drawn:
         keep_figure(loaded, stem, figure, rows)
