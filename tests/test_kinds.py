@@ -26,6 +26,7 @@ OLD = {
         "input_init_std": 0.03,
         "tied_query_key": True,
         "query_key_init_scale": 1.5,
+        "remat": True,
         "kept": [[0, 3], [0, 1, 2, 3]],
         "spans": [[5, -1], [5, 5, 5, 5]],
     },
@@ -43,6 +44,7 @@ def test_a_file_of_an_older_version_opens(tmp_path):
         heads=4,
         frontend=StackedFrames(stack=3, max_positions=512, position_base=100.0, init_std=0.03),
         attention=QueryKey(tied=True, init_scale=1.5),
+        remat="layers",
         pruned_heads=((1, 2), ()),
         spans=((5, None), (5, 5, 5, 5)),
     )

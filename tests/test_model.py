@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from scipy.special import erf
 
 from sat_jax.config import Config, Features, Model, QueryKey, StackedFrames
@@ -226,7 +227,8 @@ def test_scanned_init_is_the_unrolled_one():
     jax.tree.map(np.testing.assert_array_equal, unstack_layers(stacked, 2), flat)
 
 
-def test_remat_changes_no_gradient():
+@pytest.mark.parametrize("again", ["maps", "layers"])
+def test_remat_changes_no_gradient(again):
     model, params = make(dropout=0.1)
     x, valid = batch()
 
@@ -236,10 +238,34 @@ def test_remat_changes_no_gradient():
 
         return jax.jit(jax.grad(loss))(params)
 
-    remat = model.clone(config=dataclasses.replace(model.config, remat=True))
+    remat = model.clone(config=dataclasses.replace(model.config, remat=again))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grads(model), grads(remat)
     )
+
+
+@pytest.mark.parametrize(("again", "kernels", "maps"), [("maps", 0, 2), ("layers", 4, 2)])
+def test_remat_computes_its_products_a_second_time(again, kernels, maps):
+    """So many of each layer; products of activations with each other have batch axes."""
+    model, params = make(dropout=0.1)
+    x, valid = batch()
+
+    def products(jaxpr):
+        found = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
+        batched = sum(bool(e.params["dimension_numbers"][1][0]) for e in found)
+        inner = [products(j) for e in jaxpr.eqns for j in jaxprs_in_params(e.params)]
+        return np.sum([(len(found) - batched, batched), *inner], axis=0)
+
+    def of(again):
+        other = model.clone(config=dataclasses.replace(model.config, remat=again))
+
+        def loss(params):
+            return (other.apply({"params": params}, x, valid, key=jax.random.key(2)) ** 2).mean()
+
+        return products(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
+
+    layers = model.config.layers
+    assert (of(again) - of("none")).tolist() == [layers * kernels, layers * maps]
 
 
 def test_nothing_is_sown_unasked():

@@ -105,9 +105,9 @@ def test_devices_and_layouts_change_nothing(single, data, fsdp, model):
     assert moment.sharding == kernel.sharding
 
 
-@pytest.mark.parametrize("option", ["scan_layers", "remat"])
+@pytest.mark.parametrize("option", [{"scan_layers": True}, {"remat": "maps"}, {"remat": "layers"}])
 def test_scan_and_remat_train_to_the_same_numbers(single, option):
-    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **{option: True}))
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **option))
     run = run_of(config, single=True)
     _, losses = run.go(run.make(), 0, 3)
     for ours, theirs in zip(losses, single[1], strict=True):

@@ -114,8 +114,9 @@ class Model:
     """All layers have the same parameters (Audio ALBERT, arXiv:2005.08575)."""
     scan_layers: bool = False
     """Compile one layer and scan over it: shorter programs for deep models, same numbers."""
-    remat: bool = False
-    """Recompute activations in the backward pass: less memory, more time, same numbers."""
+    remat: Literal["none", "maps", "layers"] = "none"
+    """What of a layer the backward pass computes a second time: less memory, more time, same
+    numbers. maps: attention maps, and all else but products with kernels; layers: everything."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products; parameters, softmax, normalisation and losses stay float32."""
     letters: tuple[str, ...] = ()

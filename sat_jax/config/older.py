@@ -30,6 +30,8 @@ def updated(values: Any) -> Any:
     if kept:
         heads = range(model.get("heads", Model.heads))
         model["pruned_heads"] = [[h for h in heads if h not in layer] for layer in kept]
+    if type(model.get("remat")) is bool:
+        model["remat"] = "layers" if model["remat"] else "none"
     if "spans" in model:
         model["spans"] = [[None if n == -1 else n for n in layer] for layer in model["spans"]]
     return {**values, "model": model}

@@ -46,6 +46,11 @@ def layer_norm(config: Model, name: str | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=config.layer_norm_eps, dtype=jnp.float32, name=name)
 
 
+KEPT = {"maps": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "layers": None}
+"""What is kept of a layer for the backward pass, for each value of `model.remat`: products of dense
+layers, which have no batch axes, or nothing."""
+
+
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each with a residual; post-LN, or pre-LN by a flag.
 
@@ -152,7 +157,9 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Parameters of the layers, and of what follows the last one in a pre-LN encoder."""
         config = self.config
-        kind = nn.remat(EncoderLayer) if config.remat else EncoderLayer
+        kind = EncoderLayer
+        if config.remat != "none":
+            kind = nn.remat(EncoderLayer, policy=KEPT[config.remat])
         if config.pre_ln:
             self.norm = layer_norm(config)
         if config.scan_layers:

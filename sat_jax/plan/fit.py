@@ -30,7 +30,8 @@ def changes(config: Config, memory: Memory, room: int, positions: int, rows: int
     fitting = [change for change in found if change.needed <= room]
     if fitting or not found:
         return fitting
-    return [Change(" ".join(change.flags for change in found), min(c.needed for c in found))]
+    every = {change.flags.split()[0]: change.flags for change in found}
+    return [Change(" ".join(every.values()), min(c.needed for c in found))]
 
 
 def single(config: Config, memory: Memory, room: int, positions: int, rows: int) -> list[Change]:
@@ -44,10 +45,12 @@ def single(config: Config, memory: Memory, room: int, positions: int, rows: int)
         needs = [rest + memory.temporary * parts // n for n in more]
         place = next((i for i, need in enumerate(needs) if need <= room), len(more) - 1)
         found.append(Change(f"--batches.parts {more[place]}", needs[place]))
-    if not model.remat:
-        kept = model.layers * (rows // parts) * positions * model.width * 4
-        temporary = min(memory.temporary, memory.temporary // model.layers + kept)
-        found.append(Change("--model.remat", rest + temporary))
+    # What is kept of every layer and position: its input, and what its kernels give.
+    kept = {"maps": 6 * model.width + model.ffn, "layers": model.width}
+    for again in ("maps", "layers")[("none", "maps", "layers").index(model.remat) :]:
+        numbers = model.layers * (rows // parts) * positions * kept[again]
+        temporary = min(memory.temporary, memory.temporary // model.layers + 4 * numbers)
+        found.append(Change(f"--model.remat {again}", rest + temporary))
     fsdp, most = config.mesh.fsdp, copies
     if fsdp < most:
         more = [n for n in range(fsdp + 1, most + 1) if most % n == 0]

@@ -107,8 +107,9 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
             found.generated_code_size_in_bytes,
         )
     positions = frames // model.grid.frames
-    again = size * config.model.remat
     forward, maps = forward_flops(model, positions), map_flops(model, positions)
+    layers = forward - model.flops(positions)
+    again = {"none": 0, "maps": maps, "layers": layers}[config.model.remat]
     return Program(
         mesh=grid,
         parameters=parameter_count(abstract.params),
@@ -119,8 +120,8 @@ def compile_step(config: Config, devices: Sequence[Any], say: Callable[[str], No
         # Each product has two in its gradient.
         flops=3 * size * forward,
         map_flops=3 * size * maps,
-        again=again * (forward - model.flops(positions)),
-        again_maps=again * maps,
+        again=size * again,
+        again_maps=size * min(again, maps),
         memory=memory,
         text=text,
         seconds=time.perf_counter() - began,
