@@ -25,7 +25,7 @@ from sat_jax.errors import InputError
 from sat_jax.plan.chips import CHIPS, GB, peak_of
 from sat_jax.plan.collectives import Collective
 from sat_jax.plan.fit import changes, largest_batch
-from sat_jax.plan.planned import plan
+from sat_jax.plan.planned import plan, shared_evenly
 from sat_jax.plan.program import Memory, temporaries_of
 from sat_jax.plan.report import as_json, report
 from sat_jax.plan.roofline import (
@@ -255,6 +255,23 @@ def test_a_step_that_does_not_fit_comes_with_the_changes_after_which_it_does():
     assert last.flags == (
         "--batches.parts 8 --model.remat layers --mesh.fsdp 8 --model.compute-dtype bfloat16 "
         "--batches.size 8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "mesh", "parts", "expected"),
+    [
+        (6, Mesh(), 1, 256),
+        (256, Mesh(fsdp=4), 1, 256),
+        (257, Mesh(), 1, 512),
+        (6, Mesh(model=4), 1, 64),
+        (6, Mesh(model=4), 3, 192),
+    ],
+)
+def test_a_batch_is_raised_until_devices_share_it_evenly(size, mesh, parts, expected):
+    config = Plan(mesh=mesh, batches=Batches(size=size, parts=parts))
+    assert shared_evenly(config, 256) == dataclasses.replace(
+        config, batches=Batches(size=expected, parts=parts)
     )
 
 

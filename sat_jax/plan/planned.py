@@ -1,5 +1,6 @@
 """A config and a topology in, all that is known of its training step out."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,8 +55,16 @@ class Planned(NamedTuple):
 
 
 def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planned:
-    """Compile the step for the topology and work out the rest; `say` hears what takes long."""
+    """Compile the step for the topology and work out the rest; `say` hears what takes long, and
+    where `batches.size` had to be raised."""
     devices = devices_of(topology)
+    given = config.batches.size
+    config = shared_evenly(config, len(devices))
+    if config.batches.size > given:
+        say(
+            f"batches.size {given} cannot be shared evenly by {len(devices)} devices: planned with "
+            f"--batches.size {config.batches.size}"
+        )
     program = compile_step(config, devices, say)
     chip, mesh, memory = topology.chip, program.mesh, program.memory
     fits = bool(program.text) and (chip is None or memory.total <= chip.memory)
@@ -98,6 +107,14 @@ def plan(config: Plan, topology: Topology, say: Callable[[str], None]) -> Planne
         changes=tuple(cures),
         most=most,
     )
+
+
+def shared_evenly(config: Plan, devices: int) -> Plan:
+    """The plan with the least `batches.size`, at or over its own, of which every device gets as
+    many utterances in every part."""
+    share = max(devices // config.mesh.model, 1) * config.batches.parts
+    size = -(-config.batches.size // share) * share
+    return dataclasses.replace(config, batches=dataclasses.replace(config.batches, size=size))
 
 
 def run_of(config: Plan, program: Program, chip: Any, parts: list[Part]) -> Run:
