@@ -77,6 +77,57 @@ def test_parts_of_a_batch_are_added_up_before_a_pod_reduces_their_gradients(tmp_
     assert added_up == pytest.approx(once, rel=0.05)
 
 
+LAYER = WIDTH * (4 * WIDTH + 2 * FFN)
+OUTSIDE = WIDTH * (240 + WIDTH + 240)
+SHAPES = {
+    (256, 1, 1): {("all-reduce", "data")},
+    (64, 4, 1): {
+        *{("all-gather", "fsdp"), ("reduce-scatter", "fsdp"), ("collective-permute", "fsdp")},
+        *{("all-reduce", "data"), ("all-reduce", "data", "fsdp")},
+    },
+    (16, 4, 4): {
+        *{("all-gather", "fsdp"), ("reduce-scatter", "fsdp")},
+        *{("all-reduce", "data"), ("all-reduce", "data", "fsdp"), ("all-reduce", "fsdp")},
+        *{("all-reduce", "model"), ("collective-permute", "fsdp", "model")},
+    },
+}
+"""Meshes of 256 chips, and all that a step sends there but for a few numbers."""
+
+
+@COMPILED
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_256_chips_send_what_the_mesh_needs_and_nothing_else(shape, tmp_path):
+    """Bytes per step and device of two layers. TPUs multiply in bfloat16, and gather that."""
+    data, fsdp, model = shape
+    command = ["plan.py", "toy", "--model.layers", str(LAYERS), "--optim", "adamw"]
+    command += ["--topology", "v5e:16x16", "--mesh.fsdp", str(fsdp), "--mesh.model", str(model)]
+    printed_by(*command, "--json", str(tmp_path / "plan.json"))
+    found = json.loads((tmp_path / "plan.json").read_text())
+    assert tuple(found["mesh"].values()) == shape
+    sent = {(row["kind"], *row["axes"]): row for row in found["collectives"] if not row["small"]}
+    assert set(sent) == SHAPES[shape]
+
+    def all_reduced(numbers, among):
+        return pytest.approx(4 * numbers * 2 * (among - 1) / among, rel=1e-3)
+
+    layers = LAYERS * LAYER // model
+    # With `model`, what is outside of the layers is reduced by other groups.
+    kernels = layers + (OUTSIDE if model == 1 else 0)
+    mine = found["parameters"] if fsdp == 1 else kernels // fsdp
+    if fsdp > 1:
+        # Those of layers forward and backward, those outside of them once.
+        gathered = 2 * (2 * layers + OUTSIDE) * (fsdp - 1) / fsdp
+        assert sent["all-gather", "fsdp"]["wire"] == pytest.approx(gathered, rel=1e-3)
+    assert sent["all-reduce", "data"]["count"] == 1
+    assert sent["all-reduce", "data"]["wire"] == all_reduced(mine, data)
+    if model > 1:
+        # Sums of products that are split, two forward and two backward in each layer.
+        sums = sent["all-reduce", "model"]
+        states = found["batch"] // (data * fsdp) * found["positions"] * WIDTH
+        assert sums["count"] == 4 * LAYERS
+        assert sums["wire"] == all_reduced(4 * LAYERS * states, model)
+
+
 KERNELS = """
 import dataclasses, os
 from sat_jax.plan.topology import environment, topology_named
