@@ -173,6 +173,12 @@ def test_runs_side_by_side(analysed):
     rest = table(analysed / "analysis" / "segmentation.csv")
     assert [first["r_mfcc"], first["r_best_layer"]] == [rest[0]["r"], rest[2]["r"]]
     assert (out / "figures" / "mask_lengths.png").stat().st_size > 10_000
+    losses = table(out / "figures" / "learning.csv")
+    smooth = [r for r in records(analysed) if "smooth_loss" in r]
+    assert float(losses[0]["share"]) == pytest.approx(
+        smooth[0]["smooth_loss"] / smooth[0]["mean_frame"], rel=1e-6
+    )
+    assert (out / "figures" / "learning.png").stat().st_size > 10_000
     assert "Mask length" in (out / "report.html").read_text()
     (other / "analysis" / "segmentation.csv").unlink()
     with pytest.raises(InputError, match=r"segmentation\.csv: is missing.*segments study"):

@@ -38,9 +38,8 @@ Layers of the same depth in two models, one line per pair of models. Where one m
 from the other, a falling line shows the layers that moved. Bands are 95 % intervals over resampled
 parts of the utterances, where these were made."""
 
-GAP, KEY, LEGEND = 0.62, 0.07, 6.5
-PAIR_COLOURS = ("#0072B2", "#E69F00", "#882255", "#009E73", "#56B4E9", "#D55E00", "#444444")
-MOST_PAIRS = len(PAIR_COLOURS)
+LEFT, GAP, KEY = 0.4, 0.62, 0.07
+MOST_PAIRS = len(style.SERIES)
 NAMES = {"linreg_r2": "linreg, squared", "cka_standardised": "cka, standardised"}
 
 
@@ -141,18 +140,17 @@ def same_depths(found: Sequence[SimilarityMap]) -> Figure:
         raise InputError("similarity: no two models share a depth; give two of one architecture")
     columns = 4
     rows = -(-len(found) // columns)
-    wide, high = (style.PAGE - 0.4 - 3 * 0.32 - 0.1) / columns, 1.15
+    wide, high = (style.PAGE - LEFT - 3 * 0.32 - 0.1) / columns, 1.15
     names = [f"{of} against {by}" for of, by in pairs]
-    entry = 0.2 + max(style.text_width(name, LEGEND) for name in names)
-    entries = max(int((style.PAGE - 0.4) / entry), 1)
-    legend = 0.16 * -(-len(pairs) // entries) + 0.1
+    key = style.key_height(names, LEFT)
     with style.applied():
-        figure = Figure(figsize=(style.PAGE, legend + 0.3 + rows * (high + GAP)))
+        figure = Figure(figsize=(style.PAGE, key + 0.3 + rows * (high + GAP)))
+        style.write_key(figure, names, LEFT)
         for number, each in enumerate(found):
             row, column = divmod(number, columns)
-            at = 0.4 + column * (wide + 0.32), legend + 0.3 + row * (high + GAP)
+            at = LEFT + column * (wide + 0.32), key + 0.3 + row * (high + GAP)
             axes = style.place(figure, *at, wide, high)
-            for (of, by), colour in zip(pairs, PAIR_COLOURS, strict=False):
+            for (of, by), colour in zip(pairs, style.SERIES, strict=False):
                 i, j = same_depth(each, of, by)
                 depth = [each.layers[place].layer for place in i]
                 axes.plot(depth, each.value[i, j], color=colour, lw=1, marker="o", ms=2)
@@ -162,10 +160,6 @@ def same_depths(found: Sequence[SimilarityMap]) -> Figure:
             axes.set_title(NAMES.get(each.measure, each.measure))
             axes.set_xlabel("layer")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        for number, (name, colour) in enumerate(zip(names, PAIR_COLOURS, strict=False)):
-            row, column = divmod(number, entries)
-            look = {"fontsize": LEGEND, "color": colour, "va": "top"}
-            style.write(figure, 0.4 + column * entry, 0.08 + 0.16 * row, name, **look)
         return figure
 
 

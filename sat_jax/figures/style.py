@@ -5,6 +5,7 @@ so a figure goes into a paper unscaled. Positions are measured from the top left
 """
 
 import io
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from numbers import Real
 from pathlib import Path
@@ -32,6 +33,10 @@ SMALL = (
 # deuteranopia and tritanopia, and differ in lightness (46, 71, 32), so they survive grey printing.
 COLOURS = {"global": "#0072B2", "vertical": "#E69F00", "diagonal": "#882255"}
 MARKERS = {"global": "o", "vertical": "s", "diagonal": "D"}
+SERIES = ("#0072B2", "#E69F00", "#882255", "#009E73", "#56B4E9", "#D55E00", "#444444")
+"""Colours of runs, or of pairs of them, in the order given: no figure shows more."""
+KEY, KEY_LINE = 6.5, 0.16
+"""Points of the names in a key of colours, and inches of its lines."""
 MAP_COLOURS = "magma"
 BLANK = {"fill": False, "edgecolor": "#d0d0d0", "lw": 0.4, "clip_on": False}
 
@@ -91,6 +96,27 @@ def write(figure: Figure, left: float, top: float, text: str, **kwargs) -> None:
     """Put `text` on the figure at inches from its top left corner."""
     w, h = figure.get_size_inches()
     figure.text(left / w, 1 - top / h, text, **kwargs)
+
+
+def key_height(names: Sequence[str], left: float) -> float:
+    """Inches that `write_key` takes from the top of a figure as wide as a page."""
+    return KEY_LINE * -(-len(names) // _in_line(names, left)) + 0.1
+
+
+def write_key(figure: Figure, names: Sequence[str], left: float) -> None:
+    """Names at the top of a figure as wide as a page, each in its colour of `SERIES`."""
+    in_line = _in_line(names, left)
+    wide = (PAGE - left) / in_line
+    for number, (name, colour) in enumerate(zip(names, SERIES, strict=False)):
+        row, column = divmod(number, in_line)
+        text = fitted(name, wide - 0.1, KEY)
+        look = {"fontsize": KEY, "color": colour, "va": "top"}
+        write(figure, left + column * wide, 0.08 + KEY_LINE * row, text, **look)
+
+
+def _in_line(names: Sequence[str], left: float) -> int:
+    widest = max(text_width(name, KEY) for name in names)
+    return min(max(int((PAGE - left) / (widest + 0.2)), 1), len(names))
 
 
 def text_width(text: str, points: float, weight: str = "normal") -> float:

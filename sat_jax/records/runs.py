@@ -27,6 +27,18 @@ class RunRow(NamedTuple):
     interpolation: float  # the same loss of linear interpolation across the masked span
 
 
+class LearningCurve(NamedTuple):
+    """How a run's loss fell, beside what it has to beat."""
+
+    run: str
+    baseline: str
+    """In words."""
+    step: np.ndarray
+    """(n,)"""
+    share: np.ndarray
+    """(n,) running means of the loss as a share of its baseline's."""
+
+
 def check_run(row: RunRow) -> None:
     """Raise InputError where a category or a score is missing, or a value is not finite."""
     where = f"run {row.name!r}"

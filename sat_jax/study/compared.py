@@ -20,6 +20,7 @@ from sat_jax.model.build import spec_of
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.records.runs import SCORES, RunRow
 from sat_jax.study.heads import read_heads
+from sat_jax.study.learning import learning_of
 from sat_jax.study.runs_table import runs_table
 
 DRAWS = 1000
@@ -36,7 +37,8 @@ WHAT_STANDS_HERE = (
 def study(runs: Sequence[Path], places: Sequence[Path]) -> Path:
     """Write what `runs`, whose results lie in `places`, have come to, beside the first run.
 
-    A table, and where all of them reconstruct masked frames what the length of their masks does.
+    A table, how they learned and what their layers hold of phones, and where all of them
+    reconstruct masked frames what the length of their masks does.
     Returns the directory.
     """
     out = place_of(runs)
@@ -53,7 +55,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> Path:
             for name, place in zip(names, places, strict=True)
         ],
     )
-    sections = [section]
+    sections = [section, *learning_of(names, runs, places, out)]
     configs = [read_run(run) for run in runs]
     if all(isinstance(config.objective, MaskedReconstruction) for config in configs):
         sections.append(mask_lengths(runs, places, out))

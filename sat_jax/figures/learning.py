@@ -1,0 +1,85 @@
+"""How runs learned, and what their layers hold of phones: records in, `Figure` out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sat_jax.errors import InputError
+from sat_jax.figures import style
+from sat_jax.figures.compared import padded_limits
+from sat_jax.records.probes import ProbedLayer
+from sat_jax.records.runs import LearningCurve
+
+LEARNING = """\
+Left: the loss in training as a share of its baseline, running means of both; the key names each
+run's baseline, which has 1 (dashed). Shares of different objectives say how far each task is
+solved, not which model is better. Right: phone accuracy of probes on every layer that was probed,
+linear and with a hidden layer, on test utterances; layer 0 is the first layer's input. Black: the
+same probe on log-mel. Bars and ribbons are 95 % intervals from a bootstrap over utterances and
+probe seeds; guessing is naming the commonest phone."""
+
+MOST = len(style.SERIES)
+LEFT, HIGH, BETWEEN = 0.5, 2.0, 0.5
+
+
+def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> Figure:
+    """A panel of the losses of 2 to `MOST` runs, and one for each kind of probe.
+
+    The model of a `ProbedLayer` is the name of its run; log-mel has no layer. Without any there is
+    the first panel alone. Raises `InputError` for another number of runs.
+    """
+    if not 2 <= len(curves) <= MOST:
+        raise InputError(f"runs side by side: {len(curves)} were given, expected 2 to {MOST}")
+    limits = padded_limits([np.array([(each.low, each.high) for each in probed])]) if probed else ()
+    probes = list(dict.fromkeys(each.probe for each in probed))
+    names = [f"{each.run} (beside {each.baseline})" for each in curves]
+    key = style.key_height(names, LEFT)
+    wide = (style.PAGE - LEFT - 0.1 - 2 * BETWEEN) / 3
+    with style.applied():
+        figure = Figure(figsize=(style.PAGE, key + 0.25 + HIGH + 0.5))
+        style.write_key(figure, names, LEFT)
+        panels = [
+            style.place(figure, LEFT + i * (wide + BETWEEN), key + 0.25, wide, HIGH)
+            for i in range(1 + len(probes))
+        ]
+        _draw_losses(panels[0], curves)
+        for axes, probe in zip(panels[1:], probes, strict=True):
+            _draw_probe(axes, [e for e in probed if e.probe == probe], [e.run for e in curves])
+            name = "linear probe" if probe == "linear" else probe
+            axes.set_title(f"phones, {name} (guessing {probed[0].chance:.0f} %)")
+            axes.set_ylim(*limits)
+        if len(probes) > 1:
+            panels[1].set_ylabel("accuracy (%)")
+        return figure
+
+
+def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
+    for each, colour in zip(curves, style.SERIES, strict=False):
+        axes.plot(each.step, each.share, color=colour, lw=1.1)
+    axes.axhline(1.0, color="#444444", ls="--", lw=0.7)
+    axes.set_ylim(0, 1.25)
+    axes.set_title("training")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, as a share of its baseline")
+
+
+def _draw_probe(axes: Axes, probed: Sequence[ProbedLayer], runs: Sequence[str]) -> None:
+    for each in probed:
+        if each.layer is None:
+            axes.axhline(each.accuracy, color="#000000", lw=0.9)
+            axes.axhspan(each.low, each.high, color="#000000", alpha=0.08, lw=0)
+    for number, (run, colour) in enumerate(zip(runs, style.SERIES, strict=False)):
+        mine = [each for each in probed if each.model == run and each.layer is not None]
+        # Side by side, so that bars of equal layers are told apart.
+        aside = 0.06 * (number - (len(runs) - 1) / 2)
+        ends = [
+            [max(each.accuracy - each.low, 0) for each in mine],
+            [max(each.high - each.accuracy, 0) for each in mine],
+        ]
+        at, values = [each.layer + aside for each in mine], [each.accuracy for each in mine]
+        look = {"color": colour, "marker": "o", "ms": 2.8, "lw": 1.0, "elinewidth": 0.6}
+        axes.errorbar(at, values, ends, **look)
+    axes.set_xlabel("layer (0: its input)")
+    axes.set_xticks(sorted({each.layer for each in probed if each.layer is not None}))
