@@ -115,8 +115,9 @@ class Model:
     scan_layers: bool = False
     """Compile one layer and scan over it: shorter programs for deep models, same numbers."""
     remat: Literal["none", "maps", "layers"] = "none"
-    """What of a layer the backward pass computes a second time: less memory, more time, same
-    numbers. maps: attention maps, and all else but products with kernels; layers: everything."""
+    """What is computed again in the backward pass: less memory, more time, same numbers. none:
+    nothing; maps: attention maps, and all of a layer but the outputs of its dense layers, which
+    are kept; layers: whole layers, of which only the input is kept."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products; parameters, softmax, normalisation and losses stay float32."""
     letters: tuple[str, ...] = ()

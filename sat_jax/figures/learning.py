@@ -13,12 +13,13 @@ from sat_jax.records.probes import ProbedLayer
 from sat_jax.records.runs import LearningCurve
 
 LEARNING = """\
-Left: the loss in training as a share of its baseline, running means of both; the key names each
-run's baseline, which has 1 (dashed). Shares of different objectives say how far each task is
-solved, not which model is better. Right: phone accuracy of probes on every layer that was probed,
-linear and with a hidden layer, on test utterances; layer 0 is the first layer's input. Black: the
-same probe on log-mel. Bars and ribbons are 95 % intervals from a bootstrap over utterances and
-probe seeds; guessing is naming the commonest phone."""
+Left: the loss in training divided by that of a simple baseline, running means of both over some 50
+steps; the key names each run's baseline, and the dashed line is where a run is no better. Runs with
+different objectives cannot be compared by height; above 1.25 curves are cut off. Middle and right:
+phone accuracy of linear probes and of probes with a hidden layer on every layer that was probed, on
+test utterances; layer 0 is the first layer's input. Black line and grey band: the same probe on
+log-mel. Bars and the band are 95 % intervals from a bootstrap over utterances and probe seeds.
+Chance is naming the commonest phone."""
 
 MOST = len(style.SERIES)
 LEFT, HIGH, BETWEEN = 0.5, 2.0, 0.5
@@ -48,7 +49,7 @@ def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> 
         for axes, probe in zip(panels[1:], probes, strict=True):
             _draw_probe(axes, [e for e in probed if e.probe == probe], [e.run for e in curves])
             name = "linear probe" if probe == "linear" else probe
-            axes.set_title(f"phones, {name} (guessing {probed[0].chance:.0f} %)")
+            axes.set_title(f"phones, {name} (chance {probed[0].chance:.0f} %)")
             axes.set_ylim(*limits)
         if len(probes) > 1:
             panels[1].set_ylabel("accuracy (%)")
@@ -62,7 +63,7 @@ def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
     axes.set_ylim(0, 1.25)
     axes.set_title("training")
     axes.set_xlabel("step")
-    axes.set_ylabel("loss, as a share of its baseline")
+    axes.set_ylabel("loss / loss of its baseline")
 
 
 def _draw_probe(axes: Axes, probed: Sequence[ProbedLayer], runs: Sequence[str]) -> None:
@@ -81,5 +82,5 @@ def _draw_probe(axes: Axes, probed: Sequence[ProbedLayer], runs: Sequence[str]) 
         at, values = [each.layer + aside for each in mine], [each.accuracy for each in mine]
         look = {"color": colour, "marker": "o", "ms": 2.8, "lw": 1.0, "elinewidth": 0.6}
         axes.errorbar(at, values, ends, **look)
-    axes.set_xlabel("layer (0: its input)")
+    axes.set_xlabel("layer (0: input of the first)")
     axes.set_xticks(sorted({each.layer for each in probed if each.layer is not None}))
