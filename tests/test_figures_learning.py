@@ -29,8 +29,9 @@ def probe(model, layer, kind, accuracy):
 
 def probes(names):
     kinds = ("linear", "hidden layer")
-    rows = [probe("log-mel", None, kind, 56.0) for kind in kinds]
+    rows = []
     for number, name in enumerate(names):
+        rows += [probe(name, None, kind, 56.0) for kind in kinds]
         rows += [probe(name, at, kind, 50.0 + number + at) for at in (0, 2, 6) for kind in kinds]
     return rows
 
@@ -50,6 +51,24 @@ def test_runs_are_drawn_at_their_values_and_legible(names, monkeypatch):
         assert low < 48 and high > 57 + len(names) - 1
     texts = assert_legible(figure, monkeypatch)
     assert "a (beside guessing)" in texts
+
+
+def test_log_mel_is_drawn_for_each_run_where_it_differs():
+    curves = [curve("a", 1.0), curve("b", 2.0)]
+
+    def flat(rows):
+        lines = [line for line in learning(curves, rows).axes[1].lines if line.get_ls() != "None"]
+        level = [line for line in lines if len(set(line.get_ydata())) == 1]
+        return [(line.get_color(), line.get_ydata()[0]) for line in level]
+
+    rows = probes(["a", "b"])
+    assert flat(rows) == [("#000000", 56.0)]
+    other = [
+        row._replace(accuracy=61.0, chance=9.0) if row.model == "b" and row.layer is None else row
+        for row in rows
+    ]
+    assert flat(other) == [(style.SERIES[0], 56.0), (style.SERIES[1], 61.0)]
+    assert learning(curves, other).axes[1].get_title() == "phones, linear probe (chance 9 to 11 %)"
 
 
 def test_without_probes_there_is_the_loss_alone():
@@ -88,6 +107,9 @@ def test_runs_that_were_not_trained_here_are_left_out_and_counted(tmp_path):
     ]
     names = [run.name for run in runs]
     (section,) = learning_of(names, runs, runs, tmp_path / "side")
-    assert section.text == "1 of 3 runs are not drawn."
+    assert section.text == (
+        "2 of 3 runs are drawn: the first 7 at most, and none that was not trained here. No probes "
+        "are drawn: the ablate study has made none of a."
+    )
     assert len(section.tables) == 1 and section.pictures[0].png.exists()
     assert learning_of(names[1:], runs[1:], runs[1:], tmp_path / "none") == []

@@ -59,6 +59,9 @@ def parse_arguments() -> tuple[tuple[Path, ...], Analysis]:
     arguments = parse(lambda: tyro.cli(Arguments, description=as_called(__doc__)))
     if not arguments.runs:
         raise InputError(as_called("no run given: python analyze.py runs/toy"))
+    names = [run.resolve().name for run in arguments.runs]
+    if len(set(names)) < len(names):
+        raise InputError(f"two runs are called alike ({', '.join(names)}): rename one")
     joint = arguments.analysis.only == ("similarity",)
     if len(arguments.runs) > 1 and arguments.analysis.out is not None and not joint:
         raise InputError(

@@ -18,8 +18,9 @@ steps; the key names each run's baseline, and the dashed line is where a run is 
 different objectives cannot be compared by height; above 1.25 curves are cut off. Middle and right:
 phone accuracy of linear probes and of probes with a hidden layer on every layer that was probed, on
 test utterances; layer 0 is the first layer's input. Black line and grey band: the same probe on
-log-mel. Bars and the band are 95 % intervals from a bootstrap over utterances and probe seeds.
-Chance is naming the commonest phone."""
+log-mel; where runs were given other speech or positions, each has its own, dashed. Bars and the
+band are 95 % intervals from a bootstrap over utterances and probe seeds. Chance is naming the
+commonest phone."""
 
 MOST = len(style.SERIES)
 LEFT, HIGH, BETWEEN = 0.5, 2.0, 0.5
@@ -28,8 +29,9 @@ LEFT, HIGH, BETWEEN = 0.5, 2.0, 0.5
 def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> Figure:
     """A panel of the losses of 2 to `MOST` runs, and one for each kind of probe.
 
-    The model of a `ProbedLayer` is the name of its run; log-mel has no layer. Without any there is
-    the first panel alone. Raises `InputError` for another number of runs.
+    The model of a `ProbedLayer` is the name of its run; log-mel has no layer, and is drawn once
+    where all runs have the same. Without any there is the first panel alone. Raises `InputError`
+    for another number of runs.
     """
     if not 2 <= len(curves) <= MOST:
         raise InputError(f"runs side by side: {len(curves)} were given, expected 2 to {MOST}")
@@ -49,11 +51,17 @@ def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> 
         for axes, probe in zip(panels[1:], probes, strict=True):
             _draw_probe(axes, [e for e in probed if e.probe == probe], [e.run for e in curves])
             name = "linear probe" if probe == "linear" else probe
-            axes.set_title(f"phones, {name} (chance {probed[0].chance:.0f} %)")
+            axes.set_title(f"phones, {name} (chance {chance_of(probed)})")
             axes.set_ylim(*limits)
         if len(probes) > 1:
             panels[1].set_ylabel("accuracy (%)")
         return figure
+
+
+def chance_of(probed: Sequence[ProbedLayer]) -> str:
+    """Percent of the commonest phone, of all runs: 11 %, or 9 to 11 %."""
+    values = [f"{chance:.0f}" for chance in sorted({each.chance for each in probed})]
+    return f"{values[0]} %" if values[0] == values[-1] else f"{values[0]} to {values[-1]} %"
 
 
 def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
@@ -67,10 +75,15 @@ def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
 
 
 def _draw_probe(axes: Axes, probed: Sequence[ProbedLayer], runs: Sequence[str]) -> None:
-    for each in probed:
-        if each.layer is None:
-            axes.axhline(each.accuracy, color="#000000", lw=0.9)
-            axes.axhspan(each.low, each.high, color="#000000", alpha=0.08, lw=0)
+    inputs = {each.model: each for each in probed if each.layer is None}
+    if len({each.accuracy for each in inputs.values()}) == 1:
+        each = next(iter(inputs.values()))
+        axes.axhline(each.accuracy, color="#000000", lw=0.9)
+        axes.axhspan(each.low, each.high, color="#000000", alpha=0.08, lw=0)
+    else:
+        for run, colour in zip(runs, style.SERIES, strict=False):
+            if run in inputs:
+                axes.axhline(inputs[run].accuracy, color=colour, ls="--", lw=0.8)
     for number, (run, colour) in enumerate(zip(runs, style.SERIES, strict=False)):
         mine = [each for each in probed if each.model == run and each.layer is not None]
         # Side by side, so that bars of equal layers are told apart.

@@ -35,13 +35,8 @@ def learning_of(
         for name, place in zip(names, places, strict=True)
         if name in shown
     ]
-    probed: list[ProbedLayer] = []
-    if all(path.exists() for _, path in tables):
-        for name, path in tables:
-            rows = [row for row in read_probes(path) if row.task == "phone"]
-            trained = next((row.model for row in rows if row.layer is not None), None)
-            probed += [row._replace(model=name) for row in rows if row.model == trained]
-        probed += [row for row in read_probes(tables[0][1]) if row.layer is None]
+    missing = [name for name, path in tables if not path.exists()]
+    probed = [] if missing else [row for own in tables for row in phones_of(*own)]
     style.save(figures.learning(curves, probed), out / "figures", "learning")
     points = [
         {"run": curve.run, "baseline": curve.baseline, "step": int(step), "share": float(share)}
@@ -53,14 +48,30 @@ def learning_of(
     if probed:
         files.write_table(out / "probes_by_layer.csv", [row._asdict() for row in probed])
         shown_tables.append(Table("Probes on layers.", out / "probes_by_layer.csv"))
-    left_out = len(names) - len(curves)
-    note = f"{left_out} of {len(names)} runs are not drawn." if left_out else ""
+    notes = []
+    if len(curves) < len(names):
+        notes.append(
+            f"{len(curves)} of {len(names)} runs are drawn: the first {figures.MOST} at most, and "
+            "none that was not trained here."
+        )
+    if missing:
+        notes.append(f"No probes are drawn: the ablate study has made none of {missing[0]}.")
     picture = Picture(
         out / "figures" / "learning.png",
         figures.LEARNING,
         f"Losses of {', '.join(sorted(shown))}, and probes on their layers",
     )
-    return [Section("Learning, and phones in layers", note, [picture], tables=shown_tables)]
+    return [
+        Section("Learning, and phones in layers", " ".join(notes), [picture], tables=shown_tables)
+    ]
+
+
+def phones_of(name: str, table: Path) -> list[ProbedLayer]:
+    """Probes on phones of a run's trained layers and of the log-mel beside them, under its name."""
+    rows = [row for row in read_probes(table) if row.task == "phone"]
+    trained = next((row.model for row in rows if row.layer is not None), None)
+    mine = [row for row in rows if row.layer is None or row.model == trained]
+    return [row._replace(model=name) for row in mine]
 
 
 def curve_of(name: str, run: Path) -> LearningCurve | None:

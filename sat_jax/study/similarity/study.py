@@ -13,7 +13,6 @@ from sat_jax.analysis.head_similarity import FLAT_MEASURES, HEAD_MEASURES
 from sat_jax.analysis.similarity import MEASURES
 from sat_jax.config import Analysis
 from sat_jax.config.json import read_run
-from sat_jax.errors import InputError
 from sat_jax.figures import similarity as figures
 from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.records.similarity import SimilarityMap
@@ -38,8 +37,6 @@ def study(loaded: LoadedRun) -> list[Section]:
 def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     """Compare several runs, and the untrained model of the first, on the corpus of the first; a
     report of its own in a directory beside the first run, which is returned.
-
-    Raises `InputError` for two runs of one name.
     """
     first = open_run(runs[0], analysis)
     opened = [first.model]
@@ -49,8 +46,6 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     first = alone(first)
     opened = [on_devices(model, first.passes.devices) for model in opened]
     names = [run.resolve().name for run in runs]
-    if len(set(names)) < len(names):
-        raise InputError(f"similarity: two runs are called alike ({', '.join(names)}): rename one")
     models = [
         heard(model, 0)._replace(name=name) for model, name in zip(opened, names, strict=True)
     ]
