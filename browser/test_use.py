@@ -111,8 +111,10 @@ def test_a_link_shows_the_same_again(visit, explored, address):
     assert parse_qs(written) == parse_qs(address[1:])
     page.locator("canvas.map").first.focus()
     page.keyboard.press("ArrowDown")
-    page.wait_for_timeout(300)  # the address follows when the keys rest
-    again = visit(explored / "explorer.html", f"#{urlsplit(page.url).fragment}")
+    written = page.evaluate("explorer.addressOf(explorer.state)")
+    # The address follows when the keys rest.
+    page.wait_for_url(lambda url: urlsplit(url).fragment == written)
+    again = visit(explored / "explorer.html", f"#{written}")
     assert state_of(again) == state_of(page)
 
 
