@@ -19,7 +19,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from sat_jax import exchange
+from sat_jax import exchange, stalls
 from sat_jax.checkpoint_files import ITEMS, seal
 from sat_jax.checkpoint_steps import alone, in_host_memory, is_seen_by_all, whole_step
 from sat_jax.errors import WRITE_ERRORS, InputError, unwritable
@@ -197,10 +197,12 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 def _readable_errors(directory: Any) -> Iterator[None]:
     """Turn a disk that is full, closed or broken into one line; everything else passes.
 
-    Tensorstore says in words what the operating system said, under other types.
+    Tensorstore says in words what the operating system said, under other types. A disk that does
+    not answer is named.
     """
     try:
-        yield
+        with stalls.waiting_for(f"checkpoints in {directory}"):
+            yield
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:

@@ -3,8 +3,7 @@
 Where a process of the cluster dies or falls silent, jax's runtime ends the others from inside, with
 pages of C++, and nothing in the process can keep it from that. So each process is started by a
 watching one, which passes on what it says, keeps back that text and says in its place who was lost
-and where to go on. A process that answers but waits for ever (a reader that hangs, say) is not
-found by this: all others wait with it.
+and where to go on. A process that answers but whose disk does not is found by `stalls`.
 """
 
 import contextlib

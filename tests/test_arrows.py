@@ -23,12 +23,13 @@ GROUND = {
     "peers",
     "exchange",
     "run_directory",
+    "stalls",
 }
 # What each room may import besides itself; the ground floor imports only its own.
 ARROWS = {
     "config": {"address", "errors", "grid", "run_directory"},
     "cloud": GROUND | {"config"},
-    "audio": {"address", "errors", "grid", "config", "cloud"},
+    "audio": {"address", "errors", "grid", "stalls", "config", "cloud"},
     "features": {"errors", "grid", "config", "audio"},
     "model": GROUND | {"config", "features"},
     "pretrain": GROUND | {"config", "audio", "features", "model"},

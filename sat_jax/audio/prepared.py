@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sat_jax import stalls
 from sat_jax.audio.splits import SPLITS
 from sat_jax.audio.utterance import Utterance
 from sat_jax.errors import InputError
@@ -41,8 +42,9 @@ class Split:
     def __getitem__(self, i: int) -> Utterance:
         """Raises `InputError` where a file of the dataset has gone or is damaged."""
         try:
-            source, decode = self._reader
-            return decode(source[int(self.rows[i])])
+            with stalls.reading(f"{self.directory}: utterance {self.ids[i]}"):
+                source, decode = self._reader
+                return decode(source[int(self.rows[i])])
         except (RuntimeError, OSError) as error:
             first = str(error).strip().splitlines()[0]
             raise InputError(
