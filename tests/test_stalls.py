@@ -44,6 +44,23 @@ def test_a_file_that_never_answers_is_named_and_given_up(tmp_path):
     assert ended(program) == (1, [*said, given_up])
 
 
+def test_a_recording_that_never_answers_is_named(tmp_path):
+    path = tmp_path / "a.flac"
+    os.mkfifo(path)
+    program = (
+        f"{FAST} 0.01, 10, 20\n"
+        "import threading\n"
+        "from pathlib import Path\n"
+        "from sat_jax.audio.item import Item, read_item\n"
+        f"item = Item('a', 'a', '', Path({str(path)!r}), None, '', None)\n"
+        "threading.Thread(target=read_item, args=(item, None), daemon=True).start()\n"
+        "import time; time.sleep(1)"
+    )
+    status, said = ended(program)
+    assert said[0] == f"still waiting for recording {path} after 0.1 s: does its disk answer?"
+    assert status == 0
+
+
 def test_many_short_reads_are_no_long_one():
     program = (
         f"{FAST} 0.01, 50, 50\n"

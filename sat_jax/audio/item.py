@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from sat_jax import stalls
 from sat_jax.audio.alignments import check_phones, noise_notes, read_phn, read_textgrid
 from sat_jax.audio.ctm import Lines, read_ctm
 from sat_jax.audio.faults import BadItem
@@ -40,7 +41,8 @@ def read_item(item: Item, corpus: Corpus) -> Decoded:
 
     Raises `BadItem` for every fault of its files.
     """
-    recording = read_audio(item.audio)
+    with stalls.waiting_for(f"recording {item.audio}"):
+        recording = read_audio(item.audio)
     notes, segments = recording.notes, None
     if item.alignment is not None:
         stated = read_segments(item, corpus, recording.rate)
