@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from sat_jax.address import address_of, shown
+from sat_jax.address import address_of
 from sat_jax.audio.aligned import find_ctm
 from sat_jax.audio.corpora import CORPORA, list_items, with_phone_map
 from sat_jax.audio.disk import WRITE_ERRORS, alone_in, unwritable
 from sat_jax.audio.parts import CHUNK, Summary, merge, part_path, write_parts
 from sat_jax.audio.phone_labels import COLUMNS, TABLES, Phone, ordered
 from sat_jax.audio.phones import MANNER, PHONES
-from sat_jax.audio.prepared import is_ready
+from sat_jax.audio.prepared import INDEX, is_ready, read_content, write_content
 from sat_jax.audio.progress import progress_bar
 from sat_jax.audio.splits import assign, check_possible
 from sat_jax.audio.tree import unread_audio
@@ -155,13 +155,12 @@ def _make(
         with progress_bar("writing", directory.name, len(whole.ids)) as report:
             write_dataset(temporary, files, whole.lengths, content, report)
         np.savez(
-            temporary / "index.npz",
+            temporary / INDEX,
             lengths=np.array(whole.lengths, np.int32),
             speakers=np.array([position[s] for s in whole.speakers], np.int32),
             splits=splits,
         )
-        text = json.dumps(content | {"ids": whole.ids, "config": asdict(corpus)}, default=shown)
-        (temporary / "corpus.json").write_text(text, encoding="utf-8")
+        write_content(temporary, content | {"ids": whole.ids, "config": asdict(corpus)})
         temporary.chmod(0o755)
         os.rename(temporary, directory)
     except OSError as error:
@@ -241,7 +240,7 @@ def _listing_digest(items: list) -> str:
 
 
 def _one_line(directory: Path) -> str:
-    content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
+    content = read_content(directory)
     hours = content["samples"] / SAMPLE_RATE / 3600
     source = f" ({content['phone_source']})" if content["phone_source"] else ""
     return (

@@ -47,6 +47,8 @@ class Summary:
     aligned: int = 0
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of the part file."""
 
 
 def write_parts(
@@ -60,8 +62,8 @@ def write_parts(
     chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
     summaries: dict[int, Summary] = {}
     for i, chunk in enumerate(chunks):
-        if summary_path(directory, i).exists():
-            summaries[i] = read_summary(directory, i)
+        if (found := finished(directory, i)) is not None:
+            summaries[i] = found
             report(len(chunk), sum(summaries[i].lengths))
     missing = [i for i in range(len(chunks)) if i not in summaries]
     workers = min(corpus.workers or os.cpu_count() or 1, len(missing))
@@ -127,6 +129,7 @@ def write_part(items: list, corpus: Corpus, directory: Path, number: int) -> Sum
     try:
         with open(temporary, "wb") as out:
             summary = _write_items(out, items, corpus)
+            summary.size = out.tell()
         os.replace(temporary, part_path(directory, number))
         temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
         os.replace(temporary, summary_path(directory, number))
@@ -242,6 +245,11 @@ def summary_path(directory: Path, number: int) -> Path:
     return directory / f"{number:05d}.json"
 
 
-def read_summary(directory: Path, number: int) -> Summary:
-    """Summary of a finished part."""
-    return Summary(**json.loads(summary_path(directory, number).read_text(encoding="utf-8")))
+def finished(directory: Path, number: int) -> Summary | None:
+    """Summary of a part, or None where it is not there, or was cut short by a power failure."""
+    try:
+        summary = Summary(**json.loads(summary_path(directory, number).read_text(encoding="utf-8")))
+        whole = part_path(directory, number).stat().st_size == summary.size
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return summary if whole else None

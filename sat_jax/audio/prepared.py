@@ -1,7 +1,9 @@
 """A prepared corpus in, its utterances out, by split: audio, labels and texts by number."""
 
+import contextlib
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from sat_jax import stalls
+from sat_jax.address import shown
 from sat_jax.audio.splits import SPLITS
 from sat_jax.audio.utterance import Utterance
 from sat_jax.errors import InputError
+
+INDEX, CONTENT = "index.npz", "corpus.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +46,10 @@ class Split:
 
     def __getitem__(self, i: int) -> Utterance:
         """Raises `InputError` where a file of the dataset has gone or is damaged."""
-        try:
-            with stalls.reading(f"{self.directory}: utterance {self.ids[i]}"):
-                source, decode = self._reader
-                return decode(source[int(self.rows[i])])
-        except (RuntimeError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"{self.directory}: utterance {self.ids[i]} cannot be read ({first}): put the file "
-                "back, or delete this directory and the same command prepares it anew"
-            ) from error
+        name = f"utterance {self.ids[i]}"
+        with stalls.reading(f"{self.directory}: {name}"), _whole(self.directory, name):
+            source, decode = self._reader
+            return decode(source[int(self.rows[i])])
 
     def __getitems__(self, keys: list[int]) -> list[Utterance]:
         """Several utterances; one by one, which takes less time than a batched read."""
@@ -76,8 +75,9 @@ def open_split(directory: Path, split: str) -> Split:
         raise InputError(f"{directory} is not a prepared corpus: prepare it with train.py")
     if split not in (*SPLITS, "all"):
         raise InputError(f"split {split!r} is unknown: give one of {', '.join(SPLITS)}, all")
-    content = json.loads((directory / "corpus.json").read_text(encoding="utf-8"))
-    index = np.load(directory / "index.npz")
+    content = read_content(directory)
+    with _whole(directory, INDEX), np.load(directory / INDEX) as file:
+        index = {name: file[name] for name in ("lengths", "speakers", "splits")}
     rows = np.arange(len(index["lengths"]))
     if split != "all":
         rows = rows[index["splits"] == SPLITS.index(split)]
@@ -102,6 +102,42 @@ def open_split(directory: Path, split: str) -> Split:
     )
 
 
+def write_content(directory: Path, content: dict[str, Any]) -> None:
+    """Write what is known of a corpus, with a checksum of it."""
+    text = json.dumps(content, default=shown)
+    whole = json.loads(text) | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    (directory / CONTENT).write_text(json.dumps(whole), encoding="utf-8")
+
+
+def read_content(directory: Path) -> dict[str, Any]:
+    """What `write_content` wrote; raises `InputError` where that has gone or is damaged.
+
+    Corpora that were prepared before there were checksums are taken as they are.
+    """
+    with _whole(directory, CONTENT):
+        content = json.loads((directory / CONTENT).read_text(encoding="utf-8"))
+        stored = content.pop("sha256", None)
+        if stored not in (None, hashlib.sha256(json.dumps(content).encode()).hexdigest()):
+            raise ValueError("its checksum differs")
+    return content
+
+
+@contextlib.contextmanager
+def _whole(directory: Path, name: str) -> Iterator[None]:
+    """Turn whatever a damaged file of a prepared corpus raises into an `InputError`.
+
+    TFDS and the formats below it have no common type of error.
+    """
+    try:
+        yield
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{directory}: {name} cannot be read ({first}): put the file back, or delete this "
+            "directory and the same command prepares it anew"
+        ) from error
+
+
 def take(split: Split, index: np.ndarray) -> Split:
     """The utterances of a split at `index` `(n,)`, in that order."""
     return replace(
@@ -122,4 +158,4 @@ def spread(split: Any, most: int) -> Any:
 
 def is_ready(directory: Path) -> bool:
     """Whether a corpus was prepared there to its end."""
-    return (directory / "corpus.json").is_file()
+    return (directory / CONTENT).is_file()
