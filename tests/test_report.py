@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sat_jax import files
 from sat_jax.errors import InputError
 from sat_jax.figures import heads, report, style
-from sat_jax.study.page import write_page
+from sat_jax.study.page import manifest_of, write_page
 from sat_jax.study.sections import keep_sections, kept_sections
 from sat_jax.trace.store import save_sound
 
@@ -176,3 +176,14 @@ def test_studies_add_up_in_the_order_of_the_report(written):
     broken.write_text("[[1]]")
     with pytest.raises(InputError, match=r"heads\.json: is not what analyze\.py writes"):
         kept_sections(out, "heads")
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"data": {"fing', b"[1, 2]", b"\xff{}"])
+def test_a_manifest_that_cannot_be_read_does_not_cost_the_report(tmp_path, content):
+    path = tmp_path / "manifest.json"
+    if content is not None:
+        path.write_bytes(content)
+    (said,) = manifest_of(tmp_path).items()
+    assert said[0] == "manifest.json" and said[1].startswith("cannot be read: ")
+    path.write_text('{"data": {"fingerprint": "abc"}, "sessions": []}')
+    assert manifest_of(tmp_path) == {"data": {"fingerprint": "abc"}, "sessions": []}

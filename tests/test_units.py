@@ -1,6 +1,7 @@
 """Clusters and labels of masked prediction: k-means against scikit-learn, labels against audio."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +158,22 @@ def test_labels_are_made_once_and_belong_to_their_speech(tmp_path):
     other["train"].fingerprint = "other"
     with pytest.raises(InputError, match="these units are of other speech or settings"):
         units.labels_of(config, grid, other, mesh_of(2), said.append)
+
+
+@pytest.mark.parametrize("name", ["units.json", "train.npy", "valid.npy"])
+def test_labels_that_are_damaged_are_not_learned_from(tmp_path, name):
+    config, grid, splits, found, _ = labels_of(tmp_path, RAW)
+    path = config.directory / "units" / name
+    whole, labels = path.read_bytes(), np.array(found["train"].flat)
+    flipped = whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:]
+    for damaged in (b"", whole[: len(whole) // 2], flipped):
+        path.unlink()  # it may be mapped into memory
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="units are damaged .*; delete the folder and the"):
+            units.labels_of(config, grid, splits, mesh_of(2), print)
+    shutil.rmtree(path.parent)
+    again = units.labels_of(config, grid, splits, mesh_of(2), lambda _: None)
+    np.testing.assert_array_equal(again["train"].flat, labels)
 
 
 def test_positions_take_the_label_of_their_middle_frame():

@@ -13,7 +13,6 @@ similarity their layers and heads are compared with each other.
 
 import dataclasses
 import importlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -144,7 +143,7 @@ def analyse(run: Path, analysis: Analysis) -> Path:
     from sat_jax.study.findings import findings_of
     from sat_jax.study.heads import trained_sentence
     from sat_jax.study.loaded_run import open_run
-    from sat_jax.study.page import write_page
+    from sat_jax.study.page import manifest_of, write_page
     from sat_jax.study.sections import keep_sections
 
     # --- Load: the config, the trained and the untrained checkpoint, the corpus -----------------
@@ -160,10 +159,9 @@ def analyse(run: Path, analysis: Analysis) -> Path:
 
     # --- Report: these studies, and those that earlier calls have left there --------------------
     if loaded.is_leader:
-        manifest = json.loads((run / "manifest.json").read_text())
         title = f"Heads of {loaded.config.name}"
         found = findings_of(loaded.out, trained_sentence(loaded))
-        page = write_page(loaded.out, title, tuple(STUDIES), manifest, found)
+        page = write_page(loaded.out, title, tuple(STUDIES), manifest_of(run), found)
         address = send_results(loaded.out)
         loaded.say(f"report: {page}" + f", and {address}/{page.name}" * bool(address))
     return loaded.out

@@ -8,7 +8,7 @@ what they were made from.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +19,17 @@ from jax.sharding import Mesh as DeviceMesh
 
 from sat_jax import checkpoint, exchange, mesh
 from sat_jax.audio.prepared import spread
-from sat_jax.checkpoint_files import checksums_of
 from sat_jax.config import Config, Features, MaskedUnits
 from sat_jax.config.json import encode, read_run
-from sat_jax.errors import InputError, writing
+from sat_jax.errors import InputError
 from sat_jax.features import batches, buckets
 from sat_jax.features.batches import FrameLabels
 from sat_jax.features.frontend import featurize, frame_grid
-from sat_jax.files import write_arrays
 from sat_jax.grid import Grid
 from sat_jax.model.attention.self_attention import TRACE
 from sat_jax.model.build import build_model, init_params
 from sat_jax.model.encoder import collect, unrolled
+from sat_jax.pretrain import kept_units
 from sat_jax.pretrain.kmeans import k_means, nearest, remembered
 
 MFCC = Features(
@@ -38,7 +37,6 @@ MFCC = Features(
 )
 """39 numbers a frame of 10 ms, as HuBERT's first iteration clusters."""
 FOLDER = "units"
-KEPT_LAST = "units.json"
 SAMPLE = 20_000
 """Frames that the first centres are drawn from."""
 KEPT = 2**28
@@ -70,44 +68,23 @@ def labels_of(
 
     Every process calls this; process 0 writes, and hosts that do not see its directory get a copy
     into their own. Raises `InputError` where the run that states come from is missing or has no
-    such layer, or where kept labels are of other speech.
+    such layer, or where kept labels are damaged or of other speech.
     """
     folder = config.directory / FOLDER
     wanted = identity(config, splits)
-    if not exchange.from_leader((folder / KEPT_LAST).exists):
+    if not exchange.from_leader((folder / kept_units.KEPT_LAST).exists):
         make(config, grid, splits, devices, folder, wanted, say)
-    kept = exchange.from_leader(lambda: json.loads((folder / KEPT_LAST).read_text()))
-    if kept["identity"] != wanted:
+    kept = exchange.from_leader(lambda: kept_units.read(folder, list(splits)))
+    if kept.get("identity") != wanted:
         raise InputError(
             f"{folder}: these units are of other speech or settings; delete the folder and the "
             "same command makes them anew"
         )
-    _copy_to_all(folder, list(splits), kept)
+    kept_units.copy_to_all(folder, list(splits), kept)
     return {
         name: FrameLabels(np.load(folder / f"{name}.npy", mmap_mode="r"), ends_of(split, grid))
         for name, split in splits.items()
     }
-
-
-def _copy_to_all(folder: Path, names: Sequence[str], about: dict[str, Any]) -> None:
-    """The labels of process 0 into the folder of every process that has not the same."""
-    if jax.process_count() == 1:
-        return
-    files = [folder / f"{name}.npy" for name in names]
-    missing = not all(file.exists() for file in (*files, folder / KEPT_LAST))
-    prints = exchange.everywhere("" if missing else checksums_of(folder, files))
-    if len(set(prints)) == 1:
-        return
-    labels = {name: _received(file) for name, file in zip(names, files, strict=True)}
-    if prints[jax.process_index()] != prints[0]:
-        write(folder, labels, None, about)
-
-
-def _received(file: Path) -> np.ndarray:
-    """The array in a file of process 0, on every process."""
-    array = np.load(file, mmap_mode="r") if jax.process_index() == 0 else None
-    shape, kind = exchange.from_leader(lambda: (array.shape, array.dtype))
-    return exchange.sent(array, shape, kind)
 
 
 def identity(config: Config, splits: dict[str, Any]) -> str:
@@ -177,7 +154,8 @@ def make(
         for name, split in splits.items()
     }
     if jax.process_index() == 0:
-        write(folder, found, clusters.centres, {"identity": wanted, "source": source.name})
+        about = {"identity": wanted, "source": source.name}
+        kept_units.write(folder, found, clusters.centres, about)
 
 
 def read(split: Any, grid: Grid) -> Iterator[batches.Batch]:
@@ -270,20 +248,3 @@ def states_of_run(run: Path, layer: int, devices: DeviceMesh) -> Source:
         return collect(sown[TRACE], module.config).hidden[layer]
 
     return Source(states, module.grid, f"layer {layer} of {run} (step {step})")
-
-
-def write(
-    folder: Path, labels: dict[str, np.ndarray], centres: np.ndarray | None, about: dict[str, Any]
-) -> None:
-    """Labels, centres (of process 0) and where they come from; the last file tells that all are
-    there."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, flat in labels.items():
-            # Another process may have the file of that name open, on a disk that both see.
-            coming = folder / f".{name}.{jax.process_index()}.npy"
-            np.save(coming, flat)
-            coming.replace(folder / f"{name}.npy")
-        if centres is not None:
-            write_arrays(folder / "centres.npz", centres=centres)
-        (folder / KEPT_LAST).write_text(json.dumps(about, indent=2) + "\n")

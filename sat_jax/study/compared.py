@@ -1,7 +1,6 @@
 """Several analysed runs in, one figure, table and report about all of them side by side out."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sat_jax.pretrain.log import read_metrics
 from sat_jax.records.runs import SCORES, RunRow
 from sat_jax.study.heads import read_heads
 from sat_jax.study.learning import learning_of
+from sat_jax.study.page import manifest_of
 from sat_jax.study.runs_table import runs_table
 
 DRAWS = 1000
@@ -59,10 +59,7 @@ def study(runs: Sequence[Path], places: Sequence[Path]) -> Path:
     configs = [read_run(run) for run in runs]
     if all(isinstance(config.objective, MaskedReconstruction) for config in configs):
         sections.append(mask_lengths(runs, places, out))
-    manifest = {
-        name: json.loads((run / "manifest.json").read_text())
-        for name, run in zip(names, runs, strict=True)
-    }
+    manifest = {name: manifest_of(run) for name, run in zip(names, runs, strict=True)}
     title = f"{', '.join(names)} side by side"
     print(f"side by side: {write_report(out / 'report.html', title, sections, manifest)}")
     return out

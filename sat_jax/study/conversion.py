@@ -115,8 +115,8 @@ def check_run(run: Path) -> float:
     path = run / REFERENCE
     if not path.exists():
         raise InputError(f"{path}: is missing: only runs that convert.py made have it")
-    with np.load(path, allow_pickle=False) as kept:
-        return difference_to(load(run), kept["audio"], kept["output"])
+    kept = files.read_arrays(path, "convert it again")
+    return difference_to(load(run), kept["audio"], kept["output"])
 
 
 def write_back(run: Path, out: Path) -> int:

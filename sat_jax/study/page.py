@@ -1,5 +1,6 @@
 """Figures of a study in, PNG, PDF and CSV out; kept sections in, the run's report out."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ def keep_figure(
     place = loaded.out / "figures"
     loaded.save_figure(figure, place, stem, loaded.analysis.pdf)
     files.write_table(place / f"{stem}.csv", rows)
+
+
+def manifest_of(run: Path) -> dict[str, Any]:
+    """Data and sessions of a run, for its report; where they cannot be read, it says so."""
+    path = run / "manifest.json"
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        return {path.name: f"cannot be read: {error}"}
 
 
 def write_page(

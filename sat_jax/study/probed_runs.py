@@ -1,7 +1,6 @@
 """Runs whose last layers were probed in, one figure, tables and a report of all of them out."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from sat_jax.figures import style
 from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.pretrain.log import read_metrics
 from sat_jax.records.probes import ProbedLayer
+from sat_jax.study.page import manifest_of
 
 
 def compare(runs: Sequence[Path], places: Sequence[Path]) -> Path:
@@ -82,10 +82,7 @@ def write(
     files.write_table(out / "probes.csv", [row._asdict() for row in rows])
     files.write_table(out / "masked_l1.csv", [loss_of(run) for run in runs])
     style.save(figures.accuracies(rows), out / "figures", "probes")
-    manifest = {
-        name: json.loads((run / "manifest.json").read_text())
-        for name, run in zip(names, runs, strict=True)
-    }
+    manifest = {name: manifest_of(run) for name, run in zip(names, runs, strict=True)}
     picture = Picture(out / "figures" / "probes.png", figures.ACCURACIES, "Accuracy of probes")
     tables = [
         *tables,

@@ -1,7 +1,6 @@
 """One run, or several of them, in; how alike their layers and heads are as tables and figures."""
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sat_jax.figures.report import Picture, Section, Table, write_report
 from sat_jax.records.similarity import SimilarityMap
 from sat_jax.study.loaded_model import LoadedModel, on_devices, open_model
 from sat_jax.study.loaded_run import LoadedRun, alone, describe, open_run
-from sat_jax.study.page import keep_figure
+from sat_jax.study.page import keep_figure, manifest_of
 from sat_jax.study.similarity.heads import compare_heads
 from sat_jax.study.similarity.layers import compare_layers
 from sat_jax.study.similarity.states import Heard
@@ -56,10 +55,7 @@ def compare(runs: Sequence[Path], analysis: Analysis) -> Path:
     if not first.is_leader:
         return out
     made = sections(found, neurons, [describe(first), *notes], first._replace(out=out))
-    manifest = {
-        name: json.loads((run / "manifest.json").read_text())
-        for name, run in zip(names, runs, strict=True)
-    }
+    manifest = {name: manifest_of(run) for name, run in zip(names, runs, strict=True)}
     page = write_report(out / "report.html", f"{', '.join(names)}: how alike", made, manifest)
     first.say(f"similarity: {page}")
     return out
