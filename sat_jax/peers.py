@@ -7,8 +7,10 @@ and where to go on. A process that answers but whose disk does not is found by `
 """
 
 import contextlib
+import ctypes
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -25,8 +27,13 @@ from sat_jax.config import Distributed
 # Seconds after which a process that sends no sign of life is given up.
 SILENCE = 20
 
+# Seconds between two looks at the watching process.
+LOOK = 1.0
+
 # The reading end of a pipe that closes when the watching process ends.
 LEASH = "SAT_JAX_WATCHED"
+
+_PR_SET_PDEATHSIG = 1
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -69,6 +76,7 @@ def _watch(directory: Path | None) -> int:
     )
     for number in PASSED_ON:
         signal.signal(number, lambda number, _: watched.send_signal(number))
+    signal.signal(signal.SIGCONT, lambda *_: _go_on(watched))
     os.close(ours)
     kept = relay(watched.stderr, sys.stderr)
     status = watched.wait()
@@ -81,6 +89,15 @@ def _watch(directory: Path | None) -> int:
         print(f"error: this process was ended by {name}", file=sys.stderr, flush=True)
         return 128 - status
     return status
+
+
+def _go_on(watched: subprocess.Popen) -> None:
+    """This process was stopped and goes on, and so does the watched one, see `_end_with`."""
+    watched.send_signal(signal.SIGCONT)
+    # It may have been about to stop.
+    again = threading.Timer(2 * LOOK, watched.send_signal, (signal.SIGCONT,))
+    again.daemon = True
+    again.start()
 
 
 def relay(lines: Iterable[str], out: TextIO) -> str:
@@ -131,12 +148,30 @@ _watched: list[int] = []
 
 
 def _end_with(leash: int) -> None:
-    """End this process as soon as the watching one does, in whatever way."""
+    """End this process as soon as the watching one does, in whatever way, and stop with it.
+
+    Who stops a run (Ctrl-Z, SIGSTOP) sees the watching process only.
+    """
     os.set_inheritable(leash, False)
     _watched.append(leash)
+    # While it is stopped, only the kernel can end it. Not every system has this.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def wait() -> None:
-        os.read(leash, 1)
+    def follow() -> None:
+        while not select.select([leash], [], [], LOOK)[0]:
+            if _is_stopped(os.getppid()):
+                os.kill(os.getpid(), signal.SIGSTOP)
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether a signal has stopped a process; False on systems that have no /proc."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    # The name before the state, in brackets, may hold anything.
+    return stat.rpartition(")")[2].split()[0] == "T"

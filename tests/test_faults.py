@@ -39,11 +39,13 @@ def of_watched(process):
     return int(listed.stdout.split()[0])
 
 
-def test_a_peer_that_hangs_is_named_and_all_end(data, tmp_path):
+@pytest.mark.parametrize("which", ["watching", "watched"])
+def test_a_peer_that_hangs_is_named_and_all_end(data, tmp_path, which):
+    """Whoever stops a process stops the one that he started, which watches that which trains."""
     run = tmp_path / "hung"
     two = start(command(run, data, *ENDLESS)[1:], **PIPES)
     wait_for_step(run, 5)
-    hung = of_watched(two[1])
+    hung = two[1].pid if which == "watching" else of_watched(two[1])
     os.kill(hung, signal.SIGSTOP)
     began = time.monotonic()
     try:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,34 @@ def test_one_process_is_not_watched(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "True\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
+def test_a_watched_process_stops_and_goes_on_with_the_one_that_watches(tmp_path):
+    code = "\nwhile True: print(os.getpid(), flush=True); time.sleep(0.01)"
+    process = watched(code, str(tmp_path))
+    try:
+        child = int(process.stdout.readline())
+        for _ in range(2):
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: state_of(child) == "T")
+            process.send_signal(signal.SIGCONT)
+            wait_until(lambda: state_of(child) != "T")
+            time.sleep(1.5)  # it looks again
+            assert state_of(child) != "T"
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_of(child) == "T")
+    finally:
+        process.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def state_of(process):
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

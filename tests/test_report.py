@@ -144,7 +144,7 @@ def test_report_is_written_whole_or_not_at_all(written):
     ragged = csv.with_name("ragged.csv")
     ragged.write_text("a,b\n1\n")
     section = report.Section("s", tables=[report.Table("t", ragged)])
-    with pytest.raises(InputError, match="ragged.csv: is not a CSV table"):
+    with pytest.raises(InputError, match="ragged.csv: is not a CSV table.*; make the study"):
         report.write_report(path, "t", [section], {})
     ragged.unlink()
     with pytest.raises(InputError, match="figures: cannot be written"):

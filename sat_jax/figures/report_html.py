@@ -132,7 +132,10 @@ class Parts(NamedTuple):
         """A CSV as a sortable table; the bounds of a value stand under it in small print."""
         rows = list(csv.reader(content_of(Path(table.rows)).decode().splitlines()))
         if len({len(row) for row in rows}) != 1 or not rows[0]:
-            raise InputError(f"{table.rows}: is not a CSV table with a head and rows of one length")
+            raise InputError(
+                f"{table.rows}: is not a CSV table with a head and rows of one length; make the "
+                "study that writes it again"
+            )
         names = rows[0]
         bounds = [(_place(names, f"{name}_low"), _place(names, f"{name}_high")) for name in names]
         shown = [i for i, name in enumerate(names) if not _is_bound(name, names)]
