@@ -58,11 +58,12 @@ def watch(settings: Distributed, directory: Path | None = None) -> None:
     """
     if LEASH in os.environ:
         _end_with(int(os.environ.pop(LEASH)))
-    elif cluster_of(settings, os.environ) is not None:
-        sys.exit(_watch(directory))
+    elif (cluster := cluster_of(settings, os.environ)) is not None:
+        # Where jax finds the number of processes, it finds which one this is as well.
+        sys.exit(_watch(directory, cluster.process if cluster.processes else None))
 
 
-def _watch(directory: Path | None) -> int:
+def _watch(directory: Path | None, own: int | None) -> int:
     ours, theirs = os.pipe()
     watched = subprocess.Popen(
         [sys.executable, *sys.orig_argv[1:]],
@@ -78,10 +79,14 @@ def _watch(directory: Path | None) -> int:
         signal.signal(number, lambda number, _: watched.send_signal(number))
     signal.signal(signal.SIGCONT, lambda *_: _go_on(watched))
     os.close(ours)
+    ended: list[int] = []
+    threading.Thread(target=_end_stopped, args=(watched, ended), daemon=True).start()
     kept = relay(watched.stderr, sys.stderr)
     status = watched.wait()
-    if status and _LOST.search(kept):
-        print(f"error: {sentence(kept, directory)}", file=sys.stderr, flush=True)
+    if status and (ended or _LOST.search(kept)):
+        stopped = f"this process was stopped for {SILENCE} s, and the others gave it up"
+        said = stopped if ended else lost(kept, own)
+        print(f"error: {said}; {cure(directory)}", file=sys.stderr, flush=True)
         return 1
     sys.stderr.write(kept)
     if status < 0:
@@ -89,6 +94,21 @@ def _watch(directory: Path | None) -> int:
         print(f"error: this process was ended by {name}", file=sys.stderr, flush=True)
         return 128 - status
     return status
+
+
+def _end_stopped(watched: subprocess.Popen, ended: list[int]) -> None:
+    """End the watched process where it alone was stopped, when the others give it up.
+
+    It would hold its devices, and nobody would see why.
+    """
+    # A signal that this thread took would not wake the main one, which waits for a line.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    looks = 0
+    while looks * LOOK < SILENCE:
+        time.sleep(LOOK)
+        looks = looks + 1 if _is_stopped(watched.pid) else 0
+    ended.append(watched.pid)
+    watched.kill()
 
 
 def _go_on(watched: subprocess.Popen) -> None:
@@ -114,25 +134,29 @@ def relay(lines: Iterable[str], out: TextIO) -> str:
     return "".join(kept)
 
 
-def sentence(runtime: str, directory: Path | None) -> str:
-    """Who was lost, from the words of jax's runtime, and where the run goes on.
+def lost(runtime: str, own: int | None = None) -> str:
+    """Who was lost, from the words of jax's runtime to process `own`.
 
     The runtime lists processes that fell silent. Where it has no list, the one that keeps it,
     process 0, is lost itself.
     """
     listed = _TASKS.search(runtime)
     numbers = re.findall(r"(\d+)\n", listed.group(1)) if listed else ["0"]
+    if listed and str(own) in numbers:
+        return f"this process did not answer for {SILENCE} s, and the others gave it up"
     who = f"process {', '.join(dict.fromkeys(numbers))} of this run"
-    cure = "start the same command again for every process"
+    return f"{who} ended or did not answer for {SILENCE} s, its own output says why"
+
+
+def cure(directory: Path | None) -> str:
+    """What to do when a process is lost, and where the run goes on then."""
+    again = "start the same command again for every process"
     if directory is None:
-        return f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}"
+        return again
     # On a disk that only process 0 sees, this one knows of no step.
     steps = saved_steps(directory)
     where = f"step {max(steps)}" if steps else "its newest checkpoint"
-    return (
-        f"{who} ended or did not answer for {SILENCE} s, its own output says why; {cure}, and the "
-        f"run goes on from {where}"
-    )
+    return f"{again}, and the run goes on from {where}"
 
 
 def wait_for_verdict(error: Exception) -> None:

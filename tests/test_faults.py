@@ -53,8 +53,11 @@ def test_a_peer_that_hangs_is_named_and_all_end(data, tmp_path, which):
         assert time.monotonic() - began < 60
         assert two[0].returncode == 1
         assert said.splitlines()[-1].startswith("error: process 1 of this run ended or did not")
+        if which == "watched":  # nobody has to wake it up
+            assert two[1].wait(timeout=60) == 1
     finally:
-        os.kill(hung, signal.SIGCONT)
+        if two[1].poll() is None:
+            os.kill(hung, signal.SIGCONT)
     assert two[1].wait(timeout=60) != 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sat_jax.peers import relay, sentence, wait_for_verdict
+from sat_jax.peers import cure, lost, relay, wait_for_verdict
 
 FATAL = (
     "F1127 15:01:07.416429    6920 client.h:80] Terminating process because the JAX distributed "
@@ -29,18 +29,33 @@ LEADERLESS = (
 )
 
 
-@pytest.mark.parametrize(("words", "who"), [(SILENT, "process 1, 3"), (LEADERLESS, "process 0")])
-def test_a_lost_process_is_named_with_the_step_to_go_on_from(tmp_path, words, who):
-    for step in (0, 25, 50):
-        (tmp_path / str(step)).mkdir()
+@pytest.mark.parametrize(
+    ("words", "own", "who"),
+    [
+        (SILENT, 2, "process 1, 3 of this run ended or did not answer for 20 s, its own output"),
+        (SILENT, None, "process 1, 3 of this run"),
+        (SILENT, 3, "this process did not answer for 20 s, and the others gave it up"),
+        (LEADERLESS, 1, "process 0 of this run ended or did not answer"),
+        (LEADERLESS, 0, "process 0 of this run ended or did not answer"),
+    ],
+)
+def test_a_lost_process_is_named(words, own, who):
     out = io.StringIO()
     kept = relay([*"a warning\n".splitlines(True), *words.splitlines(True)], out)
     assert out.getvalue() == "a warning\n"
     assert kept == words
-    said = sentence(kept, tmp_path)
-    assert said.startswith(f"{who} of this run ended or did not answer")
-    assert said.endswith("the run goes on from step 50")
+    said = lost(kept, own)
+    assert said.startswith(who)
     assert "\n" not in said
+
+
+def test_the_step_to_go_on_from_is_said_where_it_is_known(tmp_path):
+    again = "start the same command again for every process"
+    assert cure(None) == again
+    assert cure(tmp_path) == f"{again}, and the run goes on from its newest checkpoint"
+    for step in (0, 25, 50):
+        (tmp_path / str(step)).mkdir()
+    assert cure(tmp_path) == f"{again}, and the run goes on from step 50"
 
 
 def test_errors_that_no_other_process_caused_are_not_waited_for():
@@ -140,6 +155,32 @@ def test_a_watched_process_stops_and_goes_on_with_the_one_that_watches(tmp_path)
     finally:
         process.kill()
     wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
+def test_a_watched_process_that_is_stopped_alone_is_ended_when_others_give_it_up(tmp_path):
+    (tmp_path / "50").mkdir()
+    short = "import os; from sat_jax import peers; peers.SILENCE, peers.LOOK = 2, 0.1;"
+    code = "print(os.getpid(), flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", short + WATCHED + code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child = int(process.stdout.readline())
+    for _ in range(3):  # shorter stops, together longer than that, do nothing
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(0.7)
+        os.kill(child, signal.SIGCONT)
+        time.sleep(0.3)
+    assert process.poll() is None
+    os.kill(child, signal.SIGSTOP)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert said.startswith("error: this process was stopped for 2 s, and the others gave it up; ")
+    assert said.endswith("the run goes on from step 50\n")
+    assert not Path(f"/proc/{child}").exists()
 
 
 def state_of(process):
