@@ -168,15 +168,18 @@ def test_a_watched_process_that_is_stopped_alone_is_ended_when_others_give_it_up
         stderr=subprocess.PIPE,
         text=True,
     )
-    child = int(process.stdout.readline())
-    for _ in range(3):  # shorter stops, together longer than that, do nothing
+    try:
+        child = int(process.stdout.readline())
+        for _ in range(3):  # shorter stops, together longer than that, do nothing
+            os.kill(child, signal.SIGSTOP)
+            time.sleep(0.7)
+            os.kill(child, signal.SIGCONT)
+            time.sleep(0.3)
+        assert process.poll() is None
         os.kill(child, signal.SIGSTOP)
-        time.sleep(0.7)
-        os.kill(child, signal.SIGCONT)
-        time.sleep(0.3)
-    assert process.poll() is None
-    os.kill(child, signal.SIGSTOP)
-    _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert said.startswith("error: this process was stopped for 2 s, and the others gave it up; ")
     assert said.endswith("the run goes on from step 50\n")
