@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from full_disk import files_up_to
 from made_up_weights import audio_of, tensor_of
 from safetensors.numpy import load_file
 from test_raw_audio import DESCRIBED, folder_of, tensors_of
@@ -88,6 +89,15 @@ def test_a_run_goes_back_to_the_same_tensors(run, monkeypatch, tmp_path):
     assert json.loads((tmp_path / "back" / "vocab.json").read_text())["E"] == 2
     with pytest.raises(InputError, match="which exists: give a new directory"):
         call(monkeypatch, run, "--back", tmp_path / "back")
+
+
+def test_going_back_without_room_leaves_nothing_in_the_way(run, monkeypatch, tmp_path):
+    with files_up_to(1000), pytest.raises(InputError, match="the same command goes on"):
+        call(monkeypatch, run, "--back", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+    call(monkeypatch, run, "--back", tmp_path / "back")
+    assert [path.name for path in tmp_path.iterdir()] == ["back"]
+    assert load_file(tmp_path / "back" / "model.safetensors").keys() == tensors_of(VARIANT).keys()
 
 
 def test_random_parameters_and_a_head_for_phones(monkeypatch, tmp_path, capsys):

@@ -3,12 +3,12 @@
 import errno
 import fcntl
 import os
-import resource
 import signal
 import subprocess
 import sys
 
 import pytest
+from full_disk import files_up_to
 
 from sat_jax import run_directory
 from sat_jax.errors import InputError, writing
@@ -60,13 +60,8 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     path = tmp_path / "config.json"
     run_directory.write_whole(path, "old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(InputError, match="may not grow any more: raise the limit"):
-            run_directory.write_whole(path, "new" * 1000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with files_up_to(1000), pytest.raises(InputError, match="not grow any more: raise the limit"):
+        run_directory.write_whole(path, "new" * 1000)
     assert path.read_text() == "old"
 
 

@@ -7,17 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from full_disk import files_up_to
 
 from sat_jax import mesh
 from sat_jax.analysis.head_metrics import measure_heads
 from sat_jax.config import Features, Mesh, Model, StackedFrames
+from sat_jax.errors import InputError
 from sat_jax.model.build import init_params
 from sat_jax.model.encoder import stack_layers, unrolled
 from sat_jax.model.mockingjay import Mockingjay, stack_frames
 from sat_jax.trace.capture import capture
 from sat_jax.trace.example import pick_utterance
 from sat_jax.trace.reduce import collect, collect_groups, make_trace_fn, reducer, stream
-from sat_jax.trace.store import Sample, load_sample, save_sample
+from sat_jax.trace.store import Sample, load_sample, save_sample, save_sound
 
 MODEL = Model(layers=2, heads=4, width=16, ffn=24, frontend=StackedFrames(stack=2), init_std=None)
 F = 3
@@ -155,6 +157,16 @@ def test_samples_come_back_as_they_were(tmp_path):
     assert back.id == sample.id
     for name in ("maps", "spectrogram", "audio", "phones"):
         np.testing.assert_array_equal(getattr(back, name), getattr(sample, name))
+
+
+@pytest.mark.parametrize("name", ["one.npz", "one.wav"])
+def test_without_room_one_line_names_the_file_and_nothing_is_left(tmp_path, name):
+    audio = np.random.default_rng(0).integers(-9999, 9999, 16000).astype(np.int16)
+    sample = Sample("one", np.zeros((1, 1, 2, 2)), np.zeros((2, 8)), audio, np.zeros((0, 3)))
+    path = tmp_path / name
+    with files_up_to(1000), pytest.raises(InputError, match=f"{name}: cannot be written"):
+        save_sound(path, audio) if path.suffix == ".wav" else save_sample(path, sample)
+    assert not list(tmp_path.iterdir())
 
 
 class Split(NamedTuple):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,9 @@ def check_run(run: Path) -> float:
 
 
 def write_back(run: Path, out: Path) -> int:
-    """Write the trained model of a run as a folder of transformers; the number of tensors.
+    """Write the trained model of a run as a folder of transformers, whole or not at all.
 
+    Returns the number of tensors.
     Raises `InputError` for a model that transformers does not have, or a pruned one.
     """
     config = read_run(run)
@@ -139,9 +141,12 @@ def write_back(run: Path, out: Path) -> int:
             name if name.startswith("lm_head.") else prefix + name: tensor
             for name, tensor in tensors.items()
         }
+    temporary = out.with_name(f".{out.name}.tmp")
     with writing(out):
-        out.mkdir(parents=True)
-        write_safetensors(out / "model.safetensors", tensors)
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        write_safetensors(temporary / "model.safetensors", tensors)
         described = {
             "config.json": theirs_of(config),
             "preprocessor_config.json": audio_settings(config),
@@ -150,7 +155,10 @@ def write_back(run: Path, out: Path) -> int:
             letters = {name: number for number, name in enumerate(config.model.letters)}
             described["vocab.json"] = letters
         for name, values in described.items():
-            (out / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+            (temporary / name).write_text(
+                json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        temporary.replace(out)
     return len(tensors)
 
 

@@ -1,11 +1,13 @@
 """Raw maps of a few named utterances in, one npz each out and back: the only maps kept on disk."""
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
+from sat_jax.files import write_arrays, write_whole
 from sat_jax.grid import SAMPLE_RATE
 
 
@@ -24,22 +26,15 @@ class Sample(NamedTuple):
 
 
 def save_sample(path: Path, sample: Sample) -> None:
-    """Write a sample, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        fields = sample._replace(maps=sample.maps.astype(np.float16))._asdict()
-        np.savez_compressed(file, **{k: np.asarray(v) for k, v in fields.items()})
-    temporary.replace(path)
+    """Write a sample, whole or not at all; raises `InputError` where that is not possible."""
+    write_arrays(path, **sample._replace(maps=sample.maps.astype(np.float16))._asdict())
 
 
 def save_sound(path: Path, audio: np.ndarray) -> Path:
-    """Write int16 audio (N,) of 16 kHz as wav, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    soundfile.write(temporary, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    temporary.replace(path)
-    return path
+    """Write int16 audio (N,) of 16 kHz as wav, whole or not at all; raises as `save_sample`."""
+    content = io.BytesIO()
+    soundfile.write(content, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    return write_whole(path, content.getvalue())
 
 
 def load_sample(path: Path) -> Sample:
