@@ -8,7 +8,7 @@
 # pods   tests of several devices and processes against one, and of a pod that is compiled for
 # parity spectra and models against librosa, transformers and s3prl, and every benchmark in small; brings PyTorch along
 # browser  the explorer in a real browser, its scripts' types; needs node, npm and Chromium
-# bench  speed, as ratios in one run; brings PyTorch and s3prl along as the peers
+# bench  speed, as ratios in one run, kept in benchmarks/results; brings PyTorch and s3prl along as the peers
 PYTHON ?= python3
 PYTHON312 ?= python3.12
 VENV := .venv
@@ -75,13 +75,8 @@ lint: $(VENV)/.dev
 	$(RUN) -m ruff format --check .
 
 bench: $(VENV)/.bench
-	$(RUN) benchmarks/train_step.py
-	$(RUN) benchmarks/whole_program.py
-	$(RUN) benchmarks/data.py
-	$(RUN) benchmarks/head_metrics.py
-	$(RUN) benchmarks/phones.py
-	$(RUN) benchmarks/sweep.py
-	$(RUN) benchmarks/probes.py
+	for name in train_step whole_program data head_metrics phones sweep probes; do \
+	  $(RUN) benchmarks/keep.py $$name || exit 1; done
 
 $(VENV)/.demo: requirements.txt requirements-demo.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

@@ -1,6 +1,7 @@
 """Every benchmark runs: each in small, in a process of its own, both sides; speeds say nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,32 @@ PEERS = {"s3prl_loop", "s3prl_peer", "s3prl_sweep", "torch_peers"}
 
 def test_every_benchmark_is_here():
     found = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    assert found == set(SMALL) | IN_A_BROWSER | PEERS
+    assert found == set(SMALL) | IN_A_BROWSER | PEERS | {"keep"}
+
+
+def test_what_a_benchmark_prints_is_kept_when_it_ends_well(tmp_path):
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    keep = shutil.copy(ROOT / "benchmarks" / "keep.py", folder)
+    speed = "import sys\nprint('ratio', *sys.argv[1:])\nsys.exit('slow' in sys.argv)\n"
+    (folder / "speed.py").write_text(speed)
+
+    def call(*arguments):
+        command = [sys.executable, str(keep), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert call("speed", "a b").stdout == "ratio a b\nkept in benchmarks/results/speed.txt\n"
+    failed = call("speed", "slow")
+    assert failed.returncode == 1
+    assert "ended with status 1: nothing is kept of it" in failed.stderr
+    assert call("speed").returncode == 0
+    assert call("other").stderr == "error: give the name of a benchmark first: one of speed\n"
+    first, *rest = (folder / "results" / "speed.txt").read_text().split("\n# ")
+    assert first.startswith("# 20") and "not from a checkout" in first and " jax " in first
+    assert first.endswith("\n$ python benchmarks/speed.py 'a b'\nratio a b\n")
+    assert [section.splitlines()[1:] for section in rest] == [
+        ["$ python benchmarks/speed.py", "ratio"]
+    ]
 
 
 @pytest.mark.parametrize("name", SMALL)
