@@ -83,13 +83,14 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The name of the processor."""
+    """The processor; names alone may not tell generations apart."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    if not cpuinfo.exists():
+        return platform.processor() or platform.machine()
+    lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    told = [f"{name} {facts[name]}" for name in ("cpu family", "model") if name in facts]
+    return " ".join([facts.get("model name", platform.machine()), *told])
 
 
 if __name__ == "__main__":

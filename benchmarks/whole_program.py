@@ -6,6 +6,7 @@ own.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -148,7 +149,9 @@ def turn(lines: list[dict], seconds: float) -> Turn:
 def write_recordings(corpus: Corpus, directory: Path) -> None:
     """The training utterances as wav files."""
     directory.mkdir()
-    split = open_split(prepare(corpus), "train")
+    with contextlib.redirect_stdout(sys.stderr):  # the table goes on
+        prepared = prepare(corpus)
+    split = open_split(prepared, "train")
     for i in range(len(split)):
         soundfile.write(directory / f"{i}.wav", split[i].audio, SAMPLE_RATE)
 
