@@ -24,6 +24,7 @@ commonest phone."""
 
 MOST = len(style.SERIES)
 LEFT, HIGH, BETWEEN = 0.5, 2.0, 0.5
+TITLES = 0.38
 
 
 def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> Figure:
@@ -41,17 +42,19 @@ def learning(curves: Sequence[LearningCurve], probed: Sequence[ProbedLayer]) -> 
     key = style.key_height(names, LEFT)
     wide = (style.PAGE - LEFT - 0.1 - 2 * BETWEEN) / 3
     with style.applied():
-        figure = Figure(figsize=(style.PAGE, key + 0.25 + HIGH + 0.5))
+        figure = Figure(figsize=(style.PAGE, key + TITLES + HIGH + 0.5))
         style.write_key(figure, names, LEFT)
         panels = [
-            style.place(figure, LEFT + i * (wide + BETWEEN), key + 0.25, wide, HIGH)
+            style.place(figure, LEFT + i * (wide + BETWEEN), key + TITLES, wide, HIGH)
             for i in range(1 + len(probes))
         ]
         _draw_losses(panels[0], curves)
         for axes, probe in zip(panels[1:], probes, strict=True):
-            _draw_probe(axes, [e for e in probed if e.probe == probe], [e.run for e in curves])
+            one = [each for each in probed if each.probe == probe]
+            _draw_probe(axes, one, [each.run for each in curves])
             name = "linear probe" if probe == "linear" else probe
-            axes.set_title(f"phones, {name} (chance {chance_of(probed)})")
+            line = "black line" if is_shared(one) else "dashed"
+            axes.set_title(f"phones, {name}\n{line}: log-mel; chance {chance_of(probed)}")
             axes.set_ylim(*limits)
         if len(probes) > 1:
             panels[1].set_ylabel("accuracy (%)")
@@ -62,6 +65,11 @@ def chance_of(probed: Sequence[ProbedLayer]) -> str:
     """Percent of the commonest phone, of all runs: 11 %, or 9 to 11 %."""
     values = [f"{chance:.0f}" for chance in sorted({each.chance for each in probed})]
     return f"{values[0]} %" if values[0] == values[-1] else f"{values[0]} to {values[-1]} %"
+
+
+def is_shared(probed: Sequence[ProbedLayer]) -> bool:
+    """Whether one kind of probe says the same of all runs' log-mel."""
+    return len({each.accuracy for each in probed if each.layer is None}) == 1
 
 
 def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
@@ -76,7 +84,7 @@ def _draw_losses(axes: Axes, curves: Sequence[LearningCurve]) -> None:
 
 def _draw_probe(axes: Axes, probed: Sequence[ProbedLayer], runs: Sequence[str]) -> None:
     inputs = {each.model: each for each in probed if each.layer is None}
-    if len({each.accuracy for each in inputs.values()}) == 1:
+    if is_shared(probed):
         each = next(iter(inputs.values()))
         axes.axhline(each.accuracy, color="#000000", lw=0.9)
         axes.axhspan(each.low, each.high, color="#000000", alpha=0.08, lw=0)
