@@ -68,7 +68,8 @@ def test_log_mel_is_drawn_for_each_run_where_it_differs():
         for row in rows
     ]
     assert flat(other) == [(style.SERIES[0], 56.0), (style.SERIES[1], 61.0)]
-    assert learning(curves, other).axes[1].get_title() == "phones, linear probe\ndashed: log-mel; chance 9 to 11 %"
+    title = learning(curves, other).axes[1].get_title()
+    assert title == "phones, linear probe\ndashed: log-mel; chance 9 to 11 %"
 
 
 def test_without_probes_there_is_the_loss_alone():
