@@ -63,6 +63,8 @@ def test_log_mel_is_drawn_for_each_run_where_it_differs():
 
     rows = probes(["a", "b"])
     assert flat(rows) == [("#000000", 56.0)]
+    title = learning(curves, rows).axes[1].get_title()
+    assert title.startswith("phones, linear probe\nblack line: log-mel; chance ")
     other = [
         row._replace(accuracy=61.0, chance=9.0) if row.model == "b" and row.layer is None else row
         for row in rows
