@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sat_jax.checkpoint_files import saved_steps
-from sat_jax.cluster import cluster_of
+from sat_jax.cluster import Cluster, cluster_of
 from sat_jax.config import Distributed
 
 # Seconds after which a process that sends no sign of life is given up.
@@ -59,8 +59,13 @@ def watch(settings: Distributed, directory: Path | None = None) -> None:
     if LEASH in os.environ:
         _end_with(int(os.environ.pop(LEASH)))
     elif (cluster := cluster_of(settings, os.environ)) is not None:
-        # Where jax finds the number of processes, it finds which one this is as well.
-        sys.exit(_watch(directory, cluster.process if cluster.processes else None))
+        sys.exit(_watch(directory, number_of(cluster)))
+
+
+def number_of(cluster: Cluster) -> int | None:
+    """Which process this is; None where jax finds that by itself: TPU slices, Kubernetes."""
+    told = cluster.processes and (cluster.coordinator or cluster.method)
+    return cluster.process if told else None
 
 
 def _watch(directory: Path | None, own: int | None) -> int:

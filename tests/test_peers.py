@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sat_jax.peers import cure, lost, relay, wait_for_verdict
+from sat_jax.cluster import cluster_of
+from sat_jax.config import Distributed
+from sat_jax.peers import cure, lost, number_of, relay, wait_for_verdict
 
 FATAL = (
     "F1127 15:01:07.416429    6920 client.h:80] Terminating process because the JAX distributed "
@@ -47,6 +49,18 @@ def test_a_lost_process_is_named(words, own, who):
     said = lost(kept, own)
     assert said.startswith(who)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "number"),
+    [
+        ({"MASTER_ADDR": "host", "WORLD_SIZE": "4", "RANK": "3"}, 3),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "MASTER_ADDR": "host"}, 2),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, None),
+    ],
+)
+def test_a_process_knows_its_number_where_the_launcher_says_it(environ, number):
+    assert number_of(cluster_of(Distributed(), environ)) == number
 
 
 def test_the_step_to_go_on_from_is_said_where_it_is_known(tmp_path):
